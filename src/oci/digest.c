@@ -1,0 +1,44 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "oci/digest.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#include "base/err.h"
+#include "base/hash.h"
+#include "base/str.h"
+
+#define PREFIX     "sha256:"
+#define PREFIX_LEN (sizeof(PREFIX) - 1)
+
+bool digest_ok(const char *text)
+{
+	if (!text || !str_starts(text, PREFIX))
+		return false;
+
+	const char *hex = text + PREFIX_LEN;
+	return strspn(hex, "0123456789abcdef") == DIGEST_SHA256 - PREFIX_LEN &&
+	       hex[DIGEST_SHA256 - PREFIX_LEN] == '\0';
+}
+
+int digest_check(const char *text, struct err *err)
+{
+	if (digest_ok(text))
+		return 0;
+	return err_set(err, ERR_INVALID,
+	               "bad digest \"%.*s\": it must be sha256: and 64 lower-case hex digits",
+	               DIGEST_TEXT_MAX, text ? text : "");
+}
+
+const char *digest_hex(const char *text)
+{
+	return text + PREFIX_LEN;
+}
+
+char *digest_of(const void *data, size_t len, char out[DIGEST_TEXT_MAX])
+{
+	char hex[HASH_HEX_MAX];
+
+	snprintf(out, DIGEST_TEXT_MAX, PREFIX "%s", hash_bytes_hex(data, len, hex));
+	return out;
+}
