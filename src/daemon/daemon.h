@@ -1,0 +1,40 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#pragma once
+
+/*
+ * daemon - buoyd: what all routes share, and the tables they are in.
+ *
+ * One file per resource: containers.c, exec.c, images.c, build.c, networks.c, volumes.c, system.c,
+ * events.c ... each with one table that ends with {NULL}. daemon_routes() joins them at the start; the
+ * first match wins only by the server's rule (the most literal pattern), so order does not matter.
+ *
+ * A route turns a request into one struct, calls the engine, and answers. It gets `struct daemon *` as ctx.
+ */
+
+#include <stdint.h>
+
+#include "base/id.h"
+#include "http/server.h"
+
+struct cluster;
+struct engine;
+struct log;
+
+#define DAEMON_API_VERSION     144 /* what we say, and the newest that we take */
+#define DAEMON_API_VERSION_MIN 124
+
+struct daemon {
+	struct engine *engine;
+	const struct log *log;
+	const char *root, *run, *name;
+	const char *listen_addr;    /* "IP:PORT" for the cluster; NULL: the default */
+	const char *advertise_addr; /* or NULL */
+	int64_t started_ns;
+	struct cluster *cluster; /* set by daemon/swarm.c; NULL without */
+};
+
+extern const struct http_route containers_routes[], exec_routes[], images_routes[], build_routes[],
+	networks_routes[], volumes_routes[], system_routes[], events_routes[];
+
+/* All tables, joined; the caller free()s it. */
+struct http_route *daemon_routes(struct err *err);
