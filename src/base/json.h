@@ -22,6 +22,9 @@
  * Beside the tables there is a small document interface (struct json) for
  * text whose shape is not known ahead: filters, raw copies, replies built by hand.
  *
+ * A key with null counts as absent (a string, pointer, array or map becomes NULL);
+ * only JSON_RAW keeps it.
+ *
  * Limits: nesting of JSON_DEPTH_MAX, no duplicate keys, no NUL in a string.
  * jansson stands behind this file and appears nowhere else.
  */
@@ -81,10 +84,10 @@ struct json_strmap {
 
 /* How an absent or empty value is written. */
 enum json_empty {
-	JSON_EMPTY_WRITE = 0, /* "" / 0 / false as they are; NULL string -> ""; absent [] and {} -> null */
-	JSON_EMPTY_OMIT,      /* leave the key out when zero, empty or NULL */
-	JSON_EMPTY_NULL,      /* write null for a NULL string or pointer and an absent array or map */
-	JSON_EMPTY_EMPTY,     /* write [] or {} for an absent array or map */
+	JSON_EMPTY_WRITE, /* as it is; a NULL string is "", other absent values are null */
+	JSON_EMPTY_OMIT,  /* leave the key out when zero, empty or NULL */
+	JSON_EMPTY_NULL,  /* write null for a NULL string or pointer and an absent array or map */
+	JSON_EMPTY_EMPTY, /* write [] or {} for an absent array or map */
 };
 
 struct json_table;
@@ -95,8 +98,7 @@ struct json_field {
 	size_t offset;
 	const struct json_table *table; /* for JSON_OBJECT, _POINTER, _OBJECTS */
 	enum json_empty empty;
-	bool required;             /* decoding: absence is an error */
-	const size_t *has_offset;  /* reserved; NULL */
+	bool required; /* decoding: absence is an error */
 };
 
 struct json_table {
@@ -107,7 +109,8 @@ struct json_table {
 
 #define JSON_FIELD(type_, member_, name_, kind_, ...)                                              \
 	{                                                                                          \
-		.name = (name_), .type = (kind_), .offset = offsetof(type_, member_), ##__VA_ARGS__ \
+		.name = (name_), .type = (kind_), .offset = offsetof(type_, member_),              \
+		##__VA_ARGS__                                                                      \
 	}
 #define JSON_END                                                                                   \
 	{                                                                                          \
@@ -154,14 +157,15 @@ int json_write(const struct json *j, struct buf *out, struct err *err);
 /* The same, indented by four spaces, for people. */
 int json_write_pretty(const struct json *j, struct buf *out, struct err *err);
 
-/* Makers. NULL only for lack of memory (or bad UTF-8). */
-struct json *json_object(void);
-struct json *json_array(void);
-struct json *json_string(const char *s);
+/* Makers. NULL only for lack of memory (or bad UTF-8). Four have a linker symbol of their
+ * own, because jansson's functions go by the same name. */
+struct json *json_object(void) __asm__("base_json_object");
+struct json *json_array(void) __asm__("base_json_array");
+struct json *json_string(const char *s) __asm__("base_json_string");
 struct json *json_int(int64_t n);
 struct json *json_double(double d);
 struct json *json_bool(bool b);
-struct json *json_null(void);
+struct json *json_null(void) __asm__("base_json_null");
 
 /* These take ownership of `value`, also on failure, and accept NULL (then fail),
  * so that makers may be nested and one check at the end is enough. */
@@ -181,7 +185,7 @@ bool json_is_bool(const struct json *j);
 bool json_is_null(const struct json *j);
 const char *json_str(const struct json *j); /* NULL if not a string */
 int64_t json_num(const struct json *j, int64_t otherwise);
-bool json_truth(const struct json *j); /* true only for JSON true */
+bool json_truth(const struct json *j);   /* true only for JSON true */
 size_t json_count(const struct json *j); /* elements of an array or keys of an object */
 struct json *json_at(const struct json *array, size_t index); /* borrowed; NULL past the end */
 
