@@ -1,0 +1,107 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: Apache-2.0
+"""Runs every check and counts: the last line is "N passed, N failed".
+
+    tools/check.py [stage...]     stages: lint gcc clang asan e2e (all by default)
+"""
+import os
+import pathlib
+import re
+import subprocess
+import sys
+import time
+
+TOP = pathlib.Path(__file__).resolve().parent.parent
+PYTEST = ["/usr/bin/python3", "-m", "pytest", "-q", "-p", "no:cacheprovider", "--durations=10"]
+
+
+class Tally:
+    def __init__(self):
+        self.passed = self.failed = 0
+
+    def one(self, name, good):
+        self.passed += good
+        self.failed += not good
+        if not good:
+            print(f"FAILED: {name}", flush=True)
+
+    def add(self, passed, failed):
+        self.passed += passed
+        self.failed += failed
+
+
+def run(command, **kwargs):
+    print("+", " ".join(command), flush=True)
+    env = dict(os.environ, BUOY_BUILD="build", **kwargs)
+    process = subprocess.Popen(command, cwd=TOP, env=env, stdout=subprocess.PIPE,
+                               stderr=subprocess.STDOUT, text=True, errors="replace")
+    text = []
+    for line in process.stdout:
+        text.append(line)
+        if not re.match(r"\[\d+/\d+\] ", line):
+            print(line, end="", flush=True)
+    return process.wait(), "".join(text)
+
+
+def meson_tests(tally, folder, setup, compiler=None):
+    env = {"CC": compiler} if compiler else {}
+    if not (TOP / folder / "build.ninja").exists():
+        code, _ = run(["meson", "setup", folder, "-Dwerror=true", *setup], **env)
+        if code:
+            return tally.one(f"{folder}: setup", False)
+    code, _ = run(["ninja", "-C", folder])
+    tally.one(f"{folder}: compiles without a warning", code == 0)
+    if code:
+        return None
+    code, text = run(["meson", "test", "-C", folder, "--no-rebuild", "--print-errorlogs"])
+    good = sum(int(n) for n in re.findall(r"^(?:Ok|Expected Fail):\s+(\d+)", text, re.M))
+    bad = sum(int(n) for n in re.findall(r"^(?:Fail|Unexpected Pass|Timeout):\s+(\d+)", text, re.M))
+    tally.add(good, bad)
+    if code and not bad:
+        tally.one(f"{folder}: meson test", False)
+    return None
+
+
+def lint(tally):
+    run(["ninja", "-C", "build"]) if (TOP / "build/build.ninja").exists() else None
+    code = [str(p) for d in ("src", "fuzz", "tests") for p in sorted((TOP / d).rglob("*.[ch]"))]
+    tally.one("style", run(["tools/check_style.py"])[0] == 0)
+    tally.one("clang-format", run(["clang-format", "--dry-run", "-Werror", *code])[0] == 0)
+    tally.one("clang-tidy", run(["tools/tidy"])[0] == 0)
+    shell = ["sh", "-n"]
+    for script in ("tools/deps", "tools/fuzz_all.sh", ".ci/run"):
+        tally.one(f"{script}: syntax", run([*shell, script])[0] == 0)
+
+
+def e2e(tally):
+    code, text = run([*PYTEST, "tests/e2e"])
+    last = text.strip().splitlines()[-1] if text.strip() else ""
+    count = lambda word: sum(int(n) for n in re.findall(rf"(\d+) {word}", last))
+    tally.add(count("passed"), count("failed") + count("errors?"))
+    if count("skipped"):
+        run([*PYTEST[:3], "-q", "-p", "no:cacheprovider", "-rs", "--collect-only", "tests/e2e"])
+    if code and not count("failed") and not count("errors?"):
+        tally.one("pytest tests/e2e", False)
+
+
+STAGES = {
+    "gcc": lambda t: meson_tests(t, "build", []),
+    "lint": lint,
+    "clang": lambda t: meson_tests(t, "build-clang", [], "clang"),
+    "asan": lambda t: meson_tests(t, "build-asan", ["-Db_sanitize=address,undefined"]),
+    "e2e": e2e,
+}
+
+
+def main(names):
+    tally = Tally()
+    for name in names or STAGES:
+        start = time.monotonic()
+        STAGES[name](tally)
+        print(f"== {name}: {time.monotonic() - start:.0f} s", flush=True)
+    print(f"{tally.passed} passed, {tally.failed} failed")
+    return tally.failed > 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
