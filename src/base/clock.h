@@ -14,7 +14,7 @@
 
 struct err;
 
-#define CLOCK_TEXT_MAX 36                      /* bytes; RFC 3339 with nanoseconds and NUL */
+#define CLOCK_TEXT_MAX 36                     /* bytes; RFC 3339 with nanoseconds and NUL */
 #define CLOCK_ZERO     "0001-01-01T00:00:00Z" /* Docker's "never" */
 
 int64_t clock_mono_ms(void); /* CLOCK_MONOTONIC */

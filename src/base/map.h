@@ -28,5 +28,5 @@ size_t map_count(const struct map *m);
 
 /* Start with *iter = NULL; false at the end. The current key may be removed while walking. */
 bool map_next(const struct map *m, void **iter, const char **key, void **value);
-#define map_for_each(m, iter, key, value)                                                          \
-	for (void *iter = NULL; map_next(m, &iter, key, value);)
+/* map_for_each (m, iter, &key, &value) { ... } */
+#define map_for_each(m, iter, key, value) for (void *iter = NULL; map_next(m, &iter, key, value);)
