@@ -238,9 +238,7 @@ struct service {
 	struct json *previous_raw; /* "PreviousSpec" or NULL */
 	struct service_endpoint endpoint;
 	struct service_update_status *update_status; /* NULL: never updated */
-	int64_t spec_version;   /* ours: rises when tasks must be replaced to match the spec */
-	int64_t failed_version; /* ours: the spec_version a rolling update stopped at, or 0 */
-	bool removing;          /* ours: being removed, its tasks are stopping */
+	int64_t spec_version; /* ours: rises when tasks must be replaced to match the spec */
 	/* derived by service_decode: */
 	struct service_spec spec;
 };
@@ -282,11 +280,12 @@ struct task {
 	char *node_id;      /* NULL or "" until assigned */
 	struct task_status status;
 	char *desired_name;
-	struct json *networks;    /* "NetworksAttachments" */
-	int64_t spec_version;     /* ours: the service's when it was made */
-	int64_t restarts;         /* ours: restarts in this slot since restarts_since */
-	char *restarts_since;     /* ours: start of the window the restarts are counted in */
-	int64_t generation;       /* ours: rises from task to task within a slot */
+	struct json *networks; /* "NetworksAttachments" */
+	int64_t spec_version;  /* ours: the service's when it was made */
+	int64_t restarts;      /* ours: restarts in this slot since restarts_since */
+	char *restarts_since;  /* ours: start of the window the restarts are counted in */
+	int64_t generation;    /* ours: rises from task to task within a slot */
+	bool done;             /* ours: the restart policy ended this slot; a new spec revives it */
 	enum task_state desired;  /* derived */
 	struct service_task spec; /* derived */
 };
