@@ -26,24 +26,24 @@
 struct err;
 struct log;
 
-struct build_mount { /* extra bind mounts for RUN, from the request */
+struct build_mount {        /* extra bind mounts for RUN, from the request */
 	const char *source; /* absolute path on the host, given by the administrator */
 	const char *target;
 	bool read_only;
 };
 
-struct build_step { /* one RUN */
+struct build_step {           /* one RUN */
 	const int *lower_fds; /* top first */
 	size_t lower_count;
 	int upper_fd, work_fd;
 	const char *const *argv; /* NULL-terminated, shell included */
 	const char *const *env;  /* NULL-terminated "K=V" */
 	const char *cwd, *user, *hostname;
-	const char *network;     /* "default"/"bridge", "host", "none" */
+	const char *network;            /* "default"/"bridge", "host", "none" */
 	const char *const *extra_hosts; /* "name:ip" or NULL */
 	const struct build_mount *mounts;
 	size_t mount_count;
-	int64_t memory_bytes;    /* 0: no limit */
+	int64_t memory_bytes; /* 0: no limit */
 	int64_t shm_bytes;
 	/* Where its output goes. Returns -1 to cancel. */
 	int (*output)(void *arg, int stream, const char *data, size_t len); /* stream 1 or 2 */
@@ -57,13 +57,13 @@ struct build_runner {
 };
 
 struct build_request {
-	int context_fd;           /* directory; -1: no context (Dockerfile from stdin alone) */
-	const char *dockerfile;   /* path in the context */
+	int context_fd;              /* directory; -1: no context (Dockerfile from stdin alone) */
+	const char *dockerfile;      /* path in the context */
 	const char *dockerfile_text; /* instead of reading it; may be NULL */
-	const char *const *tags;  /* NULL-terminated */
-	struct json_strmap args;  /* --build-arg; value NULL: unset */
+	const char *const *tags;     /* NULL-terminated */
+	struct json_strmap args;     /* --build-arg; value NULL: unset */
 	struct json_strmap labels;
-	const char *target;       /* stage to stop at; NULL: the last */
+	const char *target; /* stage to stop at; NULL: the last */
 	const char *network;
 	const char *platform;
 	const char *const *extra_hosts;
