@@ -29,14 +29,14 @@ struct json;
 struct http_client;
 
 struct http_client_options {
-	const char *base;     /* "unix:///path", "http://h:p", "https://h:p", "tcp://h:p" (= http) */
-	const char *ca_pem;   /* https: trust only this; NULL: the system's */
+	const char *base;   /* "unix:///path", "http://h:p", "https://h:p", "tcp://h:p" (= http) */
+	const char *ca_pem; /* https: trust only this; NULL: the system's */
 	const char *cert_pem, *key_pem; /* client certificate */
-	bool insecure;        /* https without verification (--insecure-registry only; and join's CA fetch) */
-	bool any_name;        /* verify the chain, but not that the certificate names the host */
+	bool insecure; /* https without verification (--insecure-registry only; and join's CA fetch) */
+	bool any_name; /* verify the chain, but not that the certificate names the host */
 	int64_t connect_timeout_ms; /* 0: 10 s */
-	int64_t timeout_ms;   /* whole call; 0: none */
-	int64_t stall_timeout_ms; /* no byte for so long: give up; 0: none */
+	int64_t timeout_ms;         /* whole call; 0: none */
+	int64_t stall_timeout_ms;   /* no byte for so long: give up; 0: none */
 	const char *user_agent;
 };
 
@@ -46,7 +46,7 @@ DEFINE_AUTO(http_client)
 
 struct http_response {
 	int status;
-	char *body;   /* owned, NUL-terminated; NULL when it was streamed away */
+	char *body; /* owned, NUL-terminated; NULL when it was streamed away */
 	size_t len;
 	struct http_header_list *headers; /* owned */
 };
@@ -56,7 +56,7 @@ const char *http_response_header(const struct http_response *response, const cha
 
 struct http_call {
 	const char *method;
-	const char *path;           /* "/v1.44/info?x=y", already encoded; or a whole URL (other origin) */
+	const char *path; /* "/v1.44/info?x=y", already encoded; or a whole URL (other origin) */
 	const char *const *headers; /* "Name: value", NULL-terminated; may be NULL */
 	const void *body;           /* small body; or read below */
 	size_t body_len;

@@ -17,11 +17,16 @@
  *
  * "{}" in a pattern matches one path segment, "{*}" one or more (image names
  * contain slashes; the match is the longest that lets the rest fit). Both are
- * percent-decoded. A leading "/vN.NN" is taken off and parsed into
- * http_request.version when the server has an `api` table of versions.
+ * percent-decoded. The table is searched from the top: of two patterns that fit,
+ * the earlier wins. A leading "/vN.NN" is taken off and parsed into
+ * http_version() when the server has version bounds.
  *
- * Limits: header 64 KiB, body as the route says, connections per server.
- * libmicrohttpd stands behind this file.
+ * Limits: header 64 KiB within 10 s, a collected body 16 MiB within 60 s,
+ * connections per server and per address. Every thread that starts here has all
+ * signals blocked and HTTP_STACK_SIZE of stack.
+ *
+ * GnuTLS stands behind this file; docs/design/002-http-server.md says why the
+ * HTTP part is ours.
  */
 
 #include <stdbool.h>
@@ -40,8 +45,9 @@ struct http_request;
 struct http_server;
 struct http_stream;
 
-#define HTTP_ARGS_MAX 4
-#define HTTP_BODY_MAX (16u << 20) /* bytes a JSON body may have */
+#define HTTP_ARGS_MAX   4
+#define HTTP_STACK_SIZE (1u << 20)
+#define HTTP_BODY_MAX   (16u << 20) /* bytes a JSON body may have */
 
 typedef int http_fn(void *ctx, struct http_request *req, struct err *err);
 
@@ -55,9 +61,9 @@ struct http_route {
 
 struct http_server_options {
 	const struct http_route *routes;
-	void *ctx;             /* handed to every route */
+	void *ctx; /* handed to every route */
 	struct log *log;
-	unsigned version_min;  /* e.g. 124 for API 1.24; 0: paths carry no version */
+	unsigned version_min; /* e.g. 124 for API 1.24; 0: paths carry no version */
 	unsigned version_max;
 	/* Headers put on every response, errors included. NULL-terminated pairs, or NULL. */
 	const char *const *headers;
@@ -86,7 +92,8 @@ const char *http_method(const struct http_request *req);
 const char *http_path(const struct http_request *req); /* version taken off, not decoded */
 unsigned http_version(const struct http_request *req); /* 141 for /v1.41; version_max if none */
 const char *http_arg(const struct http_request *req, size_t index); /* the index-th {} */
-const char *http_query(const struct http_request *req, const char *key); /* decoded; NULL if absent */
+const char *http_query(const struct http_request *req,
+                       const char *key); /* decoded; NULL if absent */
 size_t http_query_count(const struct http_request *req, const char *key);
 const char *http_query_at(const struct http_request *req, const char *key, size_t index);
 /* 1 t true True yes on -> true; 0 f false False no off and "" -> false; absent -> otherwise;
@@ -101,7 +108,8 @@ const char *http_header(const struct http_request *req, const char *name);
 const char *http_peer_fingerprint(const struct http_request *req);
 const char *http_peer_name(const struct http_request *req);
 const char *http_peer_role(const struct http_request *req);
-const char *http_peer_address(const struct http_request *req); /* "10.0.0.2"; "" for a unix socket */
+const char *
+http_peer_address(const struct http_request *req); /* "10.0.0.2"; "" for a unix socket */
 int http_peer_uid(const struct http_request *req); /* unix socket: uid; else -1 */
 
 /* The collected body. */
@@ -113,6 +121,9 @@ ssize_t http_body_read(struct http_request *req, void *data, size_t len, struct 
 /* A read end of a pipe that carries the streamed body (an internal thread feeds it). The caller
  * closes it. Not mixed with http_body_read(). */
 int http_body_fd(struct http_request *req, struct err *err);
+/* After the pipe's end of file: 0 if the body was complete, -1 if the peer went away in it. (A pipe
+ * cannot tell.) */
+int http_body_check(struct http_request *req, struct err *err);
 
 /* ---- answering ---- */
 
@@ -123,7 +134,8 @@ int http_reply_header(struct http_request *req, const char *name, const char *va
 int http_reply(struct http_request *req, int status, const char *type, const void *data,
                size_t len);
 int http_reply_json(struct http_request *req, int status, struct json *doc); /* takes doc */
-int http_reply_buf(struct http_request *req, int status, struct buf *json_text); /* takes the text */
+int http_reply_buf(struct http_request *req, int status,
+                   struct buf *json_text); /* takes the text */
 int http_reply_empty(struct http_request *req, int status);
 int http_reply_error(struct http_request *req, int status, const char *message);
 
@@ -132,7 +144,8 @@ struct http_stream *http_stream_begin(struct http_request *req, int status, cons
                                       struct err *err);
 /* Sends and flushes. -1 (ERR_CANCELED) when the peer went away. */
 int http_stream_write(struct http_stream *stream, const void *data, size_t len, struct err *err);
-int http_stream_json(struct http_stream *stream, struct json *doc, struct err *err); /* takes doc; adds "\r\n" */
+int http_stream_json(struct http_stream *stream, struct json *doc,
+                     struct err *err); /* takes doc; adds "\r\n" */
 /* A descriptor that becomes readable (POLLHUP/POLLIN) when the peer goes away or the server
  * stops: for poll(2) beside what the function waits for. Borrowed. */
 int http_stream_closed_fd(struct http_stream *stream);
@@ -140,7 +153,8 @@ bool http_stream_closed(struct http_stream *stream);
 void http_stream_end(struct http_stream *stream); /* always call it, also after failure */
 
 /* Takes the connection over (Docker's hijack): sends 101 UPGRADED with Upgrade: tcp when the
- * client asked to upgrade, else 200, then gives the socket. The caller shuts down and closes it with
- * http_hijack_end(). Reading EOF means: the client sent all it has, not: it went away. */
+ * client asked to upgrade, else 200, then gives the socket (blocking; a socket pair that two threads
+ * serve when the connection is TLS). The caller shuts down and closes it with http_hijack_end(),
+ * before the route returns. Reading EOF means: the client sent all it has, not: it went away. */
 int http_hijack(struct http_request *req, const char *type, struct err *err);
 void http_hijack_end(struct http_request *req, int fd);
