@@ -33,7 +33,7 @@ enum dns_verdict {
 
 struct dns_reply {
 	uint8_t *out;
-	size_t max;  /* by TCP; by UDP the asker's limit counts too */
+	size_t max; /* by TCP; by UDP the asker's limit counts too */
 	size_t len;
 	struct resolv upstream;
 };

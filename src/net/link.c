@@ -430,7 +430,9 @@ static int pin_mac(struct link *link, int index, struct nl_addr *hw, struct err 
 	return 0;
 }
 
-static int isolate_port(struct link *link, int index, struct err *err)
+/* Hairpin: where br_netfilter is loaded, a container's call to its own published port turns round
+ * inside the bridge, and must be let out by the port that it came in by. */
+static int configure_port(struct link *link, int index, bool isolated, struct err *err)
 {
 	auto_put(free_msg) struct nl_msg *msg = nlmsg_alloc_simple(RTM_SETLINK, NLM_F_REQUEST);
 	struct ifinfomsg info = {.ifi_family = AF_UNSPEC, .ifi_index = index};
@@ -443,7 +445,8 @@ static int isolate_port(struct link *link, int index, struct err *err)
 	if (!link_info || nla_put_string(msg, IFLA_INFO_SLAVE_KIND, "bridge") < 0)
 		return err_nomem(err);
 	data = nla_nest_start(msg, IFLA_INFO_SLAVE_DATA);
-	if (!data || nla_put_u8(msg, IFLA_BRPORT_ISOLATED, 1) < 0)
+	if (!data || nla_put_u8(msg, IFLA_BRPORT_MODE, BRIDGE_MODE_HAIRPIN) < 0 ||
+	    (isolated && nla_put_u8(msg, IFLA_BRPORT_ISOLATED, 1) < 0))
 		return err_nomem(err);
 	nla_nest_end(msg, data);
 	nla_nest_end(msg, link_info);
@@ -451,7 +454,7 @@ static int isolate_port(struct link *link, int index, struct err *err)
 	if (result >= 0)
 		result = nl_wait_for_ack(link->sock);
 	if (result < 0)
-		return nl_fail(err, result, "isolate a bridge port");
+		return nl_fail(err, result, "set up a bridge port");
 	return 0;
 }
 
@@ -476,7 +479,6 @@ static int make_veth(struct link *link, const struct link_veth *veth, struct nl_
 	rtnl_link_set_ns_fd(peer, veth->netns_fd);
 	rtnl_link_set_addr(peer, hw);
 	rtnl_link_set_mtu(peer, (unsigned)veth->mtu);
-	rtnl_link_set_flags(peer, IFF_UP);
 	result = rtnl_link_add(link->sock, host, NLM_F_CREATE | NLM_F_EXCL);
 	if (result < 0)
 		return nl_fail(err, result, "create the interface pair %s", veth->host_name);
@@ -496,7 +498,7 @@ int link_veth_create(struct link *link, const struct link_veth *veth, struct err
 	if (index >= 0)
 		(void)sysctl_set_interface("ipv6", veth->host_name, "disable_ipv6", 1, NULL);
 	if (index >= 0 && pin_mac(link, index, hw, err) == 0 &&
-	    (!veth->isolated || isolate_port(link, index, err) == 0))
+	    configure_port(link, index, veth->isolated, err) == 0)
 		return 0;
 	(void)link_remove(link, veth->host_name, NULL);
 	return -1;

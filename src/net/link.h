@@ -6,7 +6,7 @@
  *
  *	auto_type(link) host = link_open(err);
  *	link_bridge_ensure(host, &bridge, err);
- *	link_veth_create(host, &veth, err);        // one end in a sandbox, both up
+ *	link_veth_create(host, &veth, err);        // one end in a sandbox
  *	auto_type(link) inside = link_open_in(netns_fd, err);
  *	link_address_add(inside, "eth0", ip, 16, err);
  *
@@ -58,7 +58,8 @@ struct link_veth {
 	int mtu;
 	bool isolated; /* the port reaches the bridge itself, not its other ports */
 };
-/* Both ends are up afterwards, and the bridge knows where `mac` lives and lets no other port claim it. */
+/* This end is up afterwards; the kernel lets the other one up only once both exist: link_up() in the
+ * sandbox. The bridge knows where `mac` lives and lets no other port claim it. */
 int link_veth_create(struct link *link, const struct link_veth *veth, struct err *err);
 
 int link_address_add(struct link *link, const char *name, uint32_t ip, int prefix_len,

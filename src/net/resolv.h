@@ -17,7 +17,7 @@ struct err;
 struct resolv {
 	char servers[RESOLV_SERVER_MAX][46];
 	size_t server_count;
-	char search[1024];  /* separated by spaces */
+	char search[1024]; /* separated by spaces */
 	char options[256];
 };
 

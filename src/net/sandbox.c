@@ -310,7 +310,8 @@ static int plug(struct net *net, const struct store_network *network,
 	if (FAILPOINT("net.attach.plugged", err) < 0)
 		return -1;
 	if (link_address_add(inside, endpoint->e.interface, endpoint->ip, endpoint->e.prefix_len,
-	                     err) < 0)
+	                     err) < 0 ||
+	    link_up(inside, endpoint->e.interface, err) < 0)
 		return -1;
 	return ensure_default_route(net, endpoint->container_id, inside, err);
 }

@@ -27,22 +27,22 @@ struct pool;
 
 struct net {
 	pthread_mutex_t lock;
-	struct db *db;               /* owned */
-	int netns_dir;               /* owned; <run>/netns */
-	char *netns_path;            /* owned; the same, absolute */
-	char name[10];               /* options.name */
-	char table[32];              /* of nft */
-	struct cidr_pool pool;       /* what networks are cut from; all zero: the default pools */
-	const struct log *log;       /* borrowed */
-	struct link *link;           /* owned; guarded by lock */
-	struct rules *rules;         /* owned; guarded by lock */
-	struct port_table *ports;    /* owned; guarded by lock; of containers */
+	struct db *db;            /* owned */
+	int netns_dir;            /* owned; <run>/netns */
+	char *netns_path;         /* owned; the same, absolute */
+	char name[10];            /* options.name */
+	char table[32];           /* of nft */
+	struct cidr_pool pool;    /* what networks are cut from; all zero: the default pools */
+	const struct log *log;    /* borrowed */
+	struct link *link;        /* owned; guarded by lock */
+	struct rules *rules;      /* owned; guarded by lock */
+	struct port_table *ports; /* owned; guarded by lock; of containers */
 	struct port_table *service_ports; /* owned; guarded by lock */
-	struct pool *workers;        /* owned */
-	struct netns_pool *ready;    /* owned */
-	struct link *reaper;         /* owned; used by the workers alone, one at a time */
-	pthread_mutex_t reaper_lock; /* guards reaper */
-	struct dns *dns;             /* owned */
+	struct pool *workers;             /* owned */
+	struct netns_pool *ready;         /* owned */
+	struct link *reaper;              /* owned; used by the workers alone, one at a time */
+	pthread_mutex_t reaper_lock;      /* guards reaper */
+	struct dns *dns;                  /* owned */
 };
 
 static inline void net_unlock(pthread_mutex_t **lock)
