@@ -49,8 +49,9 @@ static void rotate(uint32_t *ips, size_t count)
 
 static int lookup(const struct dns_zone *zone, uint32_t asking, const char *name, uint32_t *ips)
 {
+	struct store_asker asker = {.network_id = zone->network_id, .ip = asking};
 	char bare[DNS_NAME_MAX], suffix[sizeof(zone->network_name) + 1];
-	int n = store_name_resolve(zone->db, zone->network_id, asking, name, ips, ANSWER_MAX, NULL);
+	int n = store_name_resolve(zone->db, &asker, name, ips, ANSWER_MAX, NULL);
 
 	if (n != 0)
 		return n;
@@ -58,7 +59,7 @@ static int lookup(const struct dns_zone *zone, uint32_t asking, const char *name
 	if (strlen(name) <= strlen(suffix) || !str_ends(name, suffix))
 		return 0;
 	snprintf(bare, sizeof(bare), "%.*s", (int)(strlen(name) - strlen(suffix)), name);
-	return store_name_resolve(zone->db, zone->network_id, asking, bare, ips, ANSWER_MAX, NULL);
+	return store_name_resolve(zone->db, &asker, bare, ips, ANSWER_MAX, NULL);
 }
 
 static enum dns_verdict answer(const uint8_t *query, size_t len, const struct dns_answer *a,
@@ -76,13 +77,13 @@ static enum dns_verdict answer(const uint8_t *query, size_t len, const struct dn
 static bool answer_reverse(const struct dns_zone *zone, const struct dns_question *q,
                            char full[DNS_NAME_MAX], struct dns_answer *a)
 {
+	struct store_asker asked = {.network_id = zone->network_id};
 	char name[128];
-	uint32_t ip;
 	int found;
 
-	if (!dns_parse_reverse(q->name, &ip) || !cidr_contains(&zone->subnet, ip))
+	if (!dns_parse_reverse(q->name, &asked.ip) || !cidr_contains(&zone->subnet, asked.ip))
 		return false;
-	found = store_name_of(zone->db, zone->network_id, ip, name, sizeof(name), NULL);
+	found = store_name_of(zone->db, &asked, name, sizeof(name), NULL);
 	a->rcode = found > 0 ? DNS_RCODE_OK : found == 0 ? DNS_RCODE_NXDOMAIN : DNS_RCODE_SERVFAIL;
 	if (found <= 0)
 		return true;
@@ -113,9 +114,10 @@ static bool answer_local(const struct dns_zone *zone, uint32_t asking, const str
 
 static void choose_upstream(const struct dns_zone *zone, uint32_t asking, struct resolv *out)
 {
+	struct store_asker asker = {.network_id = zone->network_id, .ip = asking};
 	char list[256] = "", *rest = NULL;
 
-	(void)store_dns_of(zone->db, zone->network_id, asking, list, sizeof(list), NULL);
+	(void)store_dns_of(zone->db, &asker, list, sizeof(list), NULL);
 	if (!list[0]) {
 		(void)resolv_read_host(out, NULL);
 		return;

@@ -431,10 +431,11 @@ static int pin_mac(struct link *link, int index, struct nl_addr *hw, struct err 
 }
 
 /* Hairpin: where br_netfilter is loaded, a container's call to its own published port turns round
- * inside the bridge, and must be let out by the port that it came in by. */
+ * inside the bridge, and must be let out by the port that it came in by. (RTM_SETLINK would ignore
+ * all this without a word.) */
 static int configure_port(struct link *link, int index, bool isolated, struct err *err)
 {
-	auto_put(free_msg) struct nl_msg *msg = nlmsg_alloc_simple(RTM_SETLINK, NLM_F_REQUEST);
+	auto_put(free_msg) struct nl_msg *msg = nlmsg_alloc_simple(RTM_NEWLINK, NLM_F_REQUEST);
 	struct ifinfomsg info = {.ifi_family = AF_UNSPEC, .ifi_index = index};
 	struct nlattr *link_info, *data;
 	int result;

@@ -91,7 +91,8 @@ static int sweep_endpoints(struct net *net, struct err *err)
 	struct sweep sweep = {.net = net};
 	size_t kept = 0;
 
-	if (store_endpoint_list(net->db, NULL, NULL, &arena, &endpoints, &sweep.count, err) < 0 ||
+	if (store_endpoint_list(net->db, &(struct store_filter){0}, &arena, &endpoints,
+	                        &sweep.count, err) < 0 ||
 	    store_network_list(net->db, &arena, &networks, &sweep.network_count, err) < 0)
 		return -1;
 	for (size_t i = 0; i < sweep.count; i++) {
@@ -345,23 +346,21 @@ static int remember_dns(struct net *net, const char *container_id, const char *c
 	return store_sandbox_set_dns(net->db, container_id, buf_str(&list), err);
 }
 
-static int apply_wishes(struct resolv *r, const char *const *dns, const char *const *search,
-                        const char *const *options, struct err *err)
+static int apply_wishes(struct resolv *r, const struct net_dns *dns, struct err *err)
 {
-	if (dns && dns[0] && resolv_set_servers(r, dns, err) < 0)
+	if (dns->servers && dns->servers[0] && resolv_set_servers(r, dns->servers, err) < 0)
 		return -1;
-	if (search && search[0] &&
-	    resolv_set_words(r->search, sizeof(r->search), search, "search domain", err) < 0)
+	if (dns->search && dns->search[0] &&
+	    resolv_set_words(r->search, sizeof(r->search), dns->search, "search domain", err) < 0)
 		return -1;
-	if (options && options[0] &&
-	    resolv_set_words(r->options, sizeof(r->options), options, "option", err) < 0)
+	if (dns->options && dns->options[0] &&
+	    resolv_set_words(r->options, sizeof(r->options), dns->options, "option", err) < 0)
 		return -1;
 	return 0;
 }
 
-int net_resolv_conf(struct net *net, const char *container_id, const char *const *dns,
-                    const char *const *search, const char *const *options, struct buf *out,
-                    struct err *err)
+int net_resolv_conf(struct net *net, const char *container_id, const struct net_dns *dns,
+                    struct buf *out, struct err *err)
 {
 	auto_arena struct arena arena = ARENA_INIT(NET_ARENA_MAX);
 	struct store_endpoint *endpoints;
@@ -370,18 +369,19 @@ int net_resolv_conf(struct net *net, const char *container_id, const char *const
 	size_t count;
 
 	if (resolv_read_host(&r, err) < 0 ||
-	    store_endpoint_list(net->db, container_id, NULL, &arena, &endpoints, &count, err) < 0 ||
+	    store_endpoint_list(net->db, &(struct store_filter){.container_id = container_id},
+	                        &arena, &endpoints, &count, err) < 0 ||
 	    find_responder(net, endpoints, count, &arena, gateway, err) < 0)
 		return -1;
 	if (count > 0) /* with a network of its own the machine's loopback is out of reach */
 		resolv_drop_loopback(&r);
-	if (apply_wishes(&r, dns, search, options, err) < 0)
+	if (apply_wishes(&r, dns, err) < 0)
 		return -1;
 	if (!gateway[0])
 		return resolv_write(&r, out, err);
-	if (remember_dns(net, container_id, dns, err) < 0)
+	if (remember_dns(net, container_id, dns->servers, err) < 0)
 		return -1;
-	if (!options || !options[0])
+	if (!dns->options || !dns->options[0])
 		snprintf(r.options, sizeof(r.options), "ndots:0");
 	snprintf(r.servers[0], sizeof(r.servers[0]), "%s", gateway);
 	r.server_count = 1;

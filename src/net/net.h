@@ -141,9 +141,13 @@ int net_unpublish(struct net *net, const char *container_id, struct err *err);
 /* DNS: each network with names has a responder on its gateway address, port 53, which answers for the
  * network's containers and forwards the rest to the host's resolvers (not on internal networks).
  * What the container's resolv.conf should say: */
-int net_resolv_conf(struct net *net, const char *container_id, const char *const *dns,
-                    const char *const *search, const char *const *options, struct buf *out,
-                    struct err *err);
+struct net_dns { /* what the container asked for; each NULL-terminated, or NULL: the machine's */
+	const char *const *servers;
+	const char *const *search;
+	const char *const *options;
+};
+int net_resolv_conf(struct net *net, const char *container_id, const struct net_dns *dns,
+                    struct buf *out, struct err *err);
 
 /* ---- services (cluster): a port on every node ---- */
 

@@ -352,7 +352,8 @@ static int check_removable(struct net *net, const struct store_network *network,
 	if (str_eq(n->name, "bridge") || str_eq(n->name, "host") || str_eq(n->name, "none"))
 		return err_set(err, ERR_DENIED, "%s is a pre-defined network and cannot be removed",
 		               n->name);
-	if (store_endpoint_list(net->db, NULL, n->id, arena, &endpoints, &count, err) < 0)
+	if (store_endpoint_list(net->db, &(struct store_filter){.network_id = n->id}, arena,
+	                        &endpoints, &count, err) < 0)
 		return -1;
 	if (count == 0)
 		return 0;
@@ -387,7 +388,8 @@ int net_network_members(struct net *net, const char *network, struct arena *aren
 	size_t n;
 
 	if (store_network_find(net->db, network, arena, &found, err) < 0 ||
-	    store_endpoint_list(net->db, NULL, found.n.id, arena, &endpoints, &n, err) < 0)
+	    store_endpoint_list(net->db, &(struct store_filter){.network_id = found.n.id}, arena,
+	                        &endpoints, &n, err) < 0)
 		return -1;
 	list = arena_array(arena, n + 1, sizeof(*list), err);
 	if (!list)

@@ -173,8 +173,8 @@ static int publish(struct net *net, const char *container_id, const struct net_p
 	struct store_endpoint *endpoints;
 	size_t endpoint_count, held = 0;
 
-	if (store_endpoint_list(net->db, container_id, NULL, &arena, &endpoints, &endpoint_count,
-	                        err) < 0)
+	if (store_endpoint_list(net->db, &(struct store_filter){.container_id = container_id},
+	                        &arena, &endpoints, &endpoint_count, err) < 0)
 		return -1;
 	if (endpoint_count == 0)
 		return err_set(err, ERR_INVALID,

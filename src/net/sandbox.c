@@ -124,7 +124,8 @@ int net_sandbox_take_down(struct net *net, const char *container_id, struct err 
 	size_t count;
 
 	if (net_ports_drop(net, container_id, err) < 0 ||
-	    store_endpoint_list(net->db, container_id, NULL, &arena, &endpoints, &count, err) < 0)
+	    store_endpoint_list(net->db, &(struct store_filter){.container_id = container_id},
+	                        &arena, &endpoints, &count, err) < 0)
 		return -1;
 	for (size_t i = 0; i < count; i++) {
 		if (store_endpoint_delete(net->db, endpoints[i].e.id, err) < 0)
@@ -150,10 +151,9 @@ int net_sandbox_remove(struct net *net, const char *container_id, struct err *er
 
 /* ---- endpoints ---- */
 
-static int wanted_address(struct net *net, const struct store_network *network, const char *text,
+static int wanted_address(const struct store_network *network, const char *text,
                           const uint32_t *taken, size_t count, uint32_t *ip, struct err *err)
 {
-	(void)net;
 	if (cidr_parse_ip(text, ip, err) < 0)
 		return -1;
 	if (!cidr_is_host(&network->subnet, *ip) || *ip == network->gateway)
@@ -176,7 +176,7 @@ static int pick_address(struct net *net, const struct store_network *network, co
 	if (store_address_list(net->db, network->n.id, &taken, &count, err) < 0)
 		return -1;
 	if (!str_empty(wanted))
-		return wanted_address(net, network, wanted, taken, count, ip, err);
+		return wanted_address(network, wanted, taken, count, ip, err);
 	/* There is room for one more: the gateway is taken too. */
 	while (at < count && taken[at] < network->gateway)
 		at++;
@@ -263,7 +263,8 @@ static int ensure_default_route(struct net *net, const char *container_id, struc
 	uint32_t gateway;
 	size_t count;
 
-	if (store_endpoint_list(net->db, container_id, NULL, &arena, &endpoints, &count, err) < 0)
+	if (store_endpoint_list(net->db, &(struct store_filter){.container_id = container_id},
+	                        &arena, &endpoints, &count, err) < 0)
 		return -1;
 	for (size_t i = 0; i < count; i++) {
 		struct store_network network = {0};
@@ -329,7 +330,8 @@ static int attach(struct net *net, const char *container_id,
 
 	if (check_sandbox(net, container_id, err) < 0 ||
 	    store_network_find(net->db, attachment->network, &arena, &network, err) < 0 ||
-	    store_endpoint_list(net->db, container_id, NULL, &arena, &others, &count, err) < 0 ||
+	    store_endpoint_list(net->db, &(struct store_filter){.container_id = container_id},
+	                        &arena, &others, &count, err) < 0 ||
 	    check_not_attached(&network, others, count, err) < 0 ||
 	    fill_endpoint(net, container_id, &network, attachment, endpoint, err) < 0 ||
 	    pick_interface(others, count, endpoint->e.interface, err) < 0)
@@ -385,8 +387,10 @@ int net_detach(struct net *net, const char *container_id, const char *network, s
 
 	net_guard(net);
 	if (store_network_find(net->db, network, &arena, &found, err) < 0 ||
-	    store_endpoint_list(net->db, container_id, found.n.id, &arena, &endpoints, &count,
-	                        err) < 0)
+	    store_endpoint_list(
+		    net->db,
+		    &(struct store_filter){.container_id = container_id, .network_id = found.n.id},
+		    &arena, &endpoints, &count, err) < 0)
 		return -1;
 	if (count == 0)
 		return err_set(err, ERR_NOT_FOUND, "container %.12s is not connected to network %s",
@@ -401,7 +405,8 @@ int net_endpoint_list(struct net *net, const char *container_id, struct arena *a
 	struct net_endpoint *list;
 	size_t n;
 
-	if (store_endpoint_list(net->db, container_id, NULL, arena, &endpoints, &n, err) < 0)
+	if (store_endpoint_list(net->db, &(struct store_filter){.container_id = container_id},
+	                        arena, &endpoints, &n, err) < 0)
 		return -1;
 	list = arena_array(arena, n + 1, sizeof(*list), err);
 	if (!list)

@@ -61,38 +61,53 @@ static int done(int changed)
 	return changed < 0 ? -1 : 0;
 }
 
-/* Steps through rows, `size` bytes a piece, into an array in the arena. */
-static int collect(struct db_rows *rows, struct arena *arena, size_t size, size_t max,
-                   int (*read)(struct db_rows *rows, struct arena *arena, void *item,
-                               struct err *err),
-                   void **out, size_t *count, struct err *err)
+struct list {
+	void *items;
+	size_t count;
+};
+
+struct shape {
+	size_t size; /* of an item */
+	size_t max;  /* items */
+	int (*read)(struct db_rows *rows, struct arena *arena, void *item, struct err *err);
+};
+
+static int grow(struct arena *arena, size_t size, struct list *list, size_t *cap, struct err *err)
 {
-	size_t n = 0, cap = 16;
-	char *items, *more;
+	void *more = arena_array(arena, *cap * 2, size, err);
+
+	if (!more)
+		return -1;
+	memcpy(more, list->items, list->count * size);
+	list->items = more;
+	*cap *= 2;
+	return 0;
+}
+
+/* Steps through rows into an array in the arena. */
+static int collect(struct db_rows *rows, struct arena *arena, const struct shape *shape,
+                   struct list *out, struct err *err)
+{
+	struct list list = {0};
+	size_t cap = 16;
 	int step;
 
-	items = arena_array(arena, cap, size, err);
-	while (items && (step = db_step(rows, err)) != 0) {
-		if (step < 0)
-			return -1;
-		if (n == max)
-			return err_set(err, ERR_LIMIT, "more than %zu rows in net.db", max);
-		if (n == cap) {
-			more = arena_array(arena, cap * 2, size, err);
-			if (!more)
-				return -1;
-			memcpy(more, items, n * size);
-			items = more;
-			cap *= 2;
-		}
-		if (read(rows, arena, items + n * size, err) < 0)
-			return -1;
-		n++;
-	}
-	if (!items)
+	list.items = arena_array(arena, cap, shape->size, err);
+	if (!list.items || !rows)
 		return -1;
-	*out = items;
-	*count = n;
+	while ((step = db_step(rows, err)) > 0) {
+		if (list.count == shape->max)
+			return err_set(err, ERR_LIMIT, "more than %zu rows in net.db", shape->max);
+		if (list.count == cap && grow(arena, shape->size, &list, &cap, err) < 0)
+			return -1;
+		if (shape->read(rows, arena, (char *)list.items + list.count * shape->size, err) <
+		    0)
+			return -1;
+		list.count++;
+	}
+	if (step < 0)
+		return -1;
+	*out = list;
 	return 0;
 }
 
@@ -173,52 +188,61 @@ static int read_network(struct db_rows *rows, struct arena *arena, void *item, s
 	return cidr_parse(db_text(rows, 5), &out->range, err);
 }
 
-static int query_networks(struct db *db, const char *where, const char *a, const char *b,
-                          struct arena *arena, struct store_network **out, size_t *count,
+static const struct shape network_shape = {
+	.size = sizeof(struct store_network), .max = NETWORK_MAX, .read = read_network};
+
+static int find_networks(struct db *db, const char *name, struct arena *arena, struct list *out,
+                         struct err *err)
+{
+	auto_type(db_rows) rows =
+		db_query(db, err, "select * from network where id = ?1 or name = ?1", "t", name);
+
+	return collect(rows, arena, &network_shape, out, err);
+}
+
+static int find_by_prefix(struct db *db, const char *prefix, struct arena *arena, struct list *out,
                           struct err *err)
 {
-	auto_buf struct buf sql = BUF_INIT(256);
-	void *items;
+	char end[ID_HEX_MAX + 1];
 
-	buf_addf(&sql, "select * from network %s order by created_ns, name", where);
-	auto_type(db_rows) rows = db_query(db, err, buf_str(&sql), a ? (b ? "tt" : "t") : "", a, b);
-	if (!rows ||
-	    collect(rows, arena, sizeof(**out), NETWORK_MAX, read_network, &items, count, err) < 0)
-		return -1;
-	*out = items;
-	return 0;
+	snprintf(end, sizeof(end), "%sg", prefix);
+	auto_type(db_rows) rows = db_query(
+		db, err, "select * from network where id >= ?1 and id < ?2", "tt", prefix, end);
+
+	return collect(rows, arena, &network_shape, out, err);
 }
 
 int store_network_find(struct db *db, const char *name, struct arena *arena,
                        struct store_network *out, struct err *err)
 {
-	struct store_network *found;
-	size_t count;
+	struct list found;
 
-	if (query_networks(db, "where id = ?1 or name = ?1", name, NULL, arena, &found, &count,
-	                   err) < 0)
+	if (find_networks(db, name, arena, &found, err) < 0)
 		return -1;
-	if (count == 0 && id_is_hex(name, 1, 64)) {
-		char end[ID_HEX_MAX + 1];
-
-		snprintf(end, sizeof(end), "%sg", name);
-		if (query_networks(db, "where id >= ?1 and id < ?2", name, end, arena, &found,
-		                   &count, err) < 0)
-			return -1;
-	}
-	if (count == 0)
+	if (found.count == 0 && id_is_hex(name, 1, 64) &&
+	    find_by_prefix(db, name, arena, &found, err) < 0)
+		return -1;
+	if (found.count == 0)
 		return err_set(err, ERR_NOT_FOUND, "network %.128s not found", name);
-	if (count > 1)
+	if (found.count > 1)
 		return err_set(err, ERR_INVALID, "network %s is ambiguous (%zu matches found)",
-		               name, count);
-	*out = found[0];
+		               name, found.count);
+	*out = *(struct store_network *)found.items;
 	return 0;
 }
 
 int store_network_list(struct db *db, struct arena *arena, struct store_network **out,
                        size_t *count, struct err *err)
 {
-	return query_networks(db, "", NULL, NULL, arena, out, count, err);
+	auto_type(db_rows) rows =
+		db_query(db, err, "select * from network order by created_ns, name", "");
+	struct list list;
+
+	if (collect(rows, arena, &network_shape, &list, err) < 0)
+		return -1;
+	*out = list.items;
+	*count = list.count;
+	return 0;
 }
 
 int store_network_delete(struct db *db, const char *id, struct err *err)
@@ -260,12 +284,14 @@ int store_sandbox_list(struct db *db, struct arena *arena, char ***ids, size_t *
                        struct err *err)
 {
 	auto_type(db_rows) rows = db_query(db, err, "select container_id from sandbox", "");
-	void *items;
+	static const struct shape shape = {
+		.size = sizeof(char *), .max = LIST_MAX, .read = read_text};
+	struct list list;
 
-	if (!rows ||
-	    collect(rows, arena, sizeof(char *), LIST_MAX, read_text, &items, count, err) < 0)
+	if (collect(rows, arena, &shape, &list, err) < 0)
 		return -1;
-	*ids = items;
+	*ids = list.items;
+	*count = list.count;
 	return 0;
 }
 
@@ -332,10 +358,11 @@ static int read_endpoint(struct db_rows *rows, struct arena *arena, void *item, 
 	return 0;
 }
 
-int store_endpoint_list(struct db *db, const char *container_id, const char *network_id,
-                        struct arena *arena, struct store_endpoint **out, size_t *count,
-                        struct err *err)
+int store_endpoint_list(struct db *db, const struct store_filter *filter, struct arena *arena,
+                        struct store_endpoint **out, size_t *count, struct err *err)
 {
+	static const struct shape shape = {
+		.size = sizeof(struct store_endpoint), .max = LIST_MAX, .read = read_endpoint};
 	auto_type(db_rows) rows =
 		db_query(db, err,
 	                 "select e.id, e.network_id, e.container_id, e.ip, e.prefix, e.mac,"
@@ -343,13 +370,13 @@ int store_endpoint_list(struct db *db, const char *container_id, const char *net
 	                 " join network n on n.id = e.network_id"
 	                 " where (?1 is null or e.container_id = ?1)"
 	                 " and (?2 is null or e.network_id = ?2) order by e.seq",
-	                 "tt", container_id, network_id);
-	void *items;
+	                 "tt", filter->container_id, filter->network_id);
+	struct list list;
 
-	if (!rows ||
-	    collect(rows, arena, sizeof(**out), LIST_MAX, read_endpoint, &items, count, err) < 0)
+	if (collect(rows, arena, &shape, &list, err) < 0)
 		return -1;
-	*out = items;
+	*out = list.items;
+	*count = list.count;
 	return 0;
 }
 
@@ -383,16 +410,17 @@ int store_address_list(struct db *db, const char *network_id, uint32_t **out, si
 
 /* ---- names ---- */
 
-int store_name_resolve(struct db *db, const char *network_id, uint32_t asking, const char *name,
+int store_name_resolve(struct db *db, const struct store_asker *asker, const char *name,
                        uint32_t *ips, size_t max, struct err *err)
 {
 	auto_type(db_rows) rows =
 		db_query(db, err,
 	                 "select distinct e.ip from name n join endpoint e on e.id = n.endpoint_id"
-	                 " where n.name = ?1 and n.network_id in"
+	                 " join network on network.id = n.network_id"
+	                 " where n.name = ?1 and network.name <> 'bridge' and n.network_id in"
 	                 " (select network_id from endpoint where container_id ="
 	                 "  (select container_id from endpoint where network_id = ?2 and ip = ?3))",
-	                 "tti", name, network_id, (int64_t)asking);
+	                 "tti", name, asker->network_id, (int64_t)asker->ip);
 	size_t n = 0;
 	int step = 0;
 
@@ -403,10 +431,8 @@ int store_name_resolve(struct db *db, const char *network_id, uint32_t asking, c
 	return step < 0 ? -1 : (int)n;
 }
 
-static int query_text(struct db *db, const char *sql, const char *network_id, uint32_t ip,
-                      char *text, size_t size, struct err *err)
+static int first_text(struct db_rows *rows, char *text, size_t size, struct err *err)
 {
-	auto_type(db_rows) rows = db_query(db, err, sql, "ti", network_id, (int64_t)ip);
 	int step = rows ? db_step(rows, err) : -1;
 
 	if (step > 0)
@@ -414,23 +440,27 @@ static int query_text(struct db *db, const char *sql, const char *network_id, ui
 	return step;
 }
 
-int store_name_of(struct db *db, const char *network_id, uint32_t ip, char *name, size_t size,
+int store_name_of(struct db *db, const struct store_asker *asker, char *name, size_t size,
                   struct err *err)
 {
-	return query_text(db,
-	                  "select n.name from endpoint e join name n on n.endpoint_id = e.id"
-	                  " where e.network_id = ? and e.ip = ? and n.own = 1",
-	                  network_id, ip, name, size, err);
+	auto_type(db_rows) rows =
+		db_query(db, err,
+	                 "select n.name from endpoint e join name n on n.endpoint_id = e.id"
+	                 " where e.network_id = ? and e.ip = ? and n.own = 1",
+	                 "ti", asker->network_id, (int64_t)asker->ip);
+
+	return first_text(rows, name, size, err);
 }
 
-int store_dns_of(struct db *db, const char *network_id, uint32_t ip, char *dns, size_t size,
+int store_dns_of(struct db *db, const struct store_asker *asker, char *dns, size_t size,
                  struct err *err)
 {
-	int found = query_text(db,
-	                       "select s.dns from endpoint e join sandbox s"
-	                       " on s.container_id = e.container_id"
-	                       " where e.network_id = ? and e.ip = ?",
-	                       network_id, ip, dns, size, err);
+	auto_type(db_rows) rows = db_query(db, err,
+	                                   "select s.dns from endpoint e join sandbox s"
+	                                   " on s.container_id = e.container_id"
+	                                   " where e.network_id = ? and e.ip = ?",
+	                                   "ti", asker->network_id, (int64_t)asker->ip);
+	int found = first_text(rows, dns, size, err);
 
 	if (found == 0)
 		copy_text(dns, size, "");
@@ -452,38 +482,44 @@ static int read_port(struct db_rows *rows, struct arena *arena, void *item, stru
 	return 0;
 }
 
-static int query_ports(struct db *db, const char *sql, const char *container_id,
-                       struct arena *arena, struct rules_port **out, size_t *count, struct err *err)
+static int collect_ports(struct db_rows *rows, struct arena *arena, struct rules_port **out,
+                         size_t *count, struct err *err)
 {
-	auto_type(db_rows) rows = db_query(db, err, sql, "t", container_id);
-	void *items;
+	static const struct shape shape = {
+		.size = sizeof(struct rules_port), .max = LIST_MAX, .read = read_port};
+	struct list list;
 
-	if (!rows ||
-	    collect(rows, arena, sizeof(**out), LIST_MAX, read_port, &items, count, err) < 0)
+	if (collect(rows, arena, &shape, &list, err) < 0)
 		return -1;
-	*out = items;
+	*out = list.items;
+	*count = list.count;
 	return 0;
 }
 
 int store_port_list(struct db *db, const char *container_id, struct arena *arena,
                     struct rules_port **out, size_t *count, struct err *err)
 {
-	return query_ports(db,
-	                   "select p.proto, p.host_ip, p.host_port, p.port,"
-	                   " (select e.ip from endpoint e where e.container_id = p.container_id"
-	                   "  order by e.seq limit 1) as target"
-	                   " from port p where (?1 is null or p.container_id = ?1)"
-	                   " and target is not null order by p.proto, p.host_ip, p.host_port",
-	                   container_id, arena, out, count, err);
+	auto_type(db_rows) rows =
+		db_query(db, err,
+	                 "select p.proto, p.host_ip, p.host_port, p.port,"
+	                 " (select e.ip from endpoint e where e.container_id = p.container_id"
+	                 "  order by e.seq limit 1) as target"
+	                 " from port p where (?1 is null or p.container_id = ?1)"
+	                 " and target is not null order by p.proto, p.host_ip, p.host_port",
+	                 "t", container_id);
+
+	return collect_ports(rows, arena, out, count, err);
 }
 
 int store_port_held(struct db *db, const char *container_id, struct arena *arena,
                     struct rules_port **out, size_t *count, struct err *err)
 {
-	return query_ports(db,
-	                   "select proto, host_ip, host_port, port, 0 from port"
-	                   " where ?1 is null or container_id = ?1",
-	                   container_id, arena, out, count, err);
+	auto_type(db_rows) rows = db_query(db, err,
+	                                   "select proto, host_ip, host_port, port, 0 from port"
+	                                   " where ?1 is null or container_id = ?1",
+	                                   "t", container_id);
+
+	return collect_ports(rows, arena, out, count, err);
 }
 
 int store_port_insert(struct db *db, const char *container_id, const struct rules_port *port,
@@ -561,34 +597,38 @@ static int read_backend(struct db_rows *rows, struct arena *arena, void *item, s
 static int list_backends(struct db *db, size_t position, struct arena *arena,
                          struct rules_service *s, struct err *err)
 {
+	static const struct shape shape = {
+		.size = sizeof(struct rules_backend), .max = LIST_MAX, .read = read_backend};
 	auto_type(db_rows) rows =
 		db_query(db, err, "select ip, port from backend where position = ? order by rowid",
 	                 "i", (int64_t)position);
-	void *items;
+	struct list list;
 
-	if (!rows || collect(rows, arena, sizeof(struct rules_backend), LIST_MAX, read_backend,
-	                     &items, &s->count, err) < 0)
+	if (collect(rows, arena, &shape, &list, err) < 0)
 		return -1;
-	s->backends = items;
+	s->backends = list.items;
+	s->count = list.count;
 	return 0;
 }
 
 int store_service_list(struct db *db, struct arena *arena, struct rules_service **out,
                        size_t *count, struct err *err)
 {
+	static const struct shape shape = {
+		.size = sizeof(struct rules_service), .max = LIST_MAX, .read = read_service};
 	auto_type(db_rows) rows =
 		db_query(db, err, "select proto, port from service order by position", "");
-	struct rules_service *list;
-	void *items;
+	struct rules_service *services;
+	struct list list;
 
-	if (!rows ||
-	    collect(rows, arena, sizeof(**out), LIST_MAX, read_service, &items, count, err) < 0)
+	if (collect(rows, arena, &shape, &list, err) < 0)
 		return -1;
-	list = items;
-	for (size_t i = 0; i < *count; i++)
-		if (list_backends(db, i, arena, &list[i], err) < 0)
+	services = list.items;
+	for (size_t i = 0; i < list.count; i++)
+		if (list_backends(db, i, arena, &services[i], err) < 0)
 			return -1;
-	*out = list;
+	*out = services;
+	*count = list.count;
 	return 0;
 }
 

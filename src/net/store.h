@@ -63,25 +63,33 @@ int store_sandbox_set_dns(struct db *db, const char *container_id, const char *d
 int store_endpoint_insert(struct db *db, const struct store_endpoint *endpoint,
                           const char *const *names, struct err *err);
 int store_endpoint_delete(struct db *db, const char *id, struct err *err);
-/* Either id may be NULL: all. In order of attachment. */
-int store_endpoint_list(struct db *db, const char *container_id, const char *network_id,
-                        struct arena *arena, struct store_endpoint **out, size_t *count,
-                        struct err *err);
+struct store_filter { /* NULL: any */
+	const char *container_id;
+	const char *network_id;
+};
+/* In order of attachment. */
+int store_endpoint_list(struct db *db, const struct store_filter *filter, struct arena *arena,
+                        struct store_endpoint **out, size_t *count, struct err *err);
 /* Addresses in use on a network, ascending. The caller frees *out. */
 int store_address_list(struct db *db, const char *network_id, uint32_t **out, size_t *count,
                        struct err *err);
 
 /* ---- names ---- */
 
-/* Addresses of a name, at most max, on the networks that the asking endpoint's container is on; how
- * many, 0 if nobody has it. */
-int store_name_resolve(struct db *db, const char *network_id, uint32_t asking, const char *name,
+struct store_asker { /* an endpoint, as the responder sees it */
+	const char *network_id;
+	uint32_t ip;
+};
+
+/* Addresses of a name, at most max, on the networks that the asking endpoint's container is on, but
+ * for "bridge", which has no names; how many, 0 if nobody has it. */
+int store_name_resolve(struct db *db, const struct store_asker *asker, const char *name,
                        uint32_t *ips, size_t max, struct err *err);
-/* The name of the endpoint with that address; 1 found, 0 not. */
-int store_name_of(struct db *db, const char *network_id, uint32_t ip, char *name, size_t size,
+/* The name of the endpoint; 1 found, 0 not. */
+int store_name_of(struct db *db, const struct store_asker *asker, char *name, size_t size,
                   struct err *err);
-/* The resolvers of the container with that address, as stored; "" when none. */
-int store_dns_of(struct db *db, const char *network_id, uint32_t ip, char *dns, size_t size,
+/* The resolvers of the endpoint's container, as stored; "" when none. */
+int store_dns_of(struct db *db, const struct store_asker *asker, char *dns, size_t size,
                  struct err *err);
 
 /* ---- ports ---- */

@@ -160,7 +160,7 @@ static int do_resolv(struct net *net, const struct words *w, struct err *err)
 		for (char *rest = NULL, *one = strtok_r(w->items[2], ",", &rest);
 		     one && n < ARRAY_LEN(dns) - 1; one = strtok_r(NULL, ",", &rest))
 			dns[n++] = one;
-	if (net_resolv_conf(net, word(w, 1), dns, NULL, NULL, &text, err) < 0)
+	if (net_resolv_conf(net, word(w, 1), &(struct net_dns){.servers = dns}, &text, err) < 0)
 		return -1;
 	for (size_t i = 0; i < text.len; i++)
 		if (text.data[i] == '\n')
