@@ -13,8 +13,10 @@
  *
  * A client keeps its connections alive and belongs to one thread at a time.
  * A response with status >= 400 is not a failure of the call: look at status, or
- * use http_expect(). Redirects are followed at most five times, and credentials
- * never travel to another origin (scheme, host, port).
+ * use http_expect(). Redirects are followed at most five times (a streamed body is
+ * not sent twice: then the 3xx is the answer), never from https to http. Credentials
+ * (Authorization, Cookie, X-Registry-*, the client certificate) never travel to
+ * another origin (scheme, host, port).
  */
 
 #include <stdbool.h>
@@ -38,11 +40,21 @@ struct http_client_options {
 	int64_t timeout_ms;         /* whole call; 0: none */
 	int64_t stall_timeout_ms;   /* no byte for so long: give up; 0: none */
 	const char *user_agent;
+	bool proxy; /* honour http_proxy and kin (registries); else every proxy is ignored */
 };
 
 struct http_client *http_client_create(const struct http_client_options *options, struct err *err);
 void http_client_free(struct http_client *client);
 DEFINE_AUTO(http_client)
+
+struct http_header {
+	char *name, *value; /* owned */
+};
+
+struct http_header_list {
+	size_t count;
+	struct http_header items[];
+};
 
 struct http_response {
 	int status;

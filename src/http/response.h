@@ -1,0 +1,10 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#pragma once
+
+/* response - what client and upgrade share about an answer being read. */
+
+#include "http/client.h"
+
+/* One line "Name: value" with or without its CRLF; a line without a colon is passed over. */
+int http_response_add_line(struct http_response *response, const char *line, size_t len,
+                           struct err *err);
