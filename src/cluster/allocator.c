@@ -73,8 +73,8 @@ static int choose(const struct control *c, const char *own_id, const struct json
 	struct model_port wanted = *port;
 
 	wanted.published_port = former(c, own_id, port);
-	if (wanted.published_port == 0 || holder(c, own_id, &wanted) ||
-	    is_among(ports, ports->count, &wanted))
+	if (wanted.published_port == 0 || wanted.published_port > PORT_LAST ||
+	    holder(c, own_id, &wanted) || is_among(ports, ports->count, &wanted))
 		wanted.published_port = PORT_FIRST;
 	for (; wanted.published_port <= PORT_LAST; wanted.published_port++)
 		if (!holder(c, own_id, &wanted) && !is_among(ports, ports->count, &wanted)) {

@@ -89,6 +89,7 @@ int scheduler_run(struct control *c, struct err *err);
 bool scheduler_allows(const struct mirror_node *node, const struct service_task *spec);
 
 /* health.c */
+void health_begin(struct control *c); /* of every step, before anything else */
 int health_run(struct control *c, struct err *err);
 int health_node_lost(struct control *c, struct mirror_node *node, const char *why, struct err *err);
 int64_t health_next(const struct control *c);
@@ -98,8 +99,7 @@ int collector_take(struct control *c, struct mirror_node *node, const struct jso
                    struct err *err);
 
 /* dispatcher.c */
-int dispatcher_complete(struct control *c, struct mirror_node *node, struct err *err);
-int dispatcher_increments(struct control *c, struct err *err);
+int dispatcher_run(struct control *c, struct err *err);
 
 /* allocator.c: published ports. */
 int allocator_assign(struct control *c, const char *own_id, const struct service_spec *spec,

@@ -85,7 +85,7 @@ static int send_draft(struct control *c, struct draft *draft, bool whole, struct
 	return enqueue(c, draft->node, &set, err);
 }
 
-int dispatcher_complete(struct control *c, struct mirror_node *node, struct err *err)
+static int send_complete(struct control *c, struct mirror_node *node, struct err *err)
 {
 	auto_draft struct draft draft = {0};
 	struct mirror_task *task;
@@ -139,7 +139,7 @@ static size_t count_changes(struct control *c)
 	return total;
 }
 
-int dispatcher_increments(struct control *c, struct err *err)
+static int send_increments(struct control *c, struct err *err)
 {
 	if (count_changes(c) == 0)
 		return 0;
@@ -147,13 +147,29 @@ int dispatcher_increments(struct control *c, struct err *err)
 		struct mirror_node *node = mirror_node_at(&c->m, i);
 		auto_draft struct draft draft = {0};
 
-		if (node->session == 0 || node->mine == 0)
+		if (node->session == 0 || node->mine == 0 || node->whole)
 			continue;
 		if (draft_init(&draft, node, node->mine, err) < 0)
 			return -1;
 		add_changes(c, &draft);
 		if (draft.task_count + draft.removed_count > 0 &&
 		    send_draft(c, &draft, false, err) < 0)
+			return -1;
+	}
+	return 0;
+}
+
+int dispatcher_run(struct control *c, struct err *err)
+{
+	if (send_increments(c, err) < 0)
+		return -1;
+	for (size_t i = 0; i < c->m.nodes.count; i++) {
+		struct mirror_node *node = mirror_node_at(&c->m, i);
+
+		if (!node->whole)
+			continue;
+		node->whole = false;
+		if (node->session != 0 && send_complete(c, node, err) < 0)
 			return -1;
 	}
 	return 0;

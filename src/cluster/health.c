@@ -61,7 +61,7 @@ int health_node_lost(struct control *c, struct mirror_node *node, const char *wh
 }
 
 /* We were not there to listen: nobody can be blamed for that time. */
-static void forgive_own_absence(struct control *c)
+void health_begin(struct control *c)
 {
 	int64_t absent = c->now.mono_ms - c->last_step_ms - beat_ms(c);
 
@@ -110,7 +110,6 @@ static size_t allowance(struct control *c)
 
 int health_run(struct control *c, struct err *err)
 {
-	forgive_own_absence(c);
 	size_t allowed = allowance(c);
 
 	for (size_t i = 0; i < c->m.nodes.count && allowed > 0; i++) {

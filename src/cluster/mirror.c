@@ -604,6 +604,30 @@ int mirror_assign(struct mirror *m, struct mirror_task *task, struct mirror_node
 
 /* ---- committing ---- */
 
+int mirror_stamp(struct mirror *m, const char *stamp, struct err *err)
+{
+	struct mirror_object *o;
+
+	TAILQ_FOREACH(o, &m->dirty, in_dirty)
+	{
+		char *text = o->removed ? NULL : arena_strdup(&o->arena, stamp, err);
+
+		if (o->removed)
+			continue;
+		if (!text)
+			return -1;
+		if (o->kind == STORE_TASK)
+			((struct mirror_task *)o)->t->updated_at = text;
+		else if (o->kind == STORE_SERVICE)
+			((struct mirror_service *)o)->s->updated_at = text;
+		else if (o->kind == STORE_NODE)
+			((struct mirror_node *)o)->n->updated_at = text;
+		else
+			m->cluster->updated_at = text;
+	}
+	return 0;
+}
+
 static int write_object(const struct mirror *m, struct store_tx *tx, const struct mirror_object *o,
                         struct err *err)
 {

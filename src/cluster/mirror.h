@@ -75,6 +75,7 @@ struct mirror_node {
 	int64_t session; /* 0: none */
 	int64_t sent;    /* version of the last assignment message */
 	int64_t sent_ms;
+	bool whole; /* next, tell it everything */
 	/* scratch of a loop */
 	size_t mine, failed;
 };
@@ -133,6 +134,8 @@ int mirror_assign(struct mirror *m, struct mirror_task *task, struct mirror_node
 void mirror_touch(struct mirror *m, struct mirror_object *o); /* changed by hand */
 void mirror_evaluate(struct mirror_task *task);               /* its service, in this step */
 
+/* "UpdatedAt" of everything that changed. */
+int mirror_stamp(struct mirror *m, const char *stamp, struct err *err);
 bool mirror_is_dirty(const struct mirror *m);
 int mirror_commit(struct mirror *m, struct store *store, struct err *err);
 void mirror_settle(struct mirror *m);
