@@ -156,8 +156,14 @@ static void look(struct control *c, struct mirror_service *service, const struct
 
 static int roll_back(struct control *c, struct mirror_service *service, struct err *err)
 {
+	auto_arena struct arena arena = ARENA_INIT(MODEL_ARENA_MAX);
 	struct service back = *service->s;
+	struct service_spec spec;
 
+	if (service_spec_decode(back.previous_raw, &arena, &spec, err) < 0)
+		return -1;
+	/* Someone may have taken a port it had before: then it keeps those of the failed spec. */
+	(void)allocator_assign(c, service->o.id, &spec, &arena, &back.endpoint, NULL);
 	back.spec_raw = service->s->previous_raw;
 	back.previous_raw = service->s->spec_raw;
 	back.spec_version++;
