@@ -1,0 +1,72 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#pragma once
+
+/*
+ * supervisor - the process that stands behind one container or one exec'ed process.
+ *
+ * Forked by the launcher (serve.h); the engine's view of it is launcher.h, what is said between them
+ * protocol.h, what it writes record.h. Its life:
+ *
+ *   supervisor_launch.c  reads the request, makes <run>/<id>, pipes, log; spawns; answers
+ *   supervisor.c         one poll loop: stdio (streams.h), requests, the end of the process
+ *   supervisor_ops.c     the requests
+ *
+ * At the end: kills what the process left in its cgroup, drains its output, reads the OOM counter,
+ * removes the cgroup, writes exit.json, and only then tells watchers; stays until attached
+ * clients have their output. Single-threaded, kept below 200 kB of its own memory: work memory
+ * is mapped when needed and given back when nothing happens.
+ */
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "runtime/logfile.h"
+#include "runtime/record.h"
+#include "runtime/spawn.h"
+#include "runtime/streams.h"
+
+struct protocol_packet;
+
+#define SUPERVISOR_CONNECTIONS_MAX 64
+#define SUPERVISOR_SOCKET          "socket"
+#define SUPERVISOR_ID_MAX          129
+
+struct supervision_connection {
+	int fd;     /* owned; -1: free */
+	bool watch; /* gets every change */
+	int slot;
+};
+
+struct supervision {
+	char id[SUPERVISOR_ID_MAX];
+	bool is_exec;
+	int dir_fd;    /* owned; <run>/<id> */
+	int listen_fd; /* owned */
+	int signal_fd; /* owned; SIGCHLD */
+	int config_fd; /* owned; the container's config.json; -1 for an exec */
+	struct spawned spawned;
+	struct record record;
+	uint64_t oom_base; /* the counter before the program ran, or when we last killed */
+	bool ended;        /* the process has been reaped */
+	bool has_log;
+	struct logfile log;
+	struct streams streams;
+	struct supervision_connection connections[SUPERVISOR_CONNECTIONS_MAX];
+};
+
+/* What a forked supervisor does for all its life: takes over the request, whose descriptors it
+ * closes, and returns the exit status for _exit(). run_dir_fd is borrowed. */
+int supervisor_run(struct protocol_packet *request, int run_dir_fd);
+
+/* Sets up from the request: on success the process waits for "start" and s is complete. On
+ * failure nothing is left, neither process nor directory. */
+int supervisor_launch(struct supervision *s, struct protocol_packet *request, int run_dir_fd,
+                      struct err *err);
+
+/* Reads one request from a connection and answers it. -1: the connection is to be closed. */
+int supervisor_answer(struct supervision *s, struct supervision_connection *connection);
+/* Writes state.json and tells the watchers. */
+void supervisor_changed(struct supervision *s);
+/* Tells the watchers only. */
+void supervisor_notify(struct supervision *s);
