@@ -50,7 +50,8 @@ static int set_timeout(int fd, int option, int seconds, struct err *err)
 static int spawn_with(const struct launcher *l, int socket_high, int dir_high,
                       posix_spawn_file_actions_t *actions, posix_spawnattr_t *attr, pid_t *pid)
 {
-	char *const argv[] = {"buoy-runtime", "serve", NULL};
+	char name[] = "buoy-runtime", command[] = "serve";
+	char *const argv[] = {name, command, NULL};
 	sigset_t none, all;
 	int rc;
 

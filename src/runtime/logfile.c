@@ -113,9 +113,12 @@ static void flush(struct logfile *log, size_t len)
 static size_t utf8_length(const char *s, size_t len, bool *more)
 {
 	const unsigned char *u = (const unsigned char *)s;
-	size_t need = u[0] < 0x80 ? 1 : u[0] < 0xc2 ? 0 : u[0] < 0xe0 ? 2 : u[0] < 0xf0 ? 3
-	              : u[0] < 0xf5                                                     ? 4
-	                                                                                : 0;
+	size_t need = u[0] < 0x80   ? 1
+	              : u[0] < 0xc2 ? 0
+	              : u[0] < 0xe0 ? 2
+	              : u[0] < 0xf0 ? 3
+	              : u[0] < 0xf5 ? 4
+	                            : 0;
 
 	*more = false;
 	for (size_t i = 1; i < need; i++) {

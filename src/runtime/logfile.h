@@ -38,7 +38,7 @@ struct logfile {
 		char *data; /* owned; LOGFILE_LINE_MAX bytes while a line is unfinished, else NULL */
 		size_t len;
 	} parts[2]; /* stdout, stderr */
-	char *out; /* owned, mapped; encoded lines on their way to the file */
+	char *out;  /* owned, mapped; encoded lines on their way to the file */
 	size_t out_len;
 };
 

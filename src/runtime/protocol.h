@@ -52,7 +52,7 @@ struct err;
 #define PROTOCOL_CONFIG_MAX (8 * 1024 * 1024) /* config.json, process object */
 
 struct protocol_packet {
-	struct json *body; /* owned */
+	struct json *body;         /* owned */
 	int fds[PROTOCOL_FDS_MAX]; /* owned; -1 once taken */
 	size_t fd_count;
 };

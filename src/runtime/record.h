@@ -35,7 +35,7 @@ struct record {
 	uint64_t pid_started; /* clock ticks since boot; 0: unknown */
 	pid_t supervisor;
 	uint64_t supervisor_started;
-	uint64_t oom_kills; /* in the whole container since its start */
+	uint64_t oom_kills;             /* in the whole container since its start */
 	char cgroup[RECORD_CGROUP_MAX]; /* "" : none, or not ours (an exec) */
 };
 

@@ -47,8 +47,8 @@ static bool ready(struct ring *ring)
 {
 	if (ring->mem)
 		return true;
-	void *mem = mmap(NULL, RING_SIZE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1,
-	                 0);
+	void *mem =
+		mmap(NULL, RING_SIZE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 
 	if (mem == MAP_FAILED)
 		return false;

@@ -22,9 +22,9 @@ struct streams_client {
 	int fd; /* owned; -1: to be removed */
 	int slot;
 	bool in, out, err;
-	bool hung_up;      /* closed at its end; what it wrote is still to be read */
-	bool last;         /* shut down after the queue */
-	char *queue;       /* owned */
+	bool hung_up; /* closed at its end; what it wrote is still to be read */
+	bool last;    /* shut down after the queue */
+	char *queue;  /* owned */
 	size_t at, len, cap;
 	int64_t stalled_ms; /* since when nothing moved; 0: it moves */
 };
@@ -381,8 +381,7 @@ static void client_run(struct streams *s, struct streams_client *c, int seen, in
 	                   (c->hung_up && !(c->in && s->stdin_fd >= 0 && !s->stdin_ended))))
 		client_drop(c);
 	if (c->fd >= 0 && c->len > 0 && c->stalled_ms > 0 &&
-	    (c->len >= STREAMS_QUEUE_MAX || c->last) &&
-	    now_ms - c->stalled_ms >= STREAMS_STALL_MS)
+	    (c->len >= STREAMS_QUEUE_MAX || c->last) && now_ms - c->stalled_ms >= STREAMS_STALL_MS)
 		client_drop(c);
 }
 

@@ -63,7 +63,7 @@ struct streams {
 	size_t client_count;
 	char *pending; /* owned; read from a client, not yet taken by the process */
 	size_t pending_at, pending_len;
-	char *chunk; /* owned, mapped; NULL while idle */
+	char *chunk;   /* owned, mapped; NULL while idle */
 	bool ending;   /* the process has ended: read on whatever clients do ... */
 	size_t budget; /* ... but not more than this: what a pipe can hold */
 };

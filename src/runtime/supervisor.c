@@ -20,12 +20,12 @@
 #include "runtime/cgroup.h"
 #include "runtime/protocol.h"
 
-#define IDLE_MS          500  /* after which work memory is given back */
-#define DRAIN_QUIET_MS   200  /* output from what a dead process left behind */
-#define DRAIN_MAX_MS     2000
-#define CGROUP_MAX_MS    2000 /* killed processes take a while to leave */
-#define RECORD_TRIES     20
-#define RECORD_RETRY_MS  250
+#define IDLE_MS         500 /* after which work memory is given back */
+#define DRAIN_QUIET_MS  200 /* output from what a dead process left behind */
+#define DRAIN_MAX_MS    2000
+#define CGROUP_MAX_MS   2000 /* killed processes take a while to leave */
+#define RECORD_TRIES    20
+#define RECORD_RETRY_MS 250
 
 /* ---- connections ---- */
 
@@ -41,8 +41,7 @@ static void accept_connection(struct supervision *s)
 	for (size_t i = 0; i < SUPERVISOR_CONNECTIONS_MAX; i++) {
 		if (s->connections[i].fd >= 0)
 			continue;
-		s->connections[i] =
-			(struct supervision_connection){.fd = move_fd(&fd), .slot = -1};
+		s->connections[i] = (struct supervision_connection){.fd = move_fd(&fd), .slot = -1};
 		return;
 	}
 }
@@ -79,7 +78,8 @@ static void note_exit(struct supervision *s, int status)
 	seen->state = SUPERVISED_STOPPED;
 	seen->finished_ns = clock_wall_ns();
 	seen->exit_code = WIFSIGNALED(status) ? 128 + WTERMSIG(status) : WEXITSTATUS(status);
-	seen->oom_killed = WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL; /* perhaps: oom_judge() */
+	seen->oom_killed =
+		WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL; /* perhaps: oom_judge() */
 	seen->pid = 0;
 }
 
@@ -280,8 +280,8 @@ static void abandon(struct supervision *s)
 static int begin(struct supervision *s, struct protocol_packet *request, int run_dir_fd)
 {
 	struct err err = ERR_INIT;
-	auto_close int reply_fd = fcntl(protocol_fd(request, request->body, "reply"),
-	                                F_DUPFD_CLOEXEC, 3);
+	auto_close int reply_fd =
+		fcntl(protocol_fd(request, request->body, "reply"), F_DUPFD_CLOEXEC, 3);
 	int rc = supervisor_launch(s, request, run_dir_fd, &err);
 
 	if (rc == 0 && take_signals(s, &err) < 0) {

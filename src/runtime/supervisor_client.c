@@ -15,12 +15,14 @@
 #include "base/id.h"
 #include "base/json.h"
 #include "base/str.h"
+#include "runtime/cgroup_sweep.h"
 #include "runtime/launcher.h"
 #include "runtime/protocol.h"
 #include "runtime/record.h"
 
 #define ANSWER_TIMEOUT_S 15
 #define SOCKET_NAME      "socket"
+#define SWEEP_TIMEOUT_MS 5000
 
 struct supervisor {
 	pthread_mutex_t lock; /* one request at a time */
@@ -50,8 +52,8 @@ struct supervisor *supervisor_connect(int run_dir_fd, const char *id, struct err
 
 	struct err why = ERR_INIT;
 	auto_close int dir_fd = fs_open_dir(run_dir_fd, id, &why);
-	auto_close int fd = dir_fd < 0 ? -1
-	                               : fs_connect_unix(dir_fd, SOCKET_NAME, SOCK_SEQPACKET, &why);
+	auto_close int fd =
+		dir_fd < 0 ? -1 : fs_connect_unix(dir_fd, SOCKET_NAME, SOCK_SEQPACKET, &why);
 
 	if (fd < 0) {
 		bool nobody = why.kind == ERR_NOT_FOUND || why.sys == ECONNREFUSED;
@@ -156,7 +158,8 @@ int supervisor_state(struct supervisor *s, struct supervised *out, struct err *e
 	auto_packet struct protocol_packet reply = PROTOCOL_PACKET_INIT;
 	struct record record;
 
-	if (ask(s, request("state"), &reply, err) < 0 || record_decode(reply.body, &record, err) < 0)
+	if (ask(s, request("state"), &reply, err) < 0 ||
+	    record_decode(reply.body, &record, err) < 0)
 		return -1;
 	*out = record.seen;
 	return 0;
@@ -272,4 +275,62 @@ int supervisor_read_exit(int run_dir_fd, const char *id, struct supervised *out,
 		return err_wrap(err, "%s: no exit record", id);
 	*out = record.seen;
 	return 0;
+}
+
+/* No process was reused for another: same pid, same start. */
+static void kill_same(pid_t pid, uint64_t started)
+{
+	if (pid > 1 && started > 0 && record_process_start(pid) == started)
+		(void)kill(pid, SIGKILL);
+}
+
+static int clean_up(int dir_fd, struct err *err)
+{
+	struct record record;
+	struct err why = ERR_INIT;
+
+	if (record_read(dir_fd, RECORD_STATE, &record, &why) < 0)
+		return 0; /* it did not come as far as a process */
+	/* One that died may leave its process; one that hangs is ended, too. */
+	kill_same(record.supervisor, record.supervisor_started);
+	kill_same(record.seen.pid, record.pid_started);
+	if (record.cgroup[0] == '\0')
+		return 0;
+
+	auto_close int root_fd = fs_trusted_open_dir("/sys/fs/cgroup", false, err);
+
+	return root_fd < 0 ? -1 : cgroup_sweep(root_fd, record.cgroup, SWEEP_TIMEOUT_MS, err);
+}
+
+/* Somebody listens: the supervisor lives and has not told the end yet. */
+static bool is_supervised(int dir_fd)
+{
+	auto_close int fd = fs_connect_unix(dir_fd, SOCKET_NAME, SOCK_SEQPACKET, NULL);
+
+	return fd >= 0;
+}
+
+int supervisor_forget(int run_dir_fd, const char *id, struct err *err)
+{
+	struct err why = ERR_INIT;
+
+	if (id_check_name(id, "id", err) < 0)
+		return -1;
+
+	auto_close int dir_fd = fs_open_dir(run_dir_fd, id, &why);
+
+	if (dir_fd < 0) {
+		if (why.kind == ERR_NOT_FOUND)
+			return 0;
+		if (err)
+			*err = why;
+		return -1;
+	}
+	if (!fs_exists(dir_fd, RECORD_EXIT)) {
+		if (is_supervised(dir_fd))
+			return err_set(err, ERR_CONFLICT, "%s: is still running", id);
+		if (clean_up(dir_fd, err) < 0)
+			return err_wrap(err, "%s", id);
+	}
+	return fs_remove_tree(run_dir_fd, id, err);
 }

@@ -196,8 +196,7 @@ struct lowers {
 	bool present;
 };
 
-static int decode_rootfs(const struct protocol_packet *request, struct lowers *out,
-                         struct err *err)
+static int decode_rootfs(const struct protocol_packet *request, struct lowers *out, struct err *err)
 {
 	const struct json *rootfs = json_get(request->body, "rootfs");
 	int64_t first = json_get_int(rootfs, "lowers", -1);
@@ -259,8 +258,8 @@ static int spawn(struct supervision *s, const struct protocol_packet *request, i
 	if (container)
 		(void)ask_container(run_dir_fd, container, &in, &config_fd, err);
 	else
-		config_fd = fs_open(protocol_fd(request, body, "bundle"), "config.json", O_RDONLY, 0,
-		                    err);
+		config_fd = fs_open(protocol_fd(request, body, "bundle"), "config.json", O_RDONLY,
+		                    0, err);
 	if (config_fd < 0 || decode_rootfs(request, &lowers, err) < 0)
 		return -1;
 

@@ -171,8 +171,7 @@ static int op_update(struct supervision *s, const struct json *body, struct answ
 	if (json_write(resources, &text, err) < 0)
 		return -1;
 
-	struct oci_resources *parsed =
-		spec_parse_resources(buf_str(&text), text.len, &arena, err);
+	struct oci_resources *parsed = spec_parse_resources(buf_str(&text), text.len, &arena, err);
 
 	return parsed ? cgroup_update(s->spawned.cgroup, parsed, err) : -1;
 }
@@ -259,10 +258,9 @@ static const struct {
 	int (*run)(struct supervision *s, const struct json *body, struct answer *out,
 	           struct err *err);
 } ops[] = {
-	{"state", op_state},   {"start", op_start},   {"kill", op_kill},
-	{"resize", op_resize}, {"pause", op_pause},   {"update", op_update},
-	{"pids", op_pids},     {"stats", op_stats},   {"attach", op_attach},
-	{"watch", op_watch},   {"config", op_config},
+	{"state", op_state},   {"start", op_start},   {"kill", op_kill},     {"resize", op_resize},
+	{"pause", op_pause},   {"update", op_update}, {"pids", op_pids},     {"stats", op_stats},
+	{"attach", op_attach}, {"watch", op_watch},   {"config", op_config},
 };
 
 static int run_op(struct supervision *s, const struct json *body, struct answer *out,
