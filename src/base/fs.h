@@ -57,7 +57,7 @@ int fs_mkdir_all(int dir_fd, const char *path, mode_t mode, struct err *err);
  * the one before. Returns the last, O_RDONLY | O_DIRECTORY. */
 int fs_mkdir_all_in(int root_fd, const char *path, mode_t mode, struct err *err);
 /* The parent of `path` in a container's view (an O_PATH descriptor); *base points
- * to the last component inside `path`. ERR_INVALID for "/" and "..". */
+ * to the last component inside `path`. ERR_INVALID for "/", ".", ".." and a "/" at the end. */
 int fs_open_parent_in(int root_fd, const char *path, const char **base, struct err *err);
 
 /* Calls fn for each entry but "." and ".."; stops at the first non-zero and returns it.
@@ -84,7 +84,8 @@ int fs_write_atomic(int dir_fd, const char *path, const void *data, size_t len, 
                     struct err *err);
 /* Writes all of it, over short writes and EINTR. */
 int fs_write_all(int fd, const void *data, size_t len, struct err *err);
-/* Copies len bytes (or to the end, if UINT64_MAX) between descriptors; *copied may be NULL. */
+/* Copies len bytes (or to the end, if UINT64_MAX) between descriptors; *copied may be NULL.
+ * ERR_INVALID when the source ends before that. */
 int fs_copy_fd(int in_fd, int out_fd, uint64_t len, uint64_t *copied, struct err *err);
 
 /* ---- names ---- */
@@ -104,11 +105,13 @@ int fs_rmdir(int dir_fd, const char *name, struct err *err);
  * follows no symlink and crosses no mount (ERR_CONFLICT names the mount point). */
 int fs_remove_tree(int dir_fd, const char *name, struct err *err);
 bool fs_exists(int dir_fd, const char *path); /* follows no symlink */
-int fs_stat(int dir_fd, const char *path, struct stat *st, struct err *err); /* of the link itself */
+int fs_stat(int dir_fd, const char *path, struct stat *st,
+            struct err *err); /* of the link itself */
 /* The target of a symlink, appended to out. */
 int fs_readlink(int dir_fd, const char *path, struct buf *out, struct err *err);
 
-/* Bytes that a tree occupies and how many entries it has; crosses no mount. */
+/* Bytes that a tree occupies and how many entries it has, itself included; a file with several
+ * names takes its bytes once. Crosses no mount and counts 256 levels; what is deeper is left out. */
 int fs_disk_usage(int dir_fd, const char *path, uint64_t *bytes, uint64_t *entries,
                   struct err *err);
 /* syncfs(2) of the file system that fd is on; fsync for one directory. */
@@ -117,8 +120,8 @@ int fs_sync(int fd, struct err *err);
 
 /* ---- sockets ---- */
 
-/* A listening unix stream or seqpacket socket at dir_fd/name (replaced if it is there),
- * with `mode`. Works for paths longer than sun_path, by way of /proc/self/fd. */
+/* A listening unix stream or seqpacket socket at dir_fd/name (an old socket is replaced, anything
+ * else is ERR_CONFLICT), with `mode`; the last component is at most 80 bytes long. Blocking. Works for paths longer than sun_path, by way of /proc/self/fd. */
 int fs_listen_unix(int dir_fd, const char *name, int type, mode_t mode, struct err *err);
 int fs_connect_unix(int dir_fd, const char *name, int type, struct err *err);
 int fs_trusted_connect_unix(const char *path, int type, struct err *err);
@@ -131,7 +134,8 @@ struct fs_mount_option {
 };
 
 /* fsopen + fsconfig + fsmount: a detached mount; it goes away with the descriptor.
- * `source` may be NULL. attr: MOUNT_ATTR_*. The kernel's own words (fsopen log) are in err. */
+ * `source` may be NULL. attr: MOUNT_ATTR_*. The kernel's own words (fsopen log) are in err.
+ * The kernel takes 255 bytes a value: overlayfs layers go one by one, as "lowerdir+". */
 int fs_mount_detached(const char *type, const char *source, const struct fs_mount_option *options,
                       size_t count, unsigned attr, struct err *err);
 /* A detached clone of what fd is (open_tree CLONE, AT_EMPTY_PATH). */

@@ -119,6 +119,7 @@ static int remove_directory(struct removal *r, int dir_fd, const char *name, int
 		return move_up(r, dir_fd, name);
 
 	for (int i = 0; i < REMOVE_TRIES; i++) {
+		uint64_t moved = r->moved;
 		auto_close int child = open_child(dir_fd, name);
 
 		if (child < 0)
@@ -131,9 +132,8 @@ static int remove_directory(struct removal *r, int dir_fd, const char *name, int
 			return 0;
 		if (errno != ENOTEMPTY)
 			break;
-		if (depth == 0 && r->moved > 0)
+		if (depth == 0 && r->moved > moved)
 			i = -1; /* what was moved up waits; each pass makes the tree smaller */
-		r->moved = 0;
 	}
 	return failed(r, name);
 }

@@ -8,7 +8,6 @@
  * other names while its header is read: the functions by an alias of the linker
  * symbol, the enumerators by macro. (Our own four of the same name have other
  * linker symbols, see json.h, so the two never meet at link time either.)
- * Include this before base/json.h.
  */
 
 struct json_t;
@@ -55,6 +54,11 @@ struct json_t *lib_null(void) __asm__("json_null");
 #undef json_is_null
 
 struct json;
+
+/* Set when an allocation of jansson's fails in this thread; reset it before a call.
+ * jansson reports bad UTF-8 and lack of memory alike, and its reader loses a byte of a
+ * token whose buffer cannot grow, which it calls a success. */
+extern _Thread_local bool lib_lacked_memory;
 
 /* struct json is what jansson calls json_t. */
 static inline json_t *to_lib(const struct json *j)

@@ -183,6 +183,21 @@ static void what_is_empty_is_written_as_the_table_says(void **state)
 	assert_empties(empty, false, "{\"s\":\"\",\"n\":0,\"list\":[],\"map\":{},\"pointer\":{}}");
 }
 
+static void what_cannot_be_json_says_why(void **state)
+{
+	struct doc doc = {.name = (char *)"\xff"};
+	auto_buf struct buf out = BUF_INIT(4096);
+	struct err err = ERR_INIT;
+
+	(void)state;
+	assert_int_equal(json_encode_text(&doc_table, &doc, &out, &err), -1);
+	assert_int_equal(err.kind, ERR_INVALID);
+	assert_string_equal(err.msg, "cannot be written as JSON: text is not UTF-8");
+	doc = (struct doc){.d = INFINITY};
+	assert_int_equal(json_encode_text(&doc_table, &doc, &out, &err), -1);
+	assert_int_equal(err.kind, ERR_INVALID);
+}
+
 static void a_raw_value_outlives_the_document(void **state)
 {
 	auto_arena struct arena a = ARENA_INIT(1 << 20);
@@ -331,7 +346,7 @@ static void readers_accept_null_and_wrong_types(void **state)
 
 TESTING_MAIN(TEST(what_is_decoded_is_encoded_again), TEST(an_error_names_the_path),
              TEST(absence_and_null_leave_a_number_alone), TEST(empty_is_not_absent),
-             TEST(what_is_empty_is_written_as_the_table_says),
+             TEST(what_is_empty_is_written_as_the_table_says), TEST(what_cannot_be_json_says_why),
              TEST(a_raw_value_outlives_the_document), TEST(nesting_ends_at_the_limit),
              TEST(a_bracket_in_a_string_does_not_nest), TEST(what_is_not_json_is_refused),
              TEST(numbers_are_kept), TEST(a_document_made_by_hand_is_written_in_order),

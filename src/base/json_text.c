@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include <ctype.h>
 #include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "base/buf.h"
@@ -135,10 +137,14 @@ struct json *json_parse(const char *text, size_t len, struct err *err)
 	}
 
 	json_error_t e;
+	lib_lacked_memory = false;
 	json_t *j = json_loadb(text, len, JSON_REJECT_DUPLICATES | JSON_DECODE_ANY, &e);
-	if (!j && json_error_code(&e) == json_error_out_of_memory)
+	if (lib_lacked_memory) {
+		json_decref(j);
 		err_nomem(err);
-	else if (!j)
+		return NULL;
+	}
+	if (!j)
 		err_set(err, ERR_INVALID, "not valid JSON: %s (line %d, column %d)", e.text, e.line,
 		        e.column);
 	return from_lib(j);

@@ -1,8 +1,27 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+#include <stdlib.h>
+
 #include "base/json.h"
 #include "base/json_lib.h"
 
 /* json_value - the makers and readers of documents; see json.h. */
+
+_Thread_local bool lib_lacked_memory;
+
+static void *allocate(size_t size)
+{
+	void *mem = malloc(size);
+
+	if (!mem)
+		lib_lacked_memory = true;
+	return mem;
+}
+
+/* Once, before main() and so before any thread; a setting of jansson's, not of a document. */
+__attribute__((constructor)) static void note_lack_of_memory(void)
+{
+	json_set_alloc_funcs(allocate, free);
+}
 
 struct json *json_ref(struct json *j)
 {
