@@ -16,6 +16,7 @@
 #include "net/resolv.h"
 #include "net/state.h"
 #include "net/sysctl.h"
+#include "net/watch.h"
 
 #define READY_NAMESPACES 2
 #define WORKERS          2
@@ -203,8 +204,25 @@ static int open_parts(struct net *net, int root_dir_fd, struct err *err)
 	return net->dns ? 0 : -1;
 }
 
+/* On the watcher's thread. */
+static void restore_rules(void *arg)
+{
+	struct err err = ERR_INIT;
+	struct net *net = arg;
+
+	net_guard(net);
+	if (rules_exist(net->rules, net->table))
+		return;
+	if (net_rules_rebuild(net, &err) < 0)
+		log_error(net->log, "the packet rules are gone", "error=\"%s\"", err.msg);
+	else
+		log_warn(net->log, "the packet rules were taken away and are back", "table=%s",
+		         net->table);
+}
+
 static void net_free(struct net *net)
 {
+	watch_free(net->watch);
 	dns_free(net->dns);
 	pool_free(net->workers);
 	netns_pool_free(net->ready);
@@ -236,7 +254,8 @@ struct net *net_open(int root_dir_fd, int run_dir_fd, const struct net_options *
 	pthread_mutex_init(&net->reaper_lock, NULL);
 	if (set_options(net, options, err) == 0 && open_run_dir(net, run_dir_fd, err) == 0 &&
 	    open_parts(net, root_dir_fd, err) == 0 && net_network_predefine(net, err) == 0 &&
-	    enable_forwarding(net, err) == 0 && raise_networks(net, err) == 0)
+	    enable_forwarding(net, err) == 0 && raise_networks(net, err) == 0 &&
+	    (net->watch = watch_start(net->table, restore_rules, net, err)) != NULL)
 		return net;
 	net_free(net);
 	return NULL;
@@ -273,6 +292,7 @@ void net_close(struct net *net, bool keep)
 {
 	if (!net)
 		return;
+	watch_free(move_ptr(net->watch));
 	if (!keep)
 		take_down(net);
 	net_free(net);

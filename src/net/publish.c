@@ -9,6 +9,7 @@
 #include "base/failpoint.h"
 #include "base/log.h"
 #include "base/str.h"
+#include "net/conntrack.h"
 #include "net/state.h"
 #include "net/sysctl.h"
 
@@ -207,6 +208,21 @@ int net_publish(struct net *net, const char *container_id, struct net_port *port
 	return 0;
 }
 
+/* Flows that came by the ports: their clients shall learn that nobody is there. */
+static void forget_flows(struct net *net, const char *container_id, struct arena *arena)
+{
+	struct store_endpoint *endpoints;
+	size_t count;
+
+	if (store_endpoint_list(net->db, &(struct store_filter){.container_id = container_id},
+	                        arena, &endpoints, &count, NULL) < 0)
+		return;
+	for (size_t i = 0; i < count; i++)
+		(void)conntrack_forget(
+			&(struct conntrack_target){.ip = endpoints[i].ip, .established = true},
+			NULL);
+}
+
 int net_ports_drop(struct net *net, const char *container_id, struct err *err)
 {
 	auto_arena struct arena arena = ARENA_INIT(NET_ARENA_MAX);
@@ -222,6 +238,7 @@ int net_ports_drop(struct net *net, const char *container_id, struct err *err)
 	    net_rules_ports(net, ports, count, false, err) < 0)
 		return -1;
 	release_all(net, ports, count);
+	forget_flows(net, container_id, &arena);
 	return 0;
 }
 
@@ -325,6 +342,33 @@ int net_localhost_restore(struct net *net, struct err *err)
 	return allow_localhost(net, false, err);
 }
 
+static bool has_backend(const struct rules_service *services, size_t count,
+                        const struct rules_backend *one)
+{
+	for (size_t i = 0; i < count; i++)
+		for (size_t k = 0; k < services[i].count; k++)
+			if (services[i].backends[k].ip == one->ip &&
+			    services[i].backends[k].port == one->port)
+				return true;
+	return false;
+}
+
+/* New flows that were on their way to a backend which is no more get to choose again; established ones
+ * are let be, as the backend may be finishing its work. */
+static void forget_backends(const struct rules_service *old, size_t old_count,
+                            const struct rules_service *services, size_t count)
+{
+	for (size_t i = 0; i < old_count; i++)
+		for (size_t k = 0; k < old[i].count; k++) {
+			const struct rules_backend *b = &old[i].backends[k];
+
+			if (!has_backend(services, count, b))
+				(void)conntrack_forget(
+					&(struct conntrack_target){.ip = b->ip, .port = b->port},
+					NULL);
+		}
+}
+
 static int set_services(struct net *net, const struct rules_service *services, size_t count,
                         struct err *err)
 {
@@ -346,6 +390,7 @@ static int set_services(struct net *net, const struct rules_service *services, s
 	for (size_t i = 0; i < old_count; i++)
 		if (!is_listed(services, count, &old[i]))
 			port_release(net->service_ports, old[i].proto, 0, old[i].port);
+	forget_backends(old, old_count, services, count);
 	return count > 0 ? allow_localhost(net, true, err) : 0;
 }
 

@@ -22,6 +22,7 @@
 
 struct dns;
 struct pool;
+struct watch;
 
 #define NET_ARENA_MAX (64 << 20) /* for lists of everything: ports, endpoints */
 
@@ -43,6 +44,7 @@ struct net {
 	struct link *reaper;              /* owned; used by the workers alone, one at a time */
 	pthread_mutex_t reaper_lock;      /* guards reaper */
 	struct dns *dns;                  /* owned */
+	struct watch *watch;              /* owned */
 };
 
 static inline void net_unlock(pthread_mutex_t **lock)
