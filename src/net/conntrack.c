@@ -18,9 +18,16 @@
 #define FILTER_IP_SRC 1U /* CTA_FILTER_F_CTA_IP_SRC, which the kernel keeps to itself */
 #define FORGET_MAX    65536
 
+struct flow {
+	struct nlattr *tuple; /* owned: how it began, as the kernel wrote it */
+	size_t target;        /* index */
+	bool established;
+};
+
 struct flows {
-	const struct conntrack_target *target;
-	struct nlattr **tuples; /* owned: how the flows began, as the kernel wrote it */
+	const struct conntrack_target *targets;
+	size_t target_count;
+	struct flow *items; /* owned */
 	size_t count, cap;
 	bool failed;
 };
@@ -28,8 +35,8 @@ struct flows {
 static void flows_done(struct flows *flows)
 {
 	for (size_t i = 0; i < flows->count; i++)
-		free(flows->tuples[i]);
-	free(flows->tuples);
+		free(flows->items[i].tuple);
+	free(flows->items);
 }
 
 static void free_socket(struct nl_sock **sock)
@@ -72,7 +79,13 @@ static int put_filter(struct nl_msg *msg, uint32_t ip)
 	return 0;
 }
 
-static bool is_target(const struct conntrack_target *target, struct nlattr *reply, uint8_t *proto)
+struct source { /* of a flow's answers */
+	uint32_t ip;
+	uint16_t port;
+	uint8_t proto;
+};
+
+static bool read_source(struct nlattr *reply, struct source *out)
 {
 	struct nlattr *tuple[CTA_TUPLE_MAX + 1], *ip[CTA_IP_MAX + 1], *l4[CTA_PROTO_MAX + 1];
 
@@ -82,11 +95,24 @@ static bool is_target(const struct conntrack_target *target, struct nlattr *repl
 	    nla_parse_nested(l4, CTA_PROTO_MAX, tuple[CTA_TUPLE_PROTO], NULL) < 0 ||
 	    !ip[CTA_IP_V4_SRC] || !l4[CTA_PROTO_NUM])
 		return false;
-	*proto = nla_get_u8(l4[CTA_PROTO_NUM]);
-	if (ntohl(nla_get_u32(ip[CTA_IP_V4_SRC])) != target->ip)
-		return false;
-	return target->port == 0 || (l4[CTA_PROTO_SRC_PORT] &&
-	                             ntohs(nla_get_u16(l4[CTA_PROTO_SRC_PORT])) == target->port);
+	out->proto = nla_get_u8(l4[CTA_PROTO_NUM]);
+	out->ip = ntohl(nla_get_u32(ip[CTA_IP_V4_SRC]));
+	out->port = l4[CTA_PROTO_SRC_PORT] ? ntohs(nla_get_u16(l4[CTA_PROTO_SRC_PORT])) : 0;
+	return true;
+}
+
+static bool find_target(const struct flows *flows, const struct source *source, size_t *index)
+{
+	for (size_t i = 0; i < flows->target_count; i++) {
+		const struct conntrack_target *t = &flows->targets[i];
+
+		if ((t->ip && t->ip != source->ip) || (t->port && t->port != source->port) ||
+		    (t->udp_only && source->proto != IPPROTO_UDP))
+			continue;
+		*index = i;
+		return true;
+	}
+	return false;
 }
 
 static bool is_established(struct nlattr *info)
@@ -101,54 +127,58 @@ static bool is_established(struct nlattr *info)
 	return nla_get_u8(tcp[CTA_PROTOINFO_TCP_STATE]) > TCP_CONNTRACK_SYN_SENT;
 }
 
-static void keep(struct flows *flows, const struct nlattr *tuple)
+static int grow(struct flows *flows)
 {
-	size_t size = (size_t)nla_total_size(nla_len(tuple));
-	struct nlattr *copy;
+	size_t cap = flows->cap ? flows->cap * 2 : 64;
+	struct flow *more = reallocarray(flows->items, cap, sizeof(*more));
 
-	if (flows->count == flows->cap) {
-		size_t cap = flows->cap ? flows->cap * 2 : 64;
-		struct nlattr **more = reallocarray(flows->tuples, cap, sizeof(*more));
+	if (!more)
+		return -1;
+	flows->items = more;
+	flows->cap = cap;
+	return 0;
+}
 
-		if (!more) {
-			flows->failed = true;
-			return;
-		}
-		flows->tuples = more;
-		flows->cap = cap;
-	}
-	copy = calloc(1, size);
+static void keep(struct flows *flows, const struct flow *flow)
+{
+	struct nlattr *copy = NULL;
+
+	if (flows->count < flows->cap || grow(flows) == 0)
+		copy = calloc(1, (size_t)nla_total_size(nla_len(flow->tuple)));
 	if (!copy) {
 		flows->failed = true;
 		return;
 	}
-	memcpy(copy, tuple, (size_t)(NLA_HDRLEN + nla_len(tuple)));
-	flows->tuples[flows->count++] = copy;
+	memcpy(copy, flow->tuple, (size_t)(NLA_HDRLEN + nla_len(flow->tuple)));
+	flows->items[flows->count] = *flow;
+	flows->items[flows->count++].tuple = copy;
 }
 
 static int on_flow(struct nl_msg *msg, void *arg)
 {
 	struct nlattr *attr[CTA_MAX + 1];
 	struct flows *flows = arg;
-	uint8_t proto = 0;
+	struct source source;
+	struct flow flow = {0};
 
 	if (flows->failed || flows->count >= FORGET_MAX ||
 	    nlmsg_parse(nlmsg_hdr(msg), sizeof(struct nfgenmsg), attr, CTA_MAX, NULL) < 0 ||
-	    !attr[CTA_TUPLE_ORIG] || !is_target(flows->target, attr[CTA_TUPLE_REPLY], &proto))
+	    !attr[CTA_TUPLE_ORIG] || !read_source(attr[CTA_TUPLE_REPLY], &source) ||
+	    !find_target(flows, &source, &flow.target))
 		return NL_OK;
-	if (proto == IPPROTO_TCP && !flows->target->established &&
-	    is_established(attr[CTA_PROTOINFO]))
-		return NL_OK;
-	keep(flows, attr[CTA_TUPLE_ORIG]);
+	flow.tuple = attr[CTA_TUPLE_ORIG];
+	flow.established = source.proto == IPPROTO_TCP && is_established(attr[CTA_PROTOINFO]);
+	keep(flows, &flow);
 	return NL_OK;
 }
 
 static int list_flows(struct nl_sock *sock, struct flows *flows, struct err *err)
 {
 	auto_msg msg = make_message(IPCTNL_MSG_CT_GET, NLM_F_DUMP);
+	bool one = flows->target_count == 1 && flows->targets[0].ip;
 	int result;
 
-	if (!msg || put_filter(msg, flows->target->ip) < 0)
+	if (!msg || (one && put_filter(msg, flows->targets[0].ip) < 0))
 		return err_nomem(err);
 	nl_socket_modify_cb(sock, NL_CB_VALID, NL_CB_CUSTOM, on_flow, flows);
 	result = nl_send_auto(sock, msg);
@@ -170,10 +200,13 @@ static int forget_one(struct nl_sock *sock, const struct nlattr *tuple)
 	return nl_wait_for_ack(sock); /* it may have ended by itself meanwhile */
 }
 
-int conntrack_forget(const struct conntrack_target *target, struct err *err)
+int conntrack_forget(struct conntrack_target *targets, size_t count,
+                     void (*recheck)(void *arg, struct conntrack_target *targets, size_t count),
+                     void *arg, struct err *err)
 {
 	__attribute__((cleanup(free_socket))) struct nl_sock *sock = nl_socket_alloc();
-	__attribute__((cleanup(flows_done))) struct flows flows = {.target = target};
+	__attribute__((cleanup(flows_done))) struct flows flows = {.targets = targets,
+	                                                           .target_count = count};
 	int result, gone = 0;
 
 	if (!sock)
@@ -183,7 +216,10 @@ int conntrack_forget(const struct conntrack_target *target, struct err *err)
 		return err_set(err, ERR_SYSTEM, "open a netlink socket: %s", nl_geterror(result));
 	if (list_flows(sock, &flows, err) < 0)
 		return -1;
+	if (recheck && flows.count > 0)
+		recheck(arg, targets, count);
 	for (size_t i = 0; i < flows.count; i++)
-		gone += forget_one(sock, flows.tuples[i]) >= 0;
+		if (!flows.items[i].established || targets[flows.items[i].target].established)
+			gone += forget_one(sock, flows.items[i].tuple) >= 0;
 	return gone;
 }

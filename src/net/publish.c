@@ -8,6 +8,7 @@
 #include "base/err.h"
 #include "base/failpoint.h"
 #include "base/log.h"
+#include "base/pool.h"
 #include "base/str.h"
 #include "net/conntrack.h"
 #include "net/state.h"
@@ -91,6 +92,86 @@ int net_rules_ports(struct net *net, const struct rules_port *ports, size_t coun
 		return 0;
 	/* Somebody changed or flushed the table: put all of it back. */
 	return net_rules_rebuild(net, err);
+}
+
+/* ---- flows to forget, on a worker ---- */
+
+struct forget_job {
+	struct net *net;
+	size_t count;
+	struct conntrack_target targets[];
+};
+
+/* An address that has a new owner by now needs no help: it answers old connections with a reset. */
+static void spare_new_owners(void *arg, struct conntrack_target *targets, size_t count)
+{
+	struct net *net = arg;
+	int64_t one;
+
+	for (size_t i = 0; i < count; i++)
+		if (targets[i].established &&
+		    db_query_int(net->db, NULL, &one, "select 1 from endpoint where ip = ?", "i",
+		                 (int64_t)targets[i].ip) != 0)
+			targets[i].established = false;
+}
+
+static void forget(void *arg)
+{
+	auto_free struct forget_job *job = arg;
+	struct err err = ERR_INIT;
+
+	if (conntrack_forget(job->targets, job->count, spare_new_owners, job->net, &err) < 0)
+		log_warn(job->net->log, "old flows may linger", "error=\"%s\"", err.msg);
+}
+
+static struct forget_job *make_forget(struct net *net, size_t max)
+{
+	struct forget_job *job = calloc(1, sizeof(*job) + (max + 1) * sizeof(job->targets[0]));
+
+	if (job)
+		job->net = net;
+	return job;
+}
+
+/* Takes ownership. Lingering flows are a nuisance to a few clients, so failing to is no error. */
+static void start_forget(struct forget_job *job)
+{
+	if (!job || job->count == 0 || pool_add(job->net->workers, forget, job, NULL) < 0)
+		free(job);
+}
+
+/* Flows that came by a container's ports: their clients shall learn that nobody is there. */
+static void forget_container(struct net *net, const char *container_id, struct arena *arena)
+{
+	struct store_endpoint *endpoints;
+	struct forget_job *job;
+	size_t count;
+
+	if (store_endpoint_list(net->db, &(struct store_filter){.container_id = container_id},
+	                        arena, &endpoints, &count, NULL) < 0)
+		return;
+	job = make_forget(net, count);
+	for (size_t i = 0; job && i < count; i++)
+		job->targets[job->count++] =
+			(struct conntrack_target){.ip = endpoints[i].ip, .established = true};
+	start_forget(job);
+}
+
+/* A UDP client that sent before the port was published would keep talking to nobody. */
+static void forget_udp(struct net *net, const struct rules_port *ports, size_t count)
+{
+	struct forget_job *job = NULL;
+
+	for (size_t i = 0; i < count; i++) {
+		if (!str_eq(ports[i].proto, "udp"))
+			continue;
+		if (!job)
+			job = make_forget(net, count);
+		if (job)
+			job->targets[job->count++] = (struct conntrack_target){
+				.port = ports[i].host_port, .udp_only = true};
+	}
+	start_forget(job);
 }
 
 /* ---- published ports of a container ---- */
@@ -205,22 +286,8 @@ int net_publish(struct net *net, const char *container_id, struct net_port *port
 		return -1;
 	for (size_t i = 0; i < count; i++)
 		ports[i].host_port = list[i].host_port;
+	forget_udp(net, list, count);
 	return 0;
-}
-
-/* Flows that came by the ports: their clients shall learn that nobody is there. */
-static void forget_flows(struct net *net, const char *container_id, struct arena *arena)
-{
-	struct store_endpoint *endpoints;
-	size_t count;
-
-	if (store_endpoint_list(net->db, &(struct store_filter){.container_id = container_id},
-	                        arena, &endpoints, &count, NULL) < 0)
-		return;
-	for (size_t i = 0; i < count; i++)
-		(void)conntrack_forget(
-			&(struct conntrack_target){.ip = endpoints[i].ip, .established = true},
-			NULL);
 }
 
 int net_ports_drop(struct net *net, const char *container_id, struct err *err)
@@ -238,7 +305,7 @@ int net_ports_drop(struct net *net, const char *container_id, struct err *err)
 	    net_rules_ports(net, ports, count, false, err) < 0)
 		return -1;
 	release_all(net, ports, count);
-	forget_flows(net, container_id, &arena);
+	forget_container(net, container_id, &arena);
 	return 0;
 }
 
@@ -355,18 +422,24 @@ static bool has_backend(const struct rules_service *services, size_t count,
 
 /* New flows that were on their way to a backend which is no more get to choose again; established ones
  * are let be, as the backend may be finishing its work. */
-static void forget_backends(const struct rules_service *old, size_t old_count,
+static void forget_backends(struct net *net, const struct rules_service *old, size_t old_count,
                             const struct rules_service *services, size_t count)
 {
+	struct forget_job *job;
+	size_t max = 0;
+
 	for (size_t i = 0; i < old_count; i++)
+		max += old[i].count;
+	job = make_forget(net, max);
+	for (size_t i = 0; job && i < old_count; i++)
 		for (size_t k = 0; k < old[i].count; k++) {
 			const struct rules_backend *b = &old[i].backends[k];
 
 			if (!has_backend(services, count, b))
-				(void)conntrack_forget(
-					&(struct conntrack_target){.ip = b->ip, .port = b->port},
-					NULL);
+				job->targets[job->count++] =
+					(struct conntrack_target){.ip = b->ip, .port = b->port};
 		}
+	start_forget(job);
 }
 
 static int set_services(struct net *net, const struct rules_service *services, size_t count,
@@ -390,7 +463,7 @@ static int set_services(struct net *net, const struct rules_service *services, s
 	for (size_t i = 0; i < old_count; i++)
 		if (!is_listed(services, count, &old[i]))
 			port_release(net->service_ports, old[i].proto, 0, old[i].port);
-	forget_backends(old, old_count, services, count);
+	forget_backends(net, old, old_count, services, count);
 	return count > 0 ? allow_localhost(net, true, err) : 0;
 }
 
