@@ -32,6 +32,8 @@ struct event_feed;
  * is short the event is dropped. */
 void event_add(struct engine *engine, const char *type, const char *action, const char *actor, ...)
 	__attribute__((sentinel));
+void event_add_map(struct engine *engine, const char *type, const char *action, const char *actor,
+                   const struct json_strmap *attributes);
 
 struct event {
 	char *type, *action, *actor, *scope; /* scope: "local" */

@@ -1,0 +1,50 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#pragma once
+
+/*
+ * spec - the OCI config of a container, from what was asked for and what was found out.
+ *
+ * Pure: reads no file but the devices named in the request. The result says everything; the
+ * runtime adds no policy. OCI runtime spec 1.2, config.md and config-linux.md.
+ */
+
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+#include "engine/user.h"
+
+struct config;
+struct err;
+struct json;
+struct json_strings;
+
+struct spec_files { /* absolute paths; NULL: not mounted */
+	const char *hosts, *hostname, *resolv_conf;
+};
+
+struct spec_input {
+	const char *id;
+	const struct config *config;
+	const struct user *user;
+	const char *netns_path;          /* NULL: the host's */
+	const char *ipc_path, *pid_path; /* of container:x; NULL: none */
+	struct spec_files files;
+};
+
+/* The caller owns the result. ERR_INVALID, ERR_UNSUPPORTED with the option's name. */
+struct json *spec_build(const struct spec_input *input, struct err *err);
+
+/* The capabilities after --cap-add, --cap-drop, --privileged: "CAP_X", NULL-terminated. */
+#define SPEC_CAPS_MAX 64
+int spec_capabilities(const struct json_strings *add, const struct json_strings *drop,
+                      int privileged, const char *caps[SPEC_CAPS_MAX], struct err *err);
+
+/* linux.resources. */
+struct api_host_config;
+struct json *spec_resources(const struct api_host_config *host, struct err *err);
+
+/* An OCI process for exec in a container of this config; env are added to the container's own. */
+struct api_exec_create;
+struct json *spec_exec_process(const struct config *config, const struct api_exec_create *create,
+                               const struct user *user, struct err *err);
