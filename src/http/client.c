@@ -526,20 +526,18 @@ int http_call_run(struct http_client *client, const struct http_call *call,
 	return 0;
 }
 
-int http_call(struct http_client *client, const char *method, const char *path, const void *body,
-              size_t body_len, struct http_response *response, struct err *err)
+int http_call(struct http_client *client, const char *method, const char *path, const char *json,
+              struct http_response *response, struct err *err)
 {
-	static const char *const json[] = {"Content-Type: application/json", NULL};
+	static const char *const type[] = {"Content-Type: application/json", NULL};
+	struct http_call call = {.method = method, .path = path};
 
-	return http_call_run(client,
-	                     &(struct http_call){
-				     .method = method,
-				     .path = path,
-				     .headers = body ? json : NULL,
-				     .body = body,
-				     .body_len = body_len,
-			     },
-	                     response, err);
+	if (json) {
+		call.headers = type;
+		call.body = json;
+		call.body_len = strlen(json);
+	}
+	return http_call_run(client, &call, response, err);
 }
 
 static void response_auto_done(struct http_response *response)
@@ -556,7 +554,7 @@ int http_call_json(struct http_client *client, const char *method, const char *p
 
 	if (body && json_write(body, &text, err) < 0)
 		return -1;
-	if (http_call(client, method, path, body ? text.data : NULL, text.len, &response, err) < 0)
+	if (http_call(client, method, path, body ? buf_str(&text) : NULL, &response, err) < 0)
 		return -1;
 	if (http_expect(&response, err) < 0)
 		return -1;

@@ -8,7 +8,7 @@
  *	struct http_client *client = http_client_create(&(struct http_client_options){
  *		.base = "unix:///run/buoy/buoy.sock"}, err);
  *	struct http_response response = {0};
- *	if (http_call(client, "GET", "/info", NULL, 0, &response, err) < 0) ...
+ *	if (http_call(client, "GET", "/info", NULL, &response, err) < 0) ...
  *	http_response_done(&response);
  *
  * A client keeps its connections alive and belongs to one thread at a time.
@@ -90,9 +90,9 @@ struct http_call {
 
 int http_call_run(struct http_client *client, const struct http_call *call,
                   struct http_response *response, struct err *err);
-/* The short form. */
-int http_call(struct http_client *client, const char *method, const char *path, const void *body,
-              size_t body_len, struct http_response *response, struct err *err);
+/* The short form; `json` is a text to send, or NULL. */
+int http_call(struct http_client *client, const char *method, const char *path, const char *json,
+              struct http_response *response, struct err *err);
 /* JSON in (takes `body`, may be NULL), JSON out (the caller owns *reply; may be NULL). A status >= 400
  * becomes an error whose kind fits and whose words are the server's "message". */
 int http_call_json(struct http_client *client, const char *method, const char *path,

@@ -342,9 +342,9 @@ static void a_server_of_another_ca_is_refused(void **state)
 	struct http_response response = {0};
 	struct err err = ERR_INIT;
 
-	assert_int_equal(http_call(client, "GET", "/whoami", NULL, 0, &response, &err), -1);
+	assert_int_equal(http_call(client, "GET", "/whoami", NULL, &response, &err), -1);
 	assert_int_equal(err.kind, ERR_DENIED);
-	assert_int_equal(http_call(careless, "GET", "/whoami", NULL, 0, &response, &err), 0);
+	assert_int_equal(http_call(careless, "GET", "/whoami", NULL, &response, &err), 0);
 	http_response_done(&response);
 }
 
@@ -359,17 +359,17 @@ static void the_name_is_checked_unless_any_will_do(void **state)
 	/* The certificate names 127.0.0.1 only. */
 	snprintf(url, sizeof(url), "https://localhost%s", strrchr(f->optional_url, ':'));
 	auto_type(http_client) strict = make(&options);
-	assert_int_equal(http_call(strict, "GET", "/whoami", NULL, 0, &response, &err), -1);
+	assert_int_equal(http_call(strict, "GET", "/whoami", NULL, &response, &err), -1);
 	assert_int_equal(err.kind, ERR_DENIED);
 
 	options.any_name = true;
 	auto_type(http_client) lax = make(&options);
-	assert_int_equal(http_call(lax, "GET", "/whoami", NULL, 0, &response, &err), 0);
+	assert_int_equal(http_call(lax, "GET", "/whoami", NULL, &response, &err), 0);
 	http_response_done(&response);
 
 	options.ca_pem = f->stranger_ca.cert_pem;
 	auto_type(http_client) other = make(&options);
-	assert_int_equal(http_call(other, "GET", "/whoami", NULL, 0, &response, &err), -1);
+	assert_int_equal(http_call(other, "GET", "/whoami", NULL, &response, &err), -1);
 }
 
 /* Both ways of a transfer: what is sent must come back in order. */
@@ -609,7 +609,7 @@ static void nobody_there_is_unavailable(void **state)
 	struct err err = ERR_INIT;
 
 	(void)state;
-	assert_int_equal(http_call(client, "GET", "/", NULL, 0, &response, &err), -1);
+	assert_int_equal(http_call(client, "GET", "/", NULL, &response, &err), -1);
 	assert_int_equal(err.kind, ERR_UNAVAILABLE);
 	assert_non_null(strstr(err.msg, "/nowhere/at/all"));
 	assert_null(http_client_create(&(struct http_client_options){.base = "ssh://x"}, &err));

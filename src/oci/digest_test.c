@@ -41,11 +41,20 @@ static void anything_else_is_refused(void **state)
 	assert_false(digest_ok(NULL));
 }
 
+static void bytes_have_a_digest(void **state)
+{
+	char text[DIGEST_TEXT_MAX];
+
+	(void)state;
+	assert_string_equal(digest_of("", 0, text), "sha256:" EMPTY);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		TEST(a_sha256_digest_is_accepted),
 		TEST(anything_else_is_refused),
+		TEST(bytes_have_a_digest),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

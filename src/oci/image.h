@@ -16,16 +16,16 @@
 struct arena;
 struct err;
 
-#define OCI_MANIFEST     "application/vnd.oci.image.manifest.v1+json"
-#define OCI_INDEX        "application/vnd.oci.image.index.v1+json"
-#define OCI_CONFIG       "application/vnd.oci.image.config.v1+json"
-#define OCI_LAYER        "application/vnd.oci.image.layer.v1.tar"
-#define OCI_LAYER_GZIP   "application/vnd.oci.image.layer.v1.tar+gzip"
-#define OCI_LAYER_ZSTD   "application/vnd.oci.image.layer.v1.tar+zstd"
-#define DOCKER_MANIFEST  "application/vnd.docker.distribution.manifest.v2+json"
-#define DOCKER_LIST      "application/vnd.docker.distribution.manifest.list.v2+json"
-#define DOCKER_CONFIG    "application/vnd.docker.container.image.v1+json"
-#define DOCKER_LAYER     "application/vnd.docker.image.rootfs.diff.tar"
+#define OCI_MANIFEST      "application/vnd.oci.image.manifest.v1+json"
+#define OCI_INDEX         "application/vnd.oci.image.index.v1+json"
+#define OCI_CONFIG        "application/vnd.oci.image.config.v1+json"
+#define OCI_LAYER         "application/vnd.oci.image.layer.v1.tar"
+#define OCI_LAYER_GZIP    "application/vnd.oci.image.layer.v1.tar+gzip"
+#define OCI_LAYER_ZSTD    "application/vnd.oci.image.layer.v1.tar+zstd"
+#define DOCKER_MANIFEST   "application/vnd.docker.distribution.manifest.v2+json"
+#define DOCKER_LIST       "application/vnd.docker.distribution.manifest.list.v2+json"
+#define DOCKER_CONFIG     "application/vnd.docker.container.image.v1+json"
+#define DOCKER_LAYER      "application/vnd.docker.image.rootfs.diff.tar"
 #define DOCKER_LAYER_GZIP "application/vnd.docker.image.rootfs.diff.tar.gzip"
 
 #define OCI_MANIFEST_MAX (4u << 20) /* bytes */
@@ -58,7 +58,7 @@ struct oci_index {
 	struct json_strmap annotations;
 };
 
-struct oci_healthcheck { /* Docker's extension; durations in nanoseconds */
+struct oci_healthcheck {          /* Docker's extension; durations in nanoseconds */
 	struct json_strings test; /* ["NONE"], ["CMD", ...], ["CMD-SHELL", line] */
 	int64_t interval, timeout, start_period, start_interval, retries;
 };

@@ -19,9 +19,9 @@ struct err;
 #define REFERENCE_MAX 512 /* bytes of a whole reference, with NUL */
 
 struct reference {
-	char domain[256]; /* "docker.io", "127.0.0.1:5000" */
-	char path[256];   /* "library/debian" */
-	char tag[129];    /* "" if there is only a digest */
+	char domain[256];             /* "docker.io", "127.0.0.1:5000" */
+	char path[256];               /* "library/debian" */
+	char tag[129];                /* "" if there is only a digest */
 	char digest[DIGEST_TEXT_MAX]; /* "" if none */
 };
 
