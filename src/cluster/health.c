@@ -60,20 +60,13 @@ int health_node_lost(struct control *c, struct mirror_node *node, const char *wh
 	return 0;
 }
 
-/* We were not there to listen: nobody can be blamed for that time. */
+/* We were not there to listen: as after a take-over, everyone gets one grace. */
 void health_begin(struct control *c)
 {
-	int64_t absent = c->now.mono_ms - c->last_step_ms - beat_ms(c);
-
-	if (c->last_step_ms == 0 || absent <= beat_ms(c))
+	if (c->last_step_ms == 0 || c->now.mono_ms - c->last_step_ms <= 2 * beat_ms(c))
 		return;
-	for (size_t i = 0; i < c->m.nodes.count; i++) {
-		struct mirror_node *node = mirror_node_at(&c->m, i);
-
-		node->seen_ms += absent;
-		if (node->seen_ms > c->now.mono_ms)
-			node->seen_ms = c->now.mono_ms;
-	}
+	for (size_t i = 0; i < c->m.nodes.count; i++)
+		mirror_node_at(&c->m, i)->seen_ms = c->now.mono_ms;
 }
 
 static void count(const struct control *c, size_t *alive, size_t *silent)

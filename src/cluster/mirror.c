@@ -383,6 +383,8 @@ int mirror_load(struct mirror *m, struct store *store, struct err *err)
 	                                        STORE_TASK};
 	struct loading loading = {.m = m};
 
+	if (store_refresh(store, err) < 0)
+		return -1;
 	for (size_t i = 0; i < ARRAY_LEN(kinds); i++)
 		if (store_list(store, kinds[i], load_one, &loading, err) < 0) {
 			mirror_done(m);

@@ -22,6 +22,8 @@
  *    An empty one must say so itself (`empty`), else it is refused;
  *  - the agent writes an assignment to its disk before it says ACCEPTED, and knows every task it
  *    has until the leader drops it from the set, ended ones too (their logs can still be read);
+ *  - an agent starts no task while another of its slot (service and slot; in a global service the
+ *    service) that was told to stop still runs on this node;
  *  - statuses only rise, and are sent in each report until a reply acknowledges them;
  *  - the reports say which assignment version was applied; a leader that sees one lag sends a
  *    complete set again.

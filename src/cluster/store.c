@@ -14,7 +14,7 @@ struct store {
 	int64_t epoch;
 	int64_t revision;
 	size_t changes_made;       /* since the handle was opened */
-	int64_t opened_at;         /* revision */
+	int64_t opened_at;         /* revision from which the ring knows all */
 	struct store_change *ring; /* owned; STORE_RING entries */
 };
 
@@ -76,6 +76,20 @@ int64_t store_epoch(const struct store *store)
 int64_t store_revision(const struct store *store)
 {
 	return store->revision;
+}
+
+int store_refresh(struct store *store, struct err *err)
+{
+	int64_t revision;
+
+	if (store->driver->revision(store->state, &revision, err) < 0)
+		return -1;
+	if (revision != store->revision) {
+		store->changes_made = 0;
+		store->opened_at = revision;
+	}
+	store->revision = revision;
+	return 0;
 }
 
 bool store_is_stale(const struct err *err)
@@ -219,8 +233,12 @@ int64_t store_commit(struct store_tx *tx, struct err *err)
 		return err_nomem(err);
 
 	int64_t revision = s->driver->commit(s->state, s->epoch, tx->ops, err);
-	if (revision < 0)
+	if (revision < 0) {
+		/* It may have happened all the same: watchers have to list again. */
+		s->changes_made = 0;
+		s->opened_at = s->revision + 1;
 		return -1;
+	}
 	s->revision = revision;
 	for (const struct store_op *op = tx->ops; op; op = op->next)
 		remember(s, op, revision);

@@ -71,7 +71,9 @@ DEFINE_AUTO(store)
 
 int64_t store_epoch(const struct store *store);
 int64_t store_revision(const struct store *store); /* of the last commit seen by this handle */
-bool store_is_stale(const struct err *err);        /* the failure says: no longer the leader */
+/* Reads the revision afresh: after a commit whose outcome is not known, before listing again. */
+int store_refresh(struct store *store, struct err *err);
+bool store_is_stale(const struct err *err); /* the failure says: no longer the leader */
 
 /* Borrowed for the length of the callback. */
 struct store_object {

@@ -33,6 +33,8 @@ struct store_driver {
 	/* All of it or nothing, if `epoch` is still the newest. The new revision. May take the ops'
 	 * texts. */
 	int64_t (*commit)(void *state, int64_t epoch, struct store_op *ops, struct err *err);
+	/* The newest revision, whoever wrote it. */
+	int (*revision)(void *state, int64_t *revision, struct err *err);
 	void (*close)(void *state);
 };
 
@@ -43,3 +45,14 @@ struct store *store_create(const struct store_driver *driver, void *state, int64
 /* The refusals, in one wording. */
 int store_check_epoch(int64_t ours, int64_t newest, struct err *err);
 int store_check_version(const struct store_op *op, int64_t found, struct err *err);
+
+/* Faults a test may put into a memory disk. Never set outside tests. */
+enum store_fault {
+	STORE_FAULT_NONE,
+	STORE_FAULT_BEFORE, /* the next commit fails and writes nothing */
+	STORE_FAULT_AFTER,  /* the next commit is written, and its answer is lost */
+};
+
+void store_disk_fail_next(struct store_disk *disk, enum store_fault fault);
+/* Compare neither epochs nor versions: the defence off, so that a test can see that it matters. */
+void store_disk_trust_all(struct store_disk *disk);

@@ -23,6 +23,8 @@ struct store_disk {
 	int64_t epoch;
 	int64_t revision;
 	struct shelf shelves[STORE_KINDS];
+	enum store_fault fault;
+	bool trusting;
 };
 
 struct store_disk *store_disk_create(struct err *err)
@@ -185,13 +187,29 @@ static int64_t memory_commit(void *state, int64_t epoch, struct store_op *ops, s
 {
 	struct store_disk *disk = state;
 
-	if (store_check_epoch(epoch, disk->epoch, err) < 0 || check(disk, ops, err) < 0 ||
-	    reserve(disk, ops, err) < 0)
+	enum store_fault fault = disk->fault;
+
+	disk->fault = STORE_FAULT_NONE;
+	if (fault == STORE_FAULT_BEFORE)
+		return err_set(err, ERR_SYSTEM, "the disk failed");
+	if (!disk->trusting &&
+	    (store_check_epoch(epoch, disk->epoch, err) < 0 || check(disk, ops, err) < 0))
+		return -1;
+	if (reserve(disk, ops, err) < 0)
 		return -1;
 	disk->revision++;
 	for (struct store_op *op = ops; op; op = op->next)
 		apply(disk, op);
+	if (fault == STORE_FAULT_AFTER)
+		return err_set(err, ERR_SYSTEM, "the disk's answer was lost");
 	return disk->revision;
+}
+
+static int memory_revision(void *state, int64_t *revision, struct err *err)
+{
+	(void)err;
+	*revision = ((struct store_disk *)state)->revision;
+	return 0;
 }
 
 static void memory_close(void *state)
@@ -203,6 +221,7 @@ static const struct store_driver memory_driver = {
 	.get = memory_get,
 	.list = memory_list,
 	.commit = memory_commit,
+	.revision = memory_revision,
 	.close = memory_close,
 };
 
@@ -210,4 +229,14 @@ struct store *store_memory_open(struct store_disk *disk, struct err *err)
 {
 	disk->epoch++;
 	return store_create(&memory_driver, disk, disk->epoch, disk->revision, err);
+}
+
+void store_disk_fail_next(struct store_disk *disk, enum store_fault fault)
+{
+	disk->fault = fault;
+}
+
+void store_disk_trust_all(struct store_disk *disk)
+{
+	disk->trusting = true;
 }

@@ -124,6 +124,14 @@ static int64_t sqlite_commit(void *state, int64_t epoch, struct store_op *ops, s
 	return db_commit(s->db, err) < 0 ? -1 : revision;
 }
 
+static int sqlite_revision(void *state, int64_t *revision, struct err *err)
+{
+	struct sqlite_store *s = state;
+	int64_t epoch;
+
+	return read_head(s->db, &epoch, revision, err);
+}
+
 static void sqlite_close(void *state)
 {
 	struct sqlite_store *s = state;
@@ -136,6 +144,7 @@ static const struct store_driver sqlite_driver = {
 	.get = sqlite_get,
 	.list = sqlite_list,
 	.commit = sqlite_commit,
+	.revision = sqlite_revision,
 	.close = sqlite_close,
 };
 
