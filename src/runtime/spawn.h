@@ -43,6 +43,11 @@ struct spawn_options {
 	bool no_pivot;
 	bool no_new_keyring;
 	size_t preserve_fds; /* descriptors 3.. to keep */
+	/* A listening seqpacket socket (borrowed) on which spawn_release_by() of another process connects;
+	 * 0 or less: released by spawn_release(). */
+	int start_fd;
+	/* For hooks' state on stdin; may be NULL. */
+	const char *bundle_path;
 	/* Compiled seccomp program to use instead of compiling spec's (a cache); NULL: compile. */
 	const void *seccomp_bpf;
 	size_t seccomp_len;
@@ -55,6 +60,10 @@ struct spawned {
 	int console_fd; /* owned; terminal master, or -1 */
 	struct cgroup *cgroup; /* owned; NULL if the config asks for none and for an exec */
 };
+/* Options with nothing asked for: stdio is the caller's own. */
+#define SPAWN_OPTIONS_INIT                                                                         \
+	((struct spawn_options){.bundle_fd = -1, .stdin_fd = 0, .stdout_fd = 1, .stderr_fd = 2,    \
+	                        .start_fd = -1})
 #define SPAWNED_INIT ((struct spawned){.pid = -1, .pidfd = -1, .control_fd = -1, .console_fd = -1})
 
 /* OCI create: cgroup, namespaces, mounts, pivot_root, devices, masks, capabilities, seccomp, ... up to execve. On
@@ -71,6 +80,9 @@ int spawn_exec(const struct oci_spec *spec, const struct oci_process *process, p
 /* OCI start: lets the child execve. A failed execve is ERR_NOT_FOUND (`exec: "x": executable file not found in $PATH`),
  * ERR_DENIED (`exec: "x": permission denied`) or ERR_SYSTEM; the child is then gone with status 127 or 126. */
 int spawn_release(struct spawned *p, struct err *err);
+
+/* The same from another process, over a connection to the socket behind options->start_fd, which it closes. */
+int spawn_release_by(int connection_fd, struct err *err);
 
 /* Closes descriptors, frees the cgroup handle (the cgroup itself stays). */
 void spawned_done(struct spawned *p);

@@ -1,0 +1,72 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#pragma once
+
+/*
+ * container - what the command line remembers between two calls: <root>/<id>/ with
+ *
+ *   state.json   pid and its start time, bundle, when; written atomically
+ *   config.json  the config as it was at creation
+ *   start.sock   the first process listens here until it is started
+ *
+ * The directory's existence is the reservation of the id. Nothing here is durable: it lies in /run, and a
+ * reboot ends containers as well.
+ */
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+#include "base/arena.h"
+#include "base/cleanup.h"
+
+struct cgroup;
+struct err;
+struct json;
+struct oci_spec;
+
+enum container_status {
+	CONTAINER_CREATING,
+	CONTAINER_CREATED,
+	CONTAINER_RUNNING,
+	CONTAINER_PAUSED,
+	CONTAINER_STOPPED,
+};
+
+struct container {
+	char *id;            /* owned */
+	int root_fd, dir_fd; /* owned: <root>, <root>/<id> */
+	char *bundle;        /* in the arena, absolute */
+	char *created;       /* in the arena, RFC 3339 */
+	char *rootfs;        /* in the arena, absolute */
+	int64_t pid;         /* 0: none yet */
+	int64_t pid_start;   /* clock ticks since boot: tells a reused pid */
+	int64_t owner;       /* uid */
+	struct oci_spec *spec; /* in the arena */
+	struct arena arena;
+};
+
+/* Reserves the id and keeps the config. ERR_CONFLICT if it is taken, ERR_INVALID for the config. */
+struct container *container_create(const char *root, const char *id, const char *bundle,
+                                   struct err *err);
+/* ERR_NOT_FOUND. */
+struct container *container_open(const char *root, const char *id, struct err *err);
+void container_free(struct container *c);
+DEFINE_AUTO(container)
+
+/* Records the first process. */
+int container_save(struct container *c, pid_t pid, struct err *err);
+enum container_status container_status(struct container *c);
+const char *container_status_name(enum container_status status);
+bool container_is_alive(const struct container *c);
+
+/* The cgroup of a created container. NULL: ERR_NOT_FOUND. */
+struct cgroup *container_cgroup(const struct container *c, struct err *err);
+/* Kills what is left, removes cgroup and directory. */
+int container_remove(struct container *c, struct err *err);
+
+/* The state as OCI's runtime.md has it, with runc's additions. The caller owns it. */
+struct json *container_state(struct container *c, struct err *err);
+
+/* Ids below root, in no order: calls fn for each. */
+int container_list(const char *root, int (*fn)(void *arg, const char *id), void *arg,
+                   struct err *err);

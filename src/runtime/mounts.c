@@ -1,0 +1,234 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include <fcntl.h>
+#include <linux/mount.h>
+#include <sched.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#include "base/cleanup.h"
+#include "base/err.h"
+#include "base/fs.h"
+#include "base/json.h"
+#include "base/str.h"
+#include "runtime/cgroup.h"
+#include "runtime/init.h"
+#include "runtime/mount_options.h"
+#include "runtime/rootfs.h"
+#include "runtime/spec.h"
+
+#define PROPAGATE_REC     16384UL
+#define PROPAGATE_PRIVATE (1UL << 18)
+
+/* ---- targets ---- */
+
+static const char *relative(const char *path)
+{
+	return path + strspn(path, "/");
+}
+
+/* Where a symlink in the image would lead our own set-up astray. */
+static bool is_ours(const char *path)
+{
+	static const char *const tops[] = {"dev", "proc", "sys"};
+
+	path = relative(path);
+	for (size_t i = 0; i < ARRAY_LEN(tops); i++) {
+		size_t len = strlen(tops[i]);
+		if (strncmp(path, tops[i], len) == 0 && (path[len] == '/' || path[len] == '\0'))
+			return true;
+	}
+	return false;
+}
+
+int rootfs_open(const struct rootfs *fs, const char *path, struct err *err)
+{
+	path = *relative(path) ? relative(path) : ".";
+	if (is_ours(path))
+		return fs_open(fs->root_fd, path, O_PATH, 0, err);
+	return fs_open_in(fs->root_fd, path, O_PATH, 0, err);
+}
+
+static int make_file(const struct rootfs *fs, const char *path, struct err *err)
+{
+	const char *base = strrchr(path, '/');
+	auto_close int parent = -1;
+
+	if (base) {
+		char dir[4096];
+		snprintf(dir, sizeof(dir), "%.*s", (int)(base - path), path);
+		parent = is_ours(path) ? fs_mkdir_all(fs->root_fd, dir, 0755, err)
+		                       : fs_mkdir_all_in(fs->root_fd, dir, 0755, err);
+		if (parent < 0)
+			return -1;
+	}
+	auto_close int fd = fs_open(base ? parent : fs->root_fd, base ? base + 1 : path,
+	                            O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW, 0644, err);
+	return fd < 0 ? -1 : 0;
+}
+
+/* The mount point, made if it is missing. */
+static int open_target(const struct rootfs *fs, const char *destination, bool directory,
+                       struct err *err)
+{
+	const char *path = relative(destination);
+	struct err why = ERR_INIT;
+	int fd = rootfs_open(fs, path, &why);
+
+	if (fd >= 0)
+		return fd;
+	if (why.kind != ERR_NOT_FOUND) {
+		if (err)
+			*err = why;
+		return -1;
+	}
+	if (directory) {
+		auto_close int made = is_ours(path)
+		                              ? fs_mkdir_all(fs->root_fd, path, 0755, err)
+		                              : fs_mkdir_all_in(fs->root_fd, path, 0755, err);
+		if (made < 0)
+			return -1;
+	} else if (make_file(fs, path, err) < 0) {
+		return -1;
+	}
+	return rootfs_open(fs, path, err);
+}
+
+static int attach(const struct rootfs *fs, int mount_fd, const char *destination, struct err *err)
+{
+	struct stat st, target;
+
+	if (fstat(mount_fd, &st) < 0)
+		return err_sys(err, "stat mount");
+	auto_close int fd = open_target(fs, destination, S_ISDIR(st.st_mode), err);
+	if (fd < 0)
+		return -1;
+	if (fstat(fd, &target) < 0)
+		return err_sys(err, "stat target");
+	if (S_ISDIR(st.st_mode) != S_ISDIR(target.st_mode))
+		return err_set(err, ERR_INVALID, "%s onto %s",
+		               S_ISDIR(st.st_mode) ? "a directory cannot be mounted"
+		                                   : "a file cannot be mounted",
+		               S_ISDIR(target.st_mode) ? "a directory" : "what is not one");
+	return fs_mount_attach(mount_fd, fd, err);
+}
+
+static int apply_propagation(int mount_fd, const struct mount_plan *plan, bool bind,
+                             struct err *err)
+{
+	for (size_t i = 0; i < plan->propagation_count; i++)
+		if (fs_mount_setattr(mount_fd, 0, 0, plan->propagation[i] & ~PROPAGATE_REC,
+		                     plan->propagation[i] & PROPAGATE_REC, err) < 0)
+			return -1;
+	/* A clone is a peer of its source; nothing leaks either way unless it was asked for. */
+	if (bind && plan->propagation_count == 0)
+		return fs_mount_setattr(mount_fd, 0, 0, PROPAGATE_PRIVATE, true, err);
+	return 0;
+}
+
+static int apply_plan(int mount_fd, const struct mount_plan *plan, bool bind, struct err *err)
+{
+	if ((plan->rec_set || plan->rec_clear) &&
+	    fs_mount_setattr(mount_fd, plan->rec_set, plan->rec_clear, 0, true, err) < 0)
+		return -1;
+	if (bind && (plan->attr_set || plan->attr_clear) &&
+	    fs_mount_setattr(mount_fd, plan->attr_set, plan->attr_clear, 0, false, err) < 0)
+		return -1;
+	return apply_propagation(mount_fd, plan, bind, err);
+}
+
+/* ---- the kinds ---- */
+
+static int mount_bind(struct rootfs *fs, size_t index, const struct oci_mount *m, struct err *err)
+{
+	int fd = fs->plan->bind_fds[index];
+
+	if (apply_plan(fd, m->plan, true, err) < 0)
+		return -1;
+	return attach(fs, fd, m->destination, err);
+}
+
+static int attach_hierarchy(const struct rootfs *fs, const struct oci_mount *m, size_t index,
+                            const char *name, struct err *err)
+{
+	char path[4096];
+
+	snprintf(path, sizeof(path), "%s/%s", m->destination, name);
+	int fd = fs->plan->cgroup_fds[index];
+	if (fs_mount_setattr(fd, m->plan->attr_set, m->plan->attr_clear, PROPAGATE_PRIVATE, false,
+	                     err) < 0)
+		return -1;
+	return attach(fs, fd, path, err);
+}
+
+/* Version 2 alone: the container's own directory. Version 1: a tmpfs with one directory per
+ * hierarchy, named as on the host, each showing only the container's own part. */
+static int mount_cgroup(struct rootfs *fs, const struct oci_mount *m, struct err *err)
+{
+	struct cgroup *cg = fs->plan->cgroup;
+	size_t count = cg ? cgroup_hierarchy_count(cg) : 0;
+	const char *name;
+	bool v2 = false;
+
+	if (count == 1)
+		(void)cgroup_hierarchy_fd(cg, 0, &name, &v2);
+	if (count == 1 && v2)
+		return attach_hierarchy(fs, m, 0, ".", err);
+
+	const struct fs_mount_option options[] = {{"mode", "755"}, {"size", "64k"}};
+	auto_close int tmp =
+		fs_mount_detached("tmpfs", "cgroup", options, ARRAY_LEN(options),
+	                          MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV | MOUNT_ATTR_NOEXEC, err);
+	if (tmp < 0 || attach(fs, tmp, m->destination, err) < 0)
+		return -1;
+	for (size_t i = 0; i < count; i++) {
+		if (cgroup_hierarchy_fd(cg, i, &name, &v2) < 0)
+			continue;
+		if (attach_hierarchy(fs, m, i, name, err) < 0)
+			return -1;
+	}
+	if (m->plan->attr_set & MOUNT_ATTR_RDONLY)
+		return fs_mount_setattr(tmp, MOUNT_ATTR_RDONLY, 0, 0, false, err);
+	return 0;
+}
+
+static int mount_fs(struct rootfs *fs, const struct oci_mount *m, struct err *err)
+{
+	const struct mount_plan *plan = m->plan;
+	bool is_proc = str_eq(m->type, "proc");
+	auto_close int fd = fs_mount_detached(m->type, m->source, plan->data, plan->data_count,
+	                                      (unsigned)plan->attr_set, err);
+
+	if (fd < 0)
+		return -1;
+	/* sysctls are written through a procfs that nothing has been mounted over. */
+	if (is_proc && fs->proc_fd < 0) {
+		fs->proc_fd = fcntl(fd, F_DUPFD_CLOEXEC, 0);
+		if (fs->proc_fd < 0)
+			return err_sys(err, "keep procfs");
+	}
+	if (apply_plan(fd, plan, false, err) < 0)
+		return -1;
+	return attach(fs, fd, m->destination, err);
+}
+
+int rootfs_mount(struct rootfs *fs, size_t index, struct err *err)
+{
+	const struct oci_mount *all = fs->plan->spec->mounts.items;
+	const struct oci_mount *m = &all[index];
+	int rc;
+
+	if (m->plan->copy_up)
+		return err_set(err, ERR_UNSUPPORTED,
+		               "mounts[%zu] (%s): option tmpcopyup is not supported", index,
+		               m->destination);
+	if (m->plan->bind)
+		rc = mount_bind(fs, index, m, err);
+	else if (str_eq(m->type, "cgroup") || str_eq(m->type, "cgroup2"))
+		rc = mount_cgroup(fs, m, err);
+	else
+		rc = mount_fs(fs, m, err);
+	if (rc < 0)
+		return err_wrap(err, "mounts[%zu] (%s)", index, m->destination);
+	return 0;
+}

@@ -1,0 +1,605 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "runtime/spawn.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/mount.h>
+#include <linux/sched.h>
+#include <sched.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "base/buf.h"
+#include "base/cleanup.h"
+#include "base/err.h"
+#include "base/fs.h"
+#include "base/json.h"
+#include "base/str.h"
+#include "runtime/cgroup.h"
+#include "runtime/hooks.h"
+#include "runtime/init.h"
+#include "runtime/mount_options.h"
+#include "runtime/filter.h"
+#include "runtime/spec.h"
+
+#define LOWERS_MAX 500 /* overlayfs has this limit */
+
+/* Everything the parent holds for one spawn; released whole. */
+struct spawn {
+	struct init_plan plan;
+	struct sock_filter *bpf; /* owned */
+	struct cgroup *cgroup;   /* owned until handed out */
+	bool made_cgroup;
+	int own_pid_ns; /* to return to after joining another; -1 */
+	int pid_ns;     /* to be joined for the clone; -1 */
+};
+
+static void close_all(int *fds, size_t count)
+{
+	for (size_t i = 0; fds && i < count; i++)
+		cleanup_close(&fds[i]);
+	free(fds);
+}
+
+static void spawn_done(struct spawn *s)
+{
+	struct init_plan *plan = &s->plan;
+
+	cleanup_close(&plan->control_fd);
+	cleanup_close(&plan->parent_fd);
+	cleanup_close(&plan->root_fd);
+	cleanup_close(&plan->init_pidfd);
+	cleanup_close(&plan->init_root_fd);
+	cleanup_close(&s->own_pid_ns);
+	cleanup_close(&s->pid_ns);
+	for (size_t i = 0; i < plan->join_count; i++)
+		cleanup_close(&plan->joins[i].fd);
+	close_all(plan->bind_fds, plan->spec->mounts.count);
+	close_all(plan->cgroup_fds, CGROUP_HIERARCHIES_MAX);
+	if (s->cgroup && s->made_cgroup)
+		(void)cgroup_remove(s->cgroup, NULL);
+	cgroup_free(s->cgroup);
+	free(s->bpf);
+}
+
+static void spawn_init(struct spawn *s, const struct oci_spec *spec,
+                       const struct oci_process *process, const struct spawn_options *options)
+{
+	*s = (struct spawn){
+		.plan = {.spec = spec,
+	                 .process = process,
+	                 .options = options,
+	                 .control_fd = -1,
+	                 .parent_fd = -1,
+	                 .root_fd = -1,
+	                 .init_pidfd = -1,
+	                 .init_root_fd = -1},
+		.own_pid_ns = -1,
+		.pid_ns = -1,
+	};
+}
+
+static int *new_fds(size_t count, struct err *err)
+{
+	int *fds = malloc((count + 1) * sizeof(*fds));
+
+	if (!fds) {
+		err_nomem(err);
+		return NULL;
+	}
+	for (size_t i = 0; i <= count; i++)
+		fds[i] = -1;
+	return fds;
+}
+
+/* ---- what the child will need ---- */
+
+static int prepare_seccomp(struct spawn *s, struct err *err)
+{
+	const struct spawn_options *options = s->plan.options;
+	const struct oci_seccomp *profile = s->plan.spec->linux_.seccomp;
+
+	if (!profile)
+		return 0;
+	if (filter_parse_flags(profile, &s->plan.seccomp_flags, err) < 0)
+		return -1;
+	if (options->seccomp_bpf) {
+		s->plan.seccomp_bpf = options->seccomp_bpf;
+		s->plan.seccomp_len = options->seccomp_len;
+		return 0;
+	}
+	if (filter_compile(profile, &s->bpf, &s->plan.seccomp_len, err) < 0)
+		return -1;
+	s->plan.seccomp_bpf = s->bpf;
+	return 0;
+}
+
+/* Only fs_mount_option strings reach the kernel, so descriptors are named by their /proc path. */
+static int make_overlay(const struct spawn_rootfs *rootfs, struct err *err)
+{
+	size_t count = 0, max = rootfs->lower_count + 4;
+	auto_free struct fs_mount_option *options = calloc(max, sizeof(*options));
+	auto_free char(*paths)[48] = calloc(max, sizeof(*paths));
+
+	if (!options || !paths)
+		return err_nomem(err);
+	if (rootfs->lower_count == 0 || rootfs->lower_count > LOWERS_MAX)
+		return err_set(err, ERR_INVALID, "an overlay takes 1 to %d layers", LOWERS_MAX);
+	for (size_t i = 0; i < rootfs->lower_count; i++, count++) {
+		snprintf(paths[count], sizeof(*paths), "/proc/self/fd/%d", rootfs->lower_fds[i]);
+		options[count] = (struct fs_mount_option){"lowerdir+", paths[count]};
+	}
+	bool writable = rootfs->upper_fd >= 0 && rootfs->work_fd >= 0;
+	if (writable) {
+		snprintf(paths[count], sizeof(*paths), "/proc/self/fd/%d", rootfs->upper_fd);
+		options[count] = (struct fs_mount_option){"upperdir", paths[count]};
+		count++;
+		snprintf(paths[count], sizeof(*paths), "/proc/self/fd/%d", rootfs->work_fd);
+		options[count] = (struct fs_mount_option){"workdir", paths[count]};
+		count++;
+		if (rootfs->is_volatile)
+			options[count++] = (struct fs_mount_option){"volatile", NULL};
+	}
+	return fs_mount_detached("overlay", "overlay", options, count,
+	                         writable ? 0 : MOUNT_ATTR_RDONLY, err);
+}
+
+/* overlayfs does without an upper directory only from two lower ones on. */
+static int make_root(const struct spawn_rootfs *rootfs, struct err *err)
+{
+	bool writable = rootfs->upper_fd >= 0 && rootfs->work_fd >= 0;
+
+	if (writable || rootfs->lower_count != 1)
+		return make_overlay(rootfs, err);
+	auto_close int clone = fs_mount_clone(rootfs->lower_fds[0], false, err);
+	if (clone < 0 || fs_mount_setattr(clone, MOUNT_ATTR_RDONLY, 0, 0, false, err) < 0)
+		return -1;
+	return move_fd(&clone);
+}
+
+static int prepare_root(struct spawn *s, struct err *err)
+{
+	const struct spawn_options *options = s->plan.options;
+	const char *path = s->plan.spec->root.path;
+
+	if (options->rootfs) {
+		s->plan.root_fd = make_root(options->rootfs, err);
+		return s->plan.root_fd < 0 ? err_wrap(err, "root") : 0;
+	}
+	auto_close int dir = *path == '/'
+	                             ? fs_trusted_open(path, O_PATH | O_DIRECTORY, 0, err)
+	                             : fs_open_in(options->bundle_fd, path, O_PATH | O_DIRECTORY,
+	                                          0, err);
+	if (dir < 0)
+		return err_wrap(err, "root.path");
+	s->plan.root_fd = fs_mount_clone(dir, true, err);
+	return s->plan.root_fd < 0 ? err_wrap(err, "root.path") : 0;
+}
+
+static int prepare_bind(struct spawn *s, const struct oci_mount *m, struct err *err)
+{
+	auto_close int source =
+		*m->source == '/'
+			? fs_trusted_open(m->source, O_PATH, 0, err)
+			: fs_open_in(s->plan.options->bundle_fd, m->source, O_PATH, 0, err);
+
+	return source < 0 ? -1 : fs_mount_clone(source, m->plan->recursive, err);
+}
+
+static int prepare_binds(struct spawn *s, struct err *err)
+{
+	const struct oci_mount *all = s->plan.spec->mounts.items;
+	size_t count = s->plan.spec->mounts.count;
+
+	s->plan.bind_fds = new_fds(count, err);
+	if (!s->plan.bind_fds)
+		return -1;
+	for (size_t i = 0; i < count; i++) {
+		if (!all[i].plan->bind)
+			continue;
+		s->plan.bind_fds[i] = prepare_bind(s, &all[i], err);
+		if (s->plan.bind_fds[i] < 0)
+			return err_wrap(err, "mounts[%zu] (%s): source", i, all[i].destination);
+	}
+	return 0;
+}
+
+/* The container's view of its cgroups, if it mounts one. */
+static int prepare_cgroup_view(struct spawn *s, struct err *err)
+{
+	const struct oci_mount *all = s->plan.spec->mounts.items;
+	bool wanted = false;
+
+	for (size_t i = 0; i < s->plan.spec->mounts.count; i++)
+		wanted |= str_eq(all[i].type, "cgroup") || str_eq(all[i].type, "cgroup2");
+	if (!wanted || !s->cgroup)
+		return 0;
+	s->plan.cgroup_fds = new_fds(CGROUP_HIERARCHIES_MAX, err);
+	if (!s->plan.cgroup_fds)
+		return -1;
+	for (size_t i = 0; i < cgroup_hierarchy_count(s->cgroup); i++) {
+		const char *name;
+		bool v2;
+		int fd = cgroup_hierarchy_fd(s->cgroup, i, &name, &v2);
+		if (fd < 0)
+			continue;
+		s->plan.cgroup_fds[i] = fs_mount_clone(fd, false, err);
+		if (s->plan.cgroup_fds[i] < 0)
+			return err_wrap(err, "view of the %s cgroup", name);
+	}
+	return 0;
+}
+
+static int prepare_cgroup(struct spawn *s, struct err *err)
+{
+	const struct oci_linux *lin = &s->plan.spec->linux_;
+	char path[CGROUP_PATH_MAX];
+	struct cgroup_layout layout;
+
+	if (cgroup_layout_read(&layout, err) < 0)
+		return -1;
+	if (layout.count == 0)
+		return 0;
+	if (cgroup_make_path(lin->cgroups_path, s->plan.options->id, path, err) < 0)
+		return -1;
+	s->cgroup = cgroup_create(&layout, path, err);
+	if (!s->cgroup)
+		return -1;
+	s->made_cgroup = true;
+	s->plan.cgroup = s->cgroup;
+	if (cgroup_apply(s->cgroup, &lin->resources, err) < 0 ||
+	    cgroup_apply_devices(s->cgroup, &lin->resources, lin->devices.items,
+	                         lin->devices.count, err) < 0)
+		return -1;
+	return prepare_cgroup_view(s, err);
+}
+
+static int open_namespace(const struct oci_namespace *ns, struct err *err)
+{
+	auto_close int fd = fs_trusted_open(ns->path, O_RDONLY, 0, err);
+
+	if (fd < 0)
+		return err_wrap(err, "linux.namespaces (%s)", ns->type);
+	return move_fd(&fd);
+}
+
+/* A process joins another pid namespace only by being born into it. */
+static int join_for_clone(struct spawn *s, int fd, struct err *err)
+{
+	s->own_pid_ns = fs_trusted_open("/proc/self/ns/pid", O_RDONLY, 0, err);
+	if (s->own_pid_ns < 0)
+		return -1;
+	s->pid_ns = fd;
+	return 0;
+}
+
+static int prepare_namespaces(struct spawn *s, struct err *err)
+{
+	const struct oci_namespace *all = s->plan.spec->linux_.namespaces.items;
+
+	for (size_t i = 0; i < s->plan.spec->linux_.namespaces.count; i++) {
+		if (!all[i].path) {
+			if (all[i].flag != CLONE_NEWCGROUP)
+				s->plan.flags |= all[i].flag;
+			continue;
+		}
+		if (all[i].flag == CLONE_NEWNS)
+			return err_set(err, ERR_UNSUPPORTED,
+			               "linux.namespaces: joining a mount namespace by path is "
+			               "not supported");
+		int fd = open_namespace(&all[i], err);
+		if (fd < 0)
+			return -1;
+		if (all[i].flag == CLONE_NEWPID) {
+			if (join_for_clone(s, fd, err) < 0)
+				return -1;
+			continue;
+		}
+		s->plan.joins[s->plan.join_count++] =
+			(struct init_join){.fd = fd, .flag = all[i].flag};
+	}
+	s->plan.map_ids = s->plan.flags & CLONE_NEWUSER;
+	return 0;
+}
+
+static int prepare_sockets(struct spawn *s, struct err *err)
+{
+	int ends[2];
+
+	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, ends) < 0)
+		return err_sys(err, "socketpair");
+	s->plan.parent_fd = ends[0];
+	s->plan.control_fd = ends[1];
+	return 0;
+}
+
+/* ---- birth ---- */
+
+static pid_t clone_child(struct spawn *s, int *pidfd, struct err *err)
+{
+	int cgroup_fd = s->cgroup ? cgroup_clone_fd(s->cgroup) : -1;
+	struct clone_args args = {
+		.flags = CLONE_PIDFD | (uint64_t)(unsigned)s->plan.flags,
+		.pidfd = (uint64_t)(uintptr_t)pidfd,
+		.exit_signal = SIGCHLD,
+	};
+
+	if (cgroup_fd >= 0) {
+		args.flags |= CLONE_INTO_CGROUP;
+		args.cgroup = (uint64_t)cgroup_fd;
+		s->plan.cloned_into_cgroup = true;
+	}
+	pid_t pid = (pid_t)syscall(SYS_clone3, &args, sizeof(args));
+	if (pid == 0)
+		init_run(&s->plan);
+	if (pid < 0)
+		return err_sys(err, "clone the container's first process");
+	return pid;
+}
+
+static pid_t give_birth(struct spawn *s, int *pidfd, struct err *err)
+{
+	if (s->pid_ns >= 0 && setns(s->pid_ns, CLONE_NEWPID) < 0)
+		return err_sys(err, "join the pid namespace");
+	pid_t pid = clone_child(s, pidfd, err);
+	if (s->pid_ns >= 0 && setns(s->own_pid_ns, CLONE_NEWPID) < 0 && pid > 0) {
+		kill(pid, SIGKILL);
+		(void)waitpid(pid, NULL, 0);
+		return err_sys(err, "leave the pid namespace");
+	}
+	close(move_fd(&s->plan.control_fd));
+	return pid;
+}
+
+static int write_map(pid_t pid, const char *file, const struct json_array *maps, struct err *err)
+{
+	const struct oci_idmap *all = maps->items;
+	auto_buf struct buf text = BUF_INIT(16 << 10);
+	char path[64];
+
+	for (size_t i = 0; i < maps->count; i++)
+		buf_addf(&text, "%lld %lld %lld\n", (long long)all[i].container_id,
+		         (long long)all[i].host_id, (long long)all[i].size);
+	if (buf_check(&text, err) < 0)
+		return -1;
+	snprintf(path, sizeof(path), "/proc/%d/%s", pid, file);
+	auto_close int fd = fs_trusted_open(path, O_WRONLY, 0, err);
+	if (fd < 0)
+		return -1;
+	if (write(fd, text.data, text.len) != (ssize_t)text.len)
+		return err_sys(err, "linux.uidMappings, gidMappings: write %s", file);
+	return 0;
+}
+
+static int map_ids(const struct spawn *s, pid_t pid, struct err *err)
+{
+	if (write_map(pid, "uid_map", &s->plan.spec->linux_.uid_mappings, err) < 0)
+		return -1;
+	return write_map(pid, "gid_map", &s->plan.spec->linux_.gid_mappings, err);
+}
+
+static int run_hooks(const struct spawn *s, pid_t pid, struct err *err)
+{
+	const struct hooks_state state = {.id = s->plan.options->id,
+	                                  .status = "created",
+	                                  .bundle = s->plan.options->bundle_path,
+	                                  .pid = pid};
+
+	if (hooks_run(s->plan.spec, SPEC_HOOK_PRESTART, &state, err) < 0)
+		return -1;
+	return hooks_run(s->plan.spec, SPEC_HOOK_CREATE_RUNTIME, &state, err);
+}
+
+/* Serves the child until it is ready or has failed. */
+static int serve_child(const struct spawn *s, pid_t pid, int *console_fd, struct err *err)
+{
+	const struct init_message go = {.type = INIT_GO};
+	struct init_message message;
+
+	for (;;) {
+		int fd;
+		int rc = init_receive(s->plan.parent_fd, &message, &fd, err);
+		if (rc < 0)
+			return -1;
+		if (rc == 0)
+			return err_set(err, ERR_SYSTEM, "the container's first process died");
+		if (message.type == INIT_READY) {
+			*console_fd = fd;
+			return 0;
+		}
+		cleanup_close(&fd);
+		if (message.type == INIT_FAILED) {
+			if (err)
+				*err = message.err;
+			return -1;
+		}
+		if ((message.type == INIT_USERNS && map_ids(s, pid, err) < 0) ||
+		    (message.type == INIT_HOOKS && run_hooks(s, pid, err) < 0))
+			return -1;
+		if (init_send(s->plan.parent_fd, &go, -1, err) < 0)
+			return -1;
+	}
+}
+
+/* Lowering needs CAP_SYS_RESOURCE: what asks for no more protection than we have is let be. */
+static int set_oom_score(const struct oci_process *process, pid_t pid, struct err *err)
+{
+	char path[64], text[16];
+	struct err why = ERR_INIT;
+
+	if (process->oom_score_adj == SPEC_UNSET)
+		return 0;
+	snprintf(path, sizeof(path), "/proc/%d/oom_score_adj", pid);
+	snprintf(text, sizeof(text), "%d", (int)process->oom_score_adj);
+	auto_close int fd = fs_trusted_open(path, O_WRONLY, 0, err);
+	if (fd < 0)
+		return -1;
+	if (fs_write_all(fd, text, strlen(text), &why) == 0 || process->oom_score_adj >= 0)
+		return 0;
+	if (err)
+		*err = why;
+	return err_wrap(err, "process.oomScoreAdj: %s", text);
+}
+
+static int finish(struct spawn *s, struct spawned *out, struct err *err)
+{
+	int console_fd = -1, pidfd = -1;
+	pid_t pid = give_birth(s, &pidfd, err);
+
+	if (pid < 0)
+		return -1;
+	if (serve_child(s, pid, &console_fd, err) < 0 ||
+	    set_oom_score(s->plan.process, pid, err) < 0 ||
+	    (s->cgroup && cgroup_verify(s->cgroup, pid, err) < 0)) {
+		kill(pid, SIGKILL);
+		(void)waitpid(pid, NULL, 0);
+		cleanup_close(&console_fd);
+		cleanup_close(&pidfd);
+		return -1;
+	}
+	s->made_cgroup = false; /* stays */
+	*out = (struct spawned){.pid = pid,
+	                        .pidfd = pidfd,
+	                        .control_fd = move_fd(&s->plan.parent_fd),
+	                        .console_fd = console_fd,
+	                        .cgroup = s->plan.is_exec ? NULL : move_ptr(s->cgroup)};
+	return 0;
+}
+
+int spawn_container(const struct oci_spec *spec, const struct spawn_options *options,
+                    struct spawned *out, struct err *err)
+{
+	__attribute__((cleanup(spawn_done))) struct spawn s;
+
+	spawn_init(&s, spec, &spec->process, options);
+	if (hooks_check(spec, err) < 0 || prepare_seccomp(&s, err) < 0 ||
+	    prepare_root(&s, err) < 0 || prepare_binds(&s, err) < 0 ||
+	    prepare_namespaces(&s, err) < 0 || prepare_sockets(&s, err) < 0 ||
+	    prepare_cgroup(&s, err) < 0)
+		return -1;
+	s.plan.run_hooks = hooks_any(spec, SPEC_HOOK_PRESTART) ||
+	                   hooks_any(spec, SPEC_HOOK_CREATE_RUNTIME);
+	return finish(&s, out, err);
+}
+
+/* ---- exec ---- */
+
+/* Whether the process lives in another namespace of this kind than we do. */
+static bool differs(pid_t pid, const char *kind)
+{
+	char path[64], own[64];
+	struct stat theirs, ours;
+
+	snprintf(path, sizeof(path), "/proc/%d/ns/%s", pid, kind);
+	snprintf(own, sizeof(own), "/proc/self/ns/%s", kind);
+	if (stat(path, &theirs) < 0 || stat(own, &ours) < 0)
+		return false;
+	return theirs.st_ino != ours.st_ino || theirs.st_dev != ours.st_dev;
+}
+
+static int prepare_exec(struct spawn *s, pid_t init_pid, struct err *err)
+{
+	static const struct {
+		const char *kind;
+		int flag;
+	} kinds[] = {
+		{"user", CLONE_NEWUSER}, {"mnt", CLONE_NEWNS},   {"net", CLONE_NEWNET},
+		{"ipc", CLONE_NEWIPC},   {"uts", CLONE_NEWUTS},  {"cgroup", CLONE_NEWCGROUP},
+		{"time", CLONE_NEWTIME},
+	};
+	char path[64];
+
+	s->plan.is_exec = true;
+	s->plan.init_pidfd = (int)syscall(SYS_pidfd_open, init_pid, 0);
+	if (s->plan.init_pidfd < 0)
+		return err_sys(err, "container's process %d", init_pid);
+	for (size_t i = 0; i < ARRAY_LEN(kinds); i++)
+		if (differs(init_pid, kinds[i].kind))
+			s->plan.init_flags |= kinds[i].flag;
+	snprintf(path, sizeof(path), "/proc/%d/root", init_pid);
+	s->plan.init_root_fd = fs_trusted_open(path, O_PATH | O_DIRECTORY, 0, err);
+	if (s->plan.init_root_fd < 0)
+		return -1;
+	if (!differs(init_pid, "pid"))
+		return 0;
+	snprintf(path, sizeof(path), "/proc/%d/ns/pid", init_pid);
+	int fd = fs_trusted_open(path, O_RDONLY, 0, err);
+	return fd < 0 ? -1 : join_for_clone(s, fd, err);
+}
+
+static int open_exec_cgroup(struct spawn *s, struct err *err)
+{
+	char path[CGROUP_PATH_MAX];
+	struct cgroup_layout layout;
+
+	if (cgroup_layout_read(&layout, err) < 0)
+		return -1;
+	if (layout.count == 0)
+		return 0;
+	if (cgroup_make_path(s->plan.spec->linux_.cgroups_path, s->plan.options->id, path, err) < 0)
+		return -1;
+	s->cgroup = cgroup_open(&layout, path, err);
+	s->plan.cgroup = s->cgroup;
+	return s->cgroup ? 0 : -1;
+}
+
+int spawn_exec(const struct oci_spec *spec, const struct oci_process *process, pid_t init_pid,
+               const struct spawn_options *options, struct spawned *out, struct err *err)
+{
+	__attribute__((cleanup(spawn_done))) struct spawn s;
+
+	spawn_init(&s, spec, process, options);
+	if (prepare_seccomp(&s, err) < 0 || prepare_exec(&s, init_pid, err) < 0 ||
+	    open_exec_cgroup(&s, err) < 0 || prepare_sockets(&s, err) < 0)
+		return -1;
+	return finish(&s, out, err);
+}
+
+/* ---- start ---- */
+
+/* The kernel closes the child's end when execve has succeeded. */
+static int release(int fd, struct err *err)
+{
+	struct init_message message = {.type = INIT_RELEASE};
+
+	if (init_send(fd, &message, -1, err) < 0)
+		return -1;
+	int rc = init_receive(fd, &message, NULL, err);
+	if (rc <= 0)
+		return rc;
+	if (err && message.type == INIT_FAILED)
+		*err = message.err;
+	return message.type == INIT_FAILED ? -1
+	                                   : err_set(err, ERR_INTERNAL, "unexpected answer");
+}
+
+int spawn_release(struct spawned *p, struct err *err)
+{
+	int rc = release(p->control_fd, err);
+
+	close(move_fd(&p->control_fd));
+	return rc;
+}
+
+int spawn_release_by(int connection_fd, struct err *err)
+{
+	auto_close int fd = connection_fd;
+
+	return release(fd, err);
+}
+
+void spawned_done(struct spawned *p)
+{
+	cleanup_close(&p->pidfd);
+	cleanup_close(&p->control_fd);
+	cleanup_close(&p->console_fd);
+	cgroup_free(p->cgroup);
+	*p = SPAWNED_INIT;
+}

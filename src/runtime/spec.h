@@ -1,0 +1,243 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#pragma once
+
+/*
+ * spec - an OCI runtime config ("config.json") as structs, checked.
+ *
+ *	auto_arena struct arena arena = ARENA_INIT(SPEC_ARENA_MAX);
+ *	struct oci_spec *spec = spec_parse(text, len, &arena, err);
+ *
+ * Strict: a field that is unknown, or that is known but cannot be done yet, is
+ * ERR_INVALID or ERR_UNSUPPORTED with its path ("linux.intelRdt: not supported"),
+ * so that nothing that was asked for is left out silently. Only `annotations`
+ * may hold anything. Words that stand for kernel numbers (namespace and
+ * capability names, mount options, rlimit types, seccomp actions) are translated here.
+ *
+ * Everything lives in the caller's arena. Source: OCI runtime-spec 1.2, config.md
+ * and config-linux.md.
+ */
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+#include "base/json.h"
+
+struct arena;
+struct err;
+
+#define SPEC_TEXT_MAX  (8 << 20)  /* bytes of config.json */
+#define SPEC_ARENA_MAX (64 << 20) /* bytes its structs may take */
+#define SPEC_UNSET     INT64_MIN  /* an optional number that is not there */
+
+struct oci_user {
+	int64_t uid, gid;
+	int64_t umask; /* SPEC_UNSET: 022 */
+	struct json *groups_json;
+	uint32_t *groups; /* additionalGids */
+	size_t group_count;
+};
+
+enum spec_cap_set {
+	SPEC_CAP_BOUNDING,
+	SPEC_CAP_EFFECTIVE,
+	SPEC_CAP_PERMITTED,
+	SPEC_CAP_INHERITABLE,
+	SPEC_CAP_AMBIENT,
+	SPEC_CAP_SETS,
+};
+
+struct oci_capabilities {
+	struct json_strings names[SPEC_CAP_SETS];
+	uint64_t mask[SPEC_CAP_SETS]; /* bit = capability number */
+};
+
+struct oci_rlimit {
+	char *type;
+	uint64_t soft, hard;
+	int resource; /* RLIMIT_* */
+};
+
+struct oci_console_size {
+	int64_t height, width;
+};
+
+struct oci_process {
+	bool terminal;
+	struct oci_console_size console_size;
+	struct oci_user user;
+	struct json_strings args;
+	struct json_strings env;
+	char *cwd;
+	struct oci_capabilities capabilities; /* absent: none at all */
+	struct json_array rlimits;            /* struct oci_rlimit */
+	bool no_new_privileges;
+	int64_t oom_score_adj; /* SPEC_UNSET: leave */
+	char *apparmor_profile, *selinux_label;
+	struct json *scheduler, *io_priority, *exec_cpu_affinity;
+};
+
+struct oci_root {
+	char *path;
+	bool readonly;
+};
+
+struct oci_mount {
+	char *destination;
+	char *type;   /* may be NULL for a bind */
+	char *source; /* may be NULL */
+	struct json_strings options;
+	struct json *uid_mappings, *gid_mappings;
+	struct mount_plan *plan; /* options translated; runtime/mount_options.h */
+};
+
+struct oci_namespace {
+	char *type;
+	char *path; /* NULL: make a new one */
+	int flag;   /* CLONE_NEW* */
+};
+
+struct oci_idmap {
+	int64_t container_id, host_id, size;
+};
+
+struct oci_device {
+	char *type; /* "c", "b", "u", "p" */
+	char *path;
+	int64_t major, minor;
+	struct json *mode_json, *uid_json, *gid_json;
+	int64_t mode, uid, gid; /* mode may be SPEC_UNSET */
+};
+
+struct oci_device_rule {
+	bool allow;
+	char *type; /* "a", "b", "c"; NULL: a */
+	char *access;
+	struct json *major_json, *minor_json;
+	int64_t major, minor; /* -1: all */
+};
+
+struct oci_memory {
+	int64_t limit, reservation, swap, kernel, kernel_tcp; /* SPEC_UNSET; -1: no limit */
+	int64_t swappiness;
+	bool disable_oom_killer, use_hierarchy, check_before_update;
+};
+
+struct oci_cpu {
+	int64_t shares, quota, burst, period, realtime_runtime, realtime_period, idle;
+	char *cpus, *mems;
+};
+
+struct oci_block_io {
+	int64_t weight, leaf_weight;
+	struct json *weight_device, *read_bps, *write_bps, *read_iops, *write_iops;
+};
+
+struct oci_pids {
+	int64_t limit;
+};
+
+struct oci_resources {
+	struct json_array devices; /* struct oci_device_rule */
+	struct oci_memory memory;
+	struct oci_cpu cpu;
+	struct oci_pids pids;
+	struct oci_block_io block_io;
+	struct json_strmap unified; /* cgroup v2 file name -> value */
+	struct json *hugepage_limits, *network, *rdma;
+};
+
+struct oci_seccomp_arg {
+	int64_t index;
+	uint64_t value, value_two;
+	char *op;
+};
+
+struct oci_seccomp_rule {
+	struct json_strings names;
+	char *action;
+	struct json *errno_json;
+	struct json_array args; /* struct oci_seccomp_arg */
+};
+
+struct oci_seccomp {
+	char *default_action;
+	struct json *default_errno_json;
+	struct json_strings architectures;
+	struct json_strings flags;
+	char *listener_path, *listener_metadata;
+	struct json_array rules; /* struct oci_seccomp_rule; "syscalls" */
+};
+
+struct oci_linux {
+	struct json_array uid_mappings, gid_mappings; /* struct oci_idmap */
+	struct json_strmap sysctl;
+	struct oci_resources resources;
+	char *cgroups_path;
+	struct json_array namespaces; /* struct oci_namespace */
+	struct json_array devices;    /* struct oci_device */
+	struct oci_seccomp *seccomp;
+	char *rootfs_propagation;
+	unsigned long propagation; /* MS_*, with MS_REC where asked; 0: unset */
+	struct json_strings masked_paths, readonly_paths;
+	char *mount_label;
+	struct json *intel_rdt, *personality, *time_offsets, *net_devices, *memory_policy;
+};
+
+struct oci_hook {
+	char *path;
+	struct json_strings args;
+	struct json_strings env;
+	int64_t timeout; /* seconds; 0: none */
+};
+
+enum spec_hook {
+	SPEC_HOOK_PRESTART,
+	SPEC_HOOK_CREATE_RUNTIME,
+	SPEC_HOOK_CREATE_CONTAINER,
+	SPEC_HOOK_START_CONTAINER,
+	SPEC_HOOK_POSTSTART,
+	SPEC_HOOK_POSTSTOP,
+	SPEC_HOOK_POINTS,
+};
+
+struct oci_hooks {
+	struct json_array at[SPEC_HOOK_POINTS]; /* struct oci_hook */
+};
+
+struct oci_spec {
+	char *version;
+	struct oci_process process;
+	struct oci_root root;
+	char *hostname, *domainname;
+	struct json_array mounts; /* struct oci_mount */
+	struct oci_hooks hooks;
+	struct json *annotations;
+	struct oci_linux linux_;
+};
+
+/* NULL: ERR_INVALID or ERR_UNSUPPORTED with the path of the field; ERR_LIMIT; ERR_NOMEM. */
+struct oci_spec *spec_parse(const char *text, size_t len, struct arena *arena, struct err *err);
+
+/* A "process" object by itself, as `exec --process` has it. */
+struct oci_process *spec_parse_process(const char *text, size_t len, struct arena *arena,
+                                       struct err *err);
+/* A "linux.resources" object by itself, as an update has it. */
+struct oci_resources *spec_parse_resources(const char *text, size_t len, struct arena *arena,
+                                           struct err *err);
+
+/* The namespace entry with this CLONE_NEW* flag, or NULL. */
+const struct oci_namespace *spec_namespace(const struct oci_spec *spec, int flag);
+
+/* The mount whose destination is exactly `path`, the last one if there are several; or NULL. */
+const struct oci_mount *spec_mount(const struct oci_spec *spec, const char *path);
+
+/* "CAP_KILL" -> 5. -1: ERR_INVALID. */
+int spec_parse_capability(const char *name, struct err *err);
+
+/* "pid" -> CLONE_NEWPID. -1: ERR_INVALID names the types. */
+int spec_parse_namespace(const char *type, struct err *err);
+/* Names in a fixed order, NULL at the end: for `features`. */
+extern const char *const spec_namespace_names[];
+extern const char *const spec_hook_names[SPEC_HOOK_POINTS];
