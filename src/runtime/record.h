@@ -28,7 +28,7 @@ struct json;
 #define RECORD_STATE "state.json"
 #define RECORD_EXIT  "exit.json"
 
-#define RECORD_CGROUP_MAX 1024 /* bytes, NUL included */
+#define RECORD_CGROUP_MAX 1200 /* bytes, NUL included; as CGROUP_PATH_MAX */
 
 struct record {
 	struct supervised seen;

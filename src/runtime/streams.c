@@ -14,9 +14,6 @@
 #define FRAME_HEAD  8
 #define STDIN_CHUNK 16384
 
-/* A process with a chatty child must not starve the rest of the loop. */
-#define READS_PER_ROUND 4
-
 struct streams_client {
 	struct streams_client *next;
 	int fd; /* owned; -1: to be removed */
@@ -291,6 +288,12 @@ static bool held(const struct streams *s)
 	return false;
 }
 
+static void source_close(struct streams_source *source)
+{
+	cleanup_close(&source->fd);
+	source->fd = -1;
+}
+
 static void source_read(struct streams *s, struct streams_source *source)
 {
 	if (!s->chunk) {
@@ -301,26 +304,22 @@ static void source_read(struct streams *s, struct streams_source *source)
 			return;
 		s->chunk = mem;
 	}
-	for (int i = 0; i < READS_PER_ROUND && !held(s); i++) {
-		ssize_t n = read(source->fd, s->chunk, STREAMS_CHUNK);
+	/* Once a round: what both streams hold keeps its order as far as can be. */
+	ssize_t n = read(source->fd, s->chunk, STREAMS_CHUNK);
 
-		if (n < 0 && (errno == EAGAIN || errno == EINTR))
-			return;
-		if (n <= 0) { /* EIO: the last holder of the terminal's other end is gone */
-			cleanup_close(&source->fd);
-			source->fd = -1;
-			return;
-		}
-		distribute(s, source->number, s->chunk, (size_t)n);
-		if (!s->ending)
-			continue;
-		if ((size_t)n >= s->budget) { /* someone it left behind keeps writing */
-			cleanup_close(&source->fd);
-			source->fd = -1;
-			return;
-		}
-		s->budget -= (size_t)n;
+	if (n < 0 && (errno == EAGAIN || errno == EINTR))
+		return;
+	if (n <= 0) { /* EIO: the last holder of the terminal's other end is gone */
+		source_close(source);
+		return;
 	}
+	distribute(s, source->number, s->chunk, (size_t)n);
+	if (!s->ending)
+		return;
+	if ((size_t)n >= s->budget) /* someone it left behind keeps writing */
+		source_close(source);
+	else
+		s->budget -= (size_t)n;
 }
 
 /* ---- the loop's side ---- */
@@ -398,7 +397,7 @@ void streams_run(struct streams *s, const struct pollset *set, int64_t now_ms)
 	for (size_t i = 0; i < 2; i++) {
 		struct streams_source *source = &s->sources[i];
 
-		if (source->fd >= 0 && pollset_seen(set, source->slot))
+		if (source->fd >= 0 && pollset_seen(set, source->slot) && !held(s))
 			source_read(s, source);
 	}
 	for (struct streams_client *c = s->clients; c; c = c->next)
@@ -432,10 +431,8 @@ bool streams_open(const struct streams *s)
 void streams_end(struct streams *s)
 {
 	stdin_close(s);
-	for (size_t i = 0; i < 2; i++) {
-		cleanup_close(&s->sources[i].fd);
-		s->sources[i].fd = -1;
-	}
+	for (size_t i = 0; i < 2; i++)
+		source_close(&s->sources[i]);
 	if (s->log)
 		logfile_finish(s->log);
 	for (struct streams_client *c = s->clients; c; c = c->next) {
@@ -457,10 +454,8 @@ void streams_done(struct streams *s)
 		client_drop(c);
 	sweep(s);
 	stdin_close(s);
-	for (size_t i = 0; i < 2; i++) {
-		cleanup_close(&s->sources[i].fd);
-		s->sources[i].fd = -1;
-	}
+	for (size_t i = 0; i < 2; i++)
+		source_close(&s->sources[i]);
 	(void)streams_idle(s);
 	ring_done(&s->ring);
 }

@@ -2,6 +2,7 @@
 #include "runtime/supervisor.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <malloc.h>
 #include <poll.h>
 #include <signal.h>
@@ -132,7 +133,7 @@ static void remove_cgroup(struct supervision *s)
 	if (!s->spawned.cgroup)
 		return;
 	while (cgroup_remove(s->spawned.cgroup, NULL) < 0 && clock_mono_ms() < deadline) {
-		(void)cgroup_kill(s->spawned.cgroup, NULL);
+		(void)cgroup_kill(s->spawned.cgroup, SIGKILL, NULL);
 		clock_sleep_ms(5);
 		reap(s);
 	}
@@ -165,7 +166,7 @@ static void linger(struct supervision *s)
 static void finish(struct supervision *s)
 {
 	if (s->spawned.cgroup)
-		(void)cgroup_kill(s->spawned.cgroup, NULL);
+		(void)cgroup_kill(s->spawned.cgroup, SIGKILL, NULL);
 	drain(s);
 	oom_judge(s);
 	remove_cgroup(s);

@@ -4,11 +4,12 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <malloc.h>
+#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/time.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "base/arena.h"
@@ -82,15 +83,6 @@ static int make_stdio(struct stdio *io, bool terminal, bool stdin_open, struct e
 	if (make_pipe(&io->child[0], &io->ours[0], err) < 0)
 		return -1;
 	return set_nonblocking(io->ours[0], err);
-}
-
-/* Pipes' inodes belong to us; a program that opens /dev/stdout anew as another user may do so
- * only if they are its own. */
-static void give_stdio(const struct stdio *io, const struct oci_user *user)
-{
-	for (size_t i = 0; i < 3; i++)
-		if (io->ours[i] >= 0)
-			(void)!fchown(io->child[i], (uid_t)user->uid, (gid_t)-1);
 }
 
 static int take_stdio(struct supervision *s, struct stdio *io, bool stdin_open, struct err *err)
@@ -270,10 +262,9 @@ static int spawn(struct supervision *s, const struct protocol_packet *request, i
 		process = read_process(protocol_fd(request, body, "process"), &arena, err);
 	if (!process || make_stdio(&io, process->terminal, stdin_open, err) < 0)
 		return -1;
-	give_stdio(&io, &process->user);
 
 	struct spawn_options options = {
-		.id = s->id,
+		.id = container ? container : s->id, /* whose cgroup it joins */
 		.bundle_fd = protocol_fd(request, body, "bundle"),
 		.rootfs = lowers.present ? &lowers.rootfs : NULL,
 		.stdin_fd = io.child[0],

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include <errno.h>
+#include <poll.h>
 #include <signal.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/pidfd.h>
@@ -72,21 +74,6 @@ static bool is_alive(int pidfd)
 	return poll(&p, 1, 0) == 0;
 }
 
-static int kill_all(struct supervision *s, int signal, struct err *err)
-{
-	pid_t pids[256];
-
-	if (signal == SIGKILL)
-		return cgroup_kill(s->spawned.cgroup, err);
-	ssize_t count = cgroup_pids(s->spawned.cgroup, pids, ARRAY_LEN(pids), err);
-
-	if (count < 0)
-		return -1;
-	for (size_t i = 0; i < (size_t)count && i < ARRAY_LEN(pids); i++)
-		(void)kill(pids[i], signal);
-	return 0;
-}
-
 static int op_kill(struct supervision *s, const struct json *body, struct answer *out,
                    struct err *err)
 {
@@ -102,7 +89,7 @@ static int op_kill(struct supervision *s, const struct json *body, struct answer
 	    cgroup_oom_kills(s->spawned.cgroup, &oom, NULL) == 0)
 		s->oom_base = oom;
 	if (json_get_bool(body, "all", false) && s->spawned.cgroup) {
-		if (kill_all(s, (int)signal, err) < 0)
+		if (cgroup_kill(s->spawned.cgroup, (int)signal, err) < 0)
 			return -1;
 	} else if (pidfd_send_signal(s->spawned.pidfd, (int)signal, NULL, 0) < 0) {
 		if (errno == ESRCH)
@@ -173,7 +160,7 @@ static int op_update(struct supervision *s, const struct json *body, struct answ
 
 	struct oci_resources *parsed = spec_parse_resources(buf_str(&text), text.len, &arena, err);
 
-	return parsed ? cgroup_update(s->spawned.cgroup, parsed, err) : -1;
+	return parsed ? cgroup_apply(s->spawned.cgroup, parsed, err) : -1;
 }
 
 static struct json *pid_list(const pid_t *pids, size_t count)
