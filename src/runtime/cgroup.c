@@ -40,9 +40,9 @@ static bool has_word(const char *list, const char *word)
 /* Super options of a v1 mount hold its controllers among words like rw. */
 static void add_controllers(char *out, size_t size, const char *options)
 {
-	static const char *const known[] = {"cpu",     "cpuacct", "cpuset",     "memory",
-	                                    "devices", "freezer", "blkio",      "pids",
-	                                    "hugetlb", "net_cls", "net_prio",   "perf_event",
+	static const char *const known[] = {"cpu",     "cpuacct", "cpuset",      "memory",
+	                                    "devices", "freezer", "blkio",       "pids",
+	                                    "hugetlb", "net_cls", "net_prio",    "perf_event",
 	                                    "rdma",    "misc",    "name=systemd"};
 	size_t used = 0;
 
@@ -551,7 +551,9 @@ int cgroup_freeze(struct cgroup *cg, bool frozen, struct err *err)
 
 static int signal_members(struct cgroup *cg, int signal, struct err *err)
 {
-	enum { MAX = 65536 };
+	enum {
+		MAX = 65536
+	};
 	auto_free pid_t *pids = calloc(MAX, sizeof(*pids));
 	if (!pids)
 		return err_nomem(err);

@@ -83,8 +83,7 @@ static int write_memory_v2(struct cgroup_place *place, const struct oci_memory *
 	/* The config counts memory and swap together, version 2 swap alone. */
 	int64_t swap = m->swap;
 	if (swap > 0 && m->limit == SPEC_UNSET)
-		return err_set(err, ERR_INVALID,
-		               "linux.resources.memory.swap: needs memory.limit");
+		return err_set(err, ERR_INVALID, "linux.resources.memory.swap: needs memory.limit");
 	if (swap > 0 && m->limit > swap)
 		return err_set(err, ERR_INVALID, "linux.resources.memory.swap: is below limit");
 	if (swap > 0)
@@ -195,8 +194,8 @@ static int apply_cpuset(struct cgroup *cg, const struct oci_cpu *c, struct err *
 static int apply_cpu(struct cgroup *cg, const struct oci_cpu *c, struct err *err)
 {
 	struct cgroup_place *place;
-	const int64_t asked[] = {c->shares, c->quota, c->burst, c->period, c->realtime_runtime,
-	                         c->realtime_period, c->idle};
+	const int64_t asked[] = {c->shares,           c->quota,           c->burst, c->period,
+	                         c->realtime_runtime, c->realtime_period, c->idle};
 	bool any = false;
 
 	for (size_t i = 0; i < ARRAY_LEN(asked); i++)
@@ -278,9 +277,9 @@ static const struct {
 	int major, minor; /* -1: all */
 	const char *access;
 } default_devices[] = {
-	{'c', -1, -1, "m"},  {'b', -1, -1, "m"}, {'c', 1, 3, "rwm"},  {'c', 1, 5, "rwm"},
-	{'c', 1, 7, "rwm"},  {'c', 1, 8, "rwm"}, {'c', 1, 9, "rwm"},  {'c', 5, 0, "rwm"},
-	{'c', 5, 2, "rwm"},  {'c', 136, -1, "rwm"},
+	{'c', -1, -1, "m"}, {'b', -1, -1, "m"},    {'c', 1, 3, "rwm"}, {'c', 1, 5, "rwm"},
+	{'c', 1, 7, "rwm"}, {'c', 1, 8, "rwm"},    {'c', 1, 9, "rwm"}, {'c', 5, 0, "rwm"},
+	{'c', 5, 2, "rwm"}, {'c', 136, -1, "rwm"},
 };
 
 struct device_rule {
@@ -314,8 +313,7 @@ static int each_rule(const struct oci_resources *r, const struct oci_device *dev
 
 	for (size_t i = 0; i < r->devices.count; i++) {
 		struct device_rule rule = {.allow = rules[i].allow,
-		                           .type = str_empty(rules[i].type) ? 'a'
-		                                                            : *rules[i].type,
+		                           .type = str_empty(rules[i].type) ? 'a' : *rules[i].type,
 		                           .major = rules[i].major,
 		                           .minor = rules[i].minor,
 		                           .access = str_empty(rules[i].access) ? "rwm"

@@ -30,7 +30,15 @@ struct create_options {
 
 static int parse(int argc, char **argv, struct create_options *o, struct err *err)
 {
-	enum { PID_FILE = 256, CONSOLE, PRESERVE, NO_PIVOT, NO_KEYRING, NO_SUBREAPER, KEEP };
+	enum {
+		PID_FILE = 256,
+		CONSOLE,
+		PRESERVE,
+		NO_PIVOT,
+		NO_KEYRING,
+		NO_SUBREAPER,
+		KEEP
+	};
 	static const struct option options[] = {
 		{"bundle", required_argument, NULL, 'b'},
 		{"pid-file", required_argument, NULL, PID_FILE},
@@ -58,8 +66,8 @@ static int parse(int argc, char **argv, struct create_options *o, struct err *er
 			o->console_socket = optarg;
 			break;
 		case PRESERVE:
-			if (id_parse_int(optarg, "--preserve-fds", 0, 1024, &o->preserve_fds,
-			                 err) < 0)
+			if (id_parse_int(optarg, "--preserve-fds", 0, 1024, &o->preserve_fds, err) <
+			    0)
 				return -1;
 			break;
 		case NO_PIVOT:
@@ -137,8 +145,7 @@ static int announce(struct container *c, const struct create_options *o, const s
 {
 	if (container_save(c, p->pid, err) < 0)
 		return -1;
-	if (o->console_socket &&
-	    foreground_send_console(o->console_socket, p->console_fd, err) < 0)
+	if (o->console_socket && foreground_send_console(o->console_socket, p->console_fd, err) < 0)
 		return -1;
 	return o->pid_file ? foreground_write_pid(o->pid_file, p->pid, err) : 0;
 }
@@ -156,7 +163,8 @@ int command_create(const struct command_globals *g, int argc, char **argv, struc
 	auto_type(container) c = container_create(g->root, id, o.bundle, err);
 	if (!c)
 		return -1;
-	auto_close int start_fd = fs_listen_unix(c->dir_fd, "start.sock", SOCK_SEQPACKET, 0600, err);
+	auto_close int start_fd =
+		fs_listen_unix(c->dir_fd, "start.sock", SOCK_SEQPACKET, 0600, err);
 	if (start_fd < 0 || check_console(c->spec, &o, true, err) < 0 ||
 	    spawn(c, &o, start_fd, &p, err) < 0 || announce(c, &o, &p, err) < 0) {
 		undo(c, &p);
@@ -250,8 +258,7 @@ int command_start(const struct command_globals *g, int argc, char **argv, struct
 	if (fd < 0)
 		return err_wrap(err, "container %s", id);
 	/* Away with it first: whoever comes second finds the container running. */
-	if (fs_unlink(c->dir_fd, "start.sock", err) < 0 ||
-	    spawn_release_by(move_fd(&fd), err) < 0)
+	if (fs_unlink(c->dir_fd, "start.sock", err) < 0 || spawn_release_by(move_fd(&fd), err) < 0)
 		return -1;
 	run_hooks(c, SPEC_HOOK_POSTSTART, "running");
 	return 0;

@@ -36,7 +36,14 @@ struct exec_options {
 	bool detach, tty, no_new_privs, ignore_paused;
 };
 
-enum { PID_FILE = 256, CONSOLE, CWD, PRESERVE, NO_NEW_PRIVS, IGNORE_PAUSED };
+enum {
+	PID_FILE = 256,
+	CONSOLE,
+	CWD,
+	PRESERVE,
+	NO_NEW_PRIVS,
+	IGNORE_PAUSED
+};
 
 static int add_word(const char **words, size_t *count, size_t max, const char *word,
                     struct err *err)
@@ -217,8 +224,7 @@ static struct oci_process *process_from_args(struct container *c, const struct e
 	return process;
 }
 
-static struct oci_process *process_from_file(struct container *c, const char *path,
-                                             struct err *err)
+static struct oci_process *process_from_file(struct container *c, const char *path, struct err *err)
 {
 	auto_buf struct buf text = BUF_INIT(SPEC_TEXT_MAX);
 
@@ -243,8 +249,7 @@ static int check_target(struct container *c, const struct exec_options *o, struc
 
 static int announce(const struct exec_options *o, const struct spawned *p, struct err *err)
 {
-	if (o->console_socket &&
-	    foreground_send_console(o->console_socket, p->console_fd, err) < 0)
+	if (o->console_socket && foreground_send_console(o->console_socket, p->console_fd, err) < 0)
 		return -1;
 	return o->pid_file ? foreground_write_pid(o->pid_file, p->pid, err) : 0;
 }

@@ -23,8 +23,8 @@
 #include "runtime/hooks.h"
 #include "runtime/spec.h"
 
-#define PIDS_MAX      65536
-#define STOP_WAIT_MS  10000
+#define PIDS_MAX     65536
+#define STOP_WAIT_MS 10000
 
 const char *command_take_id(int argc, char **argv, struct err *err)
 {
@@ -103,9 +103,8 @@ static int check_format(const char *format, bool *json, struct err *err)
 
 int command_list(const struct command_globals *g, int argc, char **argv, struct err *err)
 {
-	static const struct option options[] = {{"format", required_argument, NULL, 'f'},
-	                                        {"quiet", no_argument, NULL, 'q'},
-	                                        {0}};
+	static const struct option options[] = {
+		{"format", required_argument, NULL, 'f'}, {"quiet", no_argument, NULL, 'q'}, {0}};
 	auto_type(json) all = json_array();
 	struct list list = {.root = g->root, .all = all};
 	int c;
@@ -326,7 +325,6 @@ int command_update(const struct command_globals *g, int argc, char **argv, struc
 		return -1;
 	if (fs_trusted_read(str_eq(path, "-") ? "/dev/stdin" : path, SPEC_TEXT_MAX, &text, err) < 0)
 		return -1;
-	struct oci_resources *resources =
-		spec_parse_resources(text.data, text.len, &k->arena, err);
+	struct oci_resources *resources = spec_parse_resources(text.data, text.len, &k->arena, err);
 	return resources ? cgroup_apply(cg, resources, err) : -1;
 }

@@ -33,14 +33,14 @@ enum container_status {
 };
 
 struct container {
-	char *id;            /* owned */
-	int root_fd, dir_fd; /* owned: <root>, <root>/<id> */
-	char *bundle;        /* in the arena, absolute */
-	char *created;       /* in the arena, RFC 3339 */
-	char *rootfs;        /* in the arena, absolute */
-	int64_t pid;         /* 0: none yet */
-	int64_t pid_start;   /* clock ticks since boot: tells a reused pid */
-	int64_t owner;       /* uid */
+	char *id;              /* owned */
+	int root_fd, dir_fd;   /* owned: <root>, <root>/<id> */
+	char *bundle;          /* in the arena, absolute */
+	char *created;         /* in the arena, RFC 3339 */
+	char *rootfs;          /* in the arena, absolute */
+	int64_t pid;           /* 0: none yet */
+	int64_t pid_start;     /* clock ticks since boot: tells a reused pid */
+	int64_t owner;         /* uid */
 	struct oci_spec *spec; /* in the arena */
 	struct arena arena;
 };

@@ -4,12 +4,13 @@
 #include <errno.h>
 #include <linux/audit.h>
 #include <linux/seccomp.h>
-#include <seccomp.h>
 #include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/syscall.h>
 #include <unistd.h>
+
+#include <seccomp.h>
 
 #include "base/cleanup.h"
 #include "base/err.h"
@@ -42,12 +43,20 @@ static const struct {
 	{"SCMP_ACT_TRAP", SECCOMP_RET_TRAP, false},
 };
 
-enum compare { NOT_EQUAL, LESS, LESS_EQUAL, EQUAL, GREATER_EQUAL, GREATER, MASKED_EQUAL };
+enum compare {
+	NOT_EQUAL,
+	LESS,
+	LESS_EQUAL,
+	EQUAL,
+	GREATER_EQUAL,
+	GREATER,
+	MASKED_EQUAL
+};
 
 static const char *const operators[] = {
-	[NOT_EQUAL] = "SCMP_CMP_NE",         [LESS] = "SCMP_CMP_LT",
-	[LESS_EQUAL] = "SCMP_CMP_LE",        [EQUAL] = "SCMP_CMP_EQ",
-	[GREATER_EQUAL] = "SCMP_CMP_GE",     [GREATER] = "SCMP_CMP_GT",
+	[NOT_EQUAL] = "SCMP_CMP_NE",           [LESS] = "SCMP_CMP_LT",
+	[LESS_EQUAL] = "SCMP_CMP_LE",          [EQUAL] = "SCMP_CMP_EQ",
+	[GREATER_EQUAL] = "SCMP_CMP_GE",       [GREATER] = "SCMP_CMP_GT",
 	[MASKED_EQUAL] = "SCMP_CMP_MASKED_EQ",
 };
 
@@ -214,7 +223,7 @@ struct alternative {
 	struct condition conditions[6];
 };
 
-#define LOW_WORD(index)  (offsetof(struct seccomp_data, args) + (index)*sizeof(uint64_t))
+#define LOW_WORD(index)  (offsetof(struct seccomp_data, args) + (index) * sizeof(uint64_t))
 #define HIGH_WORD(index) (LOW_WORD(index) + sizeof(uint32_t))
 _Static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__, "argument words are taken low first");
 
@@ -450,7 +459,8 @@ static void emit_search(struct program *p, const struct section *s, size_t from,
 static int emit_section(struct program *p, const struct oci_seccomp *profile, uint32_t token,
                         uint32_t default_action, struct err *err)
 {
-	__attribute__((cleanup(section_done))) struct section s = {.default_action = default_action};
+	__attribute__((cleanup(section_done))) struct section s = {.default_action =
+	                                                                   default_action};
 
 	s.all = calloc(RULES_MAX, sizeof(*s.all));
 	if (!s.all)
@@ -528,7 +538,7 @@ static int emit_arch(struct program *p, const struct oci_seccomp *profile, const
 }
 
 int filter_compile(const struct oci_seccomp *profile, struct sock_filter **bpf, size_t *len,
-                    struct err *err)
+                   struct err *err)
 {
 	auto_free struct sock_filter *code = calloc(PROGRAM_MAX, sizeof(*code));
 	struct program p = {.code = code};
@@ -578,7 +588,7 @@ static uint32_t load_word(const struct seccomp_data *data, uint32_t offset)
 }
 
 uint32_t filter_simulate(const struct sock_filter *bpf, size_t len, uint32_t arch, uint32_t nr,
-                          const uint64_t args[6])
+                         const uint64_t args[6])
 {
 	struct seccomp_data data = {.nr = (int)nr, .arch = arch};
 	uint32_t a = 0;

@@ -29,7 +29,7 @@ struct oci_seccomp;
 
 /* *bpf gets *len bytes of struct sock_filter, which the caller free()s. ERR_INVALID, ERR_UNSUPPORTED. */
 int filter_compile(const struct oci_seccomp *profile, struct sock_filter **bpf, size_t *len,
-                    struct err *err);
+                   struct err *err);
 
 /* SECCOMP_FILTER_FLAG_* of the profile's flags. */
 int filter_parse_flags(const struct oci_seccomp *profile, unsigned *flags, struct err *err);
@@ -39,7 +39,7 @@ int filter_install(const void *bpf, size_t len, unsigned flags, struct err *err)
 
 /* What the program returns for one call: an interpreter for the tests. */
 uint32_t filter_simulate(const struct sock_filter *bpf, size_t len, uint32_t arch, uint32_t nr,
-                          const uint64_t args[6]);
+                         const uint64_t args[6]);
 
 /* Names known, for `features`; NULL past the end. */
 const char *filter_action_name(size_t index);

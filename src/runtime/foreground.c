@@ -37,11 +37,10 @@ int foreground_send_console(const char *socket_path, int console_fd, struct err 
 
 	if (fd < 0)
 		return err_wrap(err, "console socket");
-	struct cmsghdr *c = CMSG_FIRSTHDR(&header);
-	c->cmsg_level = SOL_SOCKET;
-	c->cmsg_type = SCM_RIGHTS;
-	c->cmsg_len = CMSG_LEN(sizeof(int));
-	memcpy(CMSG_DATA(c), &console_fd, sizeof(int));
+	control.align.cmsg_level = SOL_SOCKET;
+	control.align.cmsg_type = SCM_RIGHTS;
+	control.align.cmsg_len = CMSG_LEN(sizeof(int));
+	memcpy(CMSG_DATA(&control.align), &console_fd, sizeof(int));
 	if (sendmsg(fd, &header, MSG_NOSIGNAL) < 0)
 		return err_sys(err, "console socket %s", socket_path);
 	return 0;
@@ -55,7 +54,8 @@ int foreground_write_pid(const char *path, pid_t pid, struct err *err)
 	snprintf(dir, sizeof(dir), "%.*s", slash ? (int)(slash - path + 1) : 1, slash ? path : ".");
 	int len = snprintf(text, sizeof(text), "%d", pid);
 	auto_close int fd = fs_trusted_open_dir(dir, false, err);
-	if (fd < 0 || fs_write_atomic(fd, slash ? slash + 1 : path, text, (size_t)len, 0644, err) < 0)
+	if (fd < 0 ||
+	    fs_write_atomic(fd, slash ? slash + 1 : path, text, (size_t)len, 0644, err) < 0)
 		return err_wrap(err, "pid file");
 	return 0;
 }

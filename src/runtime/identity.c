@@ -55,8 +55,8 @@ static int drop_bounding(uint64_t keep, struct err *err)
 	/* A wanted one that the runtime itself lacks stays missing: less, never more. */
 	for (int cap = 0; cap <= last; cap++)
 		if (!(keep & (1ULL << cap)) && prctl(PR_CAPBSET_READ, cap, 0, 0, 0) != 0)
-			return err_set(err, ERR_INTERNAL, "capability %d is still in the bounding set",
-			               cap);
+			return err_set(err, ERR_INTERNAL,
+			               "capability %d is still in the bounding set", cap);
 	return 0;
 }
 

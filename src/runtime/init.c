@@ -3,11 +3,11 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <grp.h>
 #include <linux/close_range.h>
 #include <linux/keyctl.h>
 #include <linux/magic.h>
 #include <net/if.h>
-#include <grp.h>
 #include <sched.h>
 #include <signal.h>
 #include <stdio.h>
@@ -28,10 +28,10 @@
 #include "base/fs.h"
 #include "base/str.h"
 #include "runtime/cgroup.h"
+#include "runtime/filter.h"
 #include "runtime/identity.h"
 #include "runtime/program.h"
 #include "runtime/rootfs.h"
-#include "runtime/filter.h"
 #include "runtime/spawn.h"
 #include "runtime/spec.h"
 
@@ -191,14 +191,12 @@ static int open_ptmx(struct err *err)
 	auto_close int dir = fs_trusted_open("/", O_PATH | O_DIRECTORY, 0, err);
 	if (dir < 0)
 		return -1;
-	auto_close int fd =
-		fs_open(dir, "dev/pts/ptmx", O_RDWR | O_NOCTTY | O_NONBLOCK, 0, err);
+	auto_close int fd = fs_open(dir, "dev/pts/ptmx", O_RDWR | O_NOCTTY | O_NONBLOCK, 0, err);
 	if (fd < 0)
 		return -1;
 	if (fstatfs(fd, &fs) < 0 || fstat(fd, &st) < 0)
 		return err_sys(err, "/dev/pts/ptmx");
-	if (fs.f_type != DEVPTS_SUPER_MAGIC || !S_ISCHR(st.st_mode) ||
-	    st.st_rdev != makedev(5, 2))
+	if (fs.f_type != DEVPTS_SUPER_MAGIC || !S_ISCHR(st.st_mode) || st.st_rdev != makedev(5, 2))
 		return err_set(err, ERR_DENIED, "/dev/pts/ptmx is not a terminal multiplexer");
 	if (fcntl(fd, F_SETFL, 0) < 0)
 		return err_sys(err, "/dev/pts/ptmx");
@@ -286,8 +284,11 @@ static int set_up_stdio(const struct init_plan *plan, struct rootfs *fs, int *ma
 
 static int enter_container(struct init_plan *plan, int *master, struct err *err)
 {
-	__attribute__((cleanup(rootfs_done))) struct rootfs fs = {
-		.plan = plan, .root_fd = plan->root_fd, .proc_fd = -1, .null_fd = -1, .empty_fd = -1};
+	__attribute__((cleanup(rootfs_done))) struct rootfs fs = {.plan = plan,
+	                                                          .root_fd = plan->root_fd,
+	                                                          .proc_fd = -1,
+	                                                          .null_fd = -1,
+	                                                          .empty_fd = -1};
 
 	if (enter_namespaces(plan, err) < 0 || set_names(plan->spec, err) < 0)
 		return -1;
@@ -362,12 +363,11 @@ static int drop_privileges(const struct init_plan *plan, struct err *err)
 		if (!plan->seccomp_bpf)
 			return 0;
 		return filter_install(plan->seccomp_bpf, plan->seccomp_len, plan->seccomp_flags,
-		                       err);
+		                      err);
 	}
 	if (plan->seccomp_bpf) {
-		if (identity_raise(err) < 0 ||
-		    filter_install(plan->seccomp_bpf, plan->seccomp_len, plan->seccomp_flags,
-		                    err) < 0)
+		if (identity_raise(err) < 0 || filter_install(plan->seccomp_bpf, plan->seccomp_len,
+		                                              plan->seccomp_flags, err) < 0)
 			return -1;
 	}
 	return identity_set_capabilities(&process->capabilities, err);

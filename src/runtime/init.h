@@ -53,7 +53,7 @@ struct init_plan {
 	const struct oci_spec *spec;
 	const struct oci_process *process;
 	const struct spawn_options *options;
-	struct cgroup *cgroup; /* to be entered; NULL: none */
+	struct cgroup *cgroup;   /* to be entered; NULL: none */
 	const void *seccomp_bpf; /* NULL: none */
 	size_t seccomp_len;
 	unsigned seccomp_flags;
@@ -68,14 +68,14 @@ struct init_plan {
 	size_t join_count;
 
 	/* A new container. */
-	int root_fd;    /* detached mount of the root */
-	int *bind_fds;  /* detached clones, one per mount of the spec, -1 where none */
+	int root_fd;     /* detached mount of the root */
+	int *bind_fds;   /* detached clones, one per mount of the spec, -1 where none */
 	int *cgroup_fds; /* detached clones of the cgroup's directories, for a cgroup mount */
 	/* A process in an existing one. */
 	bool is_exec;
 	int init_pidfd;
-	int init_flags;     /* CLONE_NEW* for setns(init_pidfd) */
-	int init_root_fd;   /* init's root directory */
+	int init_flags;   /* CLONE_NEW* for setns(init_pidfd) */
+	int init_root_fd; /* init's root directory */
 };
 
 /* Runs in the child; the process ends in here. */

@@ -31,11 +31,13 @@ static const struct command {
 	bool enters;     /* runs inside a container: our program file must be out of reach */
 	int failed_exit; /* status for an error of ours */
 } commands[] = {
-	{"create", command_create, "[--bundle DIR] ID", "make a container, ready to start", true, 1},
+	{"create", command_create, "[--bundle DIR] ID", "make a container, ready to start", true,
+         1},
 	{"start", command_start, "ID", "let a created container run its program", false, 1},
-	{"run", command_run, "[--bundle DIR] [-d] ID", "create and start; wait for the end", true, 1},
-	{"exec", command_exec, "[-t] [-d] ID PROGRAM...", "run one more program in a container", true,
-         255},
+	{"run", command_run, "[--bundle DIR] [-d] ID", "create and start; wait for the end", true,
+         1},
+	{"exec", command_exec, "[-t] [-d] ID PROGRAM...", "run one more program in a container",
+         true, 255},
 	{"state", command_state, "ID", "print the state as JSON", false, 1},
 	{"kill", command_kill, "[--all] ID [SIGNAL]", "send a signal (TERM)", false, 1},
 	{"delete", command_delete, "[--force] ID", "remove a stopped container", false, 1},
@@ -64,7 +66,16 @@ static void print_help(FILE *out)
 
 static int parse_globals(int argc, char **argv, struct command_globals *g, struct err *err)
 {
-	enum { ROOT = 256, LOG, FORMAT, LEVEL, DEBUG, SYSTEMD, ROOTLESS, CRIU };
+	enum {
+		ROOT = 256,
+		LOG,
+		FORMAT,
+		LEVEL,
+		DEBUG,
+		SYSTEMD,
+		ROOTLESS,
+		CRIU
+	};
 	static const struct option options[] = {
 		{"root", required_argument, NULL, ROOT},
 		{"log", required_argument, NULL, LOG},
@@ -117,7 +128,8 @@ static int parse_globals(int argc, char **argv, struct command_globals *g, struc
 			print_help(stdout);
 			return 1;
 		default:
-			return err_set(err, ERR_INVALID, "unknown or incomplete option (see --help)");
+			return err_set(err, ERR_INVALID,
+			               "unknown or incomplete option (see --help)");
 		}
 	}
 	return 0;
@@ -175,10 +187,11 @@ static int report(const struct command_globals *g, const struct err *err, int st
 {
 	fprintf(stderr, "buoy-runtime: %s\n", err->msg);
 	if (g->log) {
-		auto_close int fd = fs_trusted_open(g->log, O_WRONLY | O_APPEND | O_CREAT, 0644, NULL);
+		auto_close int fd =
+			fs_trusted_open(g->log, O_WRONLY | O_APPEND | O_CREAT, 0644, NULL);
 		struct log log = {.fd = fd, .level = LOG_LEVEL_INFO, .json = g->log_json};
 		if (fd >= 0)
-			log_error(&log, err->msg, "");
+			log_write(&log, LOG_LEVEL_ERROR, err->msg, "%s", "");
 	}
 	return status;
 }

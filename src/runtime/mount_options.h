@@ -22,9 +22,9 @@ struct json_strings;
 
 struct mount_plan {
 	bool bind, recursive;
-	bool copy_up;                       /* "tmpcopyup": tmpfs starts as a copy of what it hides */
-	uint64_t attr_set, attr_clear;       /* MOUNT_ATTR_*, this mount alone */
-	uint64_t rec_set, rec_clear;         /* this mount and those below */
+	bool copy_up;                  /* "tmpcopyup": tmpfs starts as a copy of what it hides */
+	uint64_t attr_set, attr_clear; /* MOUNT_ATTR_*, this mount alone */
+	uint64_t rec_set, rec_clear;   /* this mount and those below */
 	unsigned long propagation[MOUNT_PROPAGATION_MAX]; /* MS_*, MS_REC where asked; in order */
 	size_t propagation_count;
 	struct fs_mount_option *data; /* for fsconfig(2) */

@@ -83,9 +83,8 @@ static int open_target(const struct rootfs *fs, const char *destination, bool di
 		return -1;
 	}
 	if (directory) {
-		auto_close int made = is_ours(path)
-		                              ? fs_mkdir_all(fs->root_fd, path, 0755, err)
-		                              : fs_mkdir_all_in(fs->root_fd, path, 0755, err);
+		auto_close int made = is_ours(path) ? fs_mkdir_all(fs->root_fd, path, 0755, err)
+		                                    : fs_mkdir_all_in(fs->root_fd, path, 0755, err);
 		if (made < 0)
 			return -1;
 	} else if (make_file(fs, path, err) < 0) {

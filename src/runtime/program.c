@@ -32,8 +32,8 @@ static int failed(const char *name, int number, struct err *err)
 	if (number == EACCES || number == EPERM)
 		return err_set(err, ERR_DENIED, "exec: \"%s\": permission denied", name);
 	if (number == ENOENT || number == ENOTDIR)
-		return err_set(err, ERR_NOT_FOUND, "exec: \"%s\": stat %s: no such file or directory",
-		               name, name);
+		return err_set(err, ERR_NOT_FOUND,
+		               "exec: \"%s\": stat %s: no such file or directory", name, name);
 	return err_sys(err, "exec: \"%s\"", name);
 }
 
@@ -58,7 +58,8 @@ static int search(const char *name, char *const *argv, char *const *envp, const 
 	}
 	if (denied)
 		return err_set(err, ERR_DENIED, "exec: \"%s\": permission denied", name);
-	return err_set(err, ERR_NOT_FOUND, "exec: \"%s\": executable file not found in $PATH", name);
+	return err_set(err, ERR_NOT_FOUND, "exec: \"%s\": executable file not found in $PATH",
+	               name);
 }
 
 int program_exec(const struct oci_process *process, struct err *err)

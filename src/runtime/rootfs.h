@@ -20,10 +20,10 @@ struct oci_mount;
 /* What the steps share. */
 struct rootfs {
 	const struct init_plan *plan;
-	int root_fd;   /* borrowed from the plan */
-	int proc_fd;   /* owned: our own procfs, unmasked; -1 */
-	int null_fd;   /* owned: the host's verified /dev/null, O_PATH */
-	int empty_fd;  /* owned: the read-only empty directory, once it is attached; -1 */
+	int root_fd;  /* borrowed from the plan */
+	int proc_fd;  /* owned: our own procfs, unmasked; -1 */
+	int null_fd;  /* owned: the host's verified /dev/null, O_PATH */
+	int empty_fd; /* owned: the read-only empty directory, once it is attached; -1 */
 };
 
 /* Everything but leaving the old root. */

@@ -21,18 +21,15 @@ static const struct {
 	const char *name;
 	unsigned minor, major;
 } defaults[] = {
-	{"null", 3, 1}, {"zero", 5, 1},    {"full", 7, 1},
+	{"null", 3, 1},   {"zero", 5, 1},    {"full", 7, 1},
 	{"random", 8, 1}, {"urandom", 9, 1}, {"tty", 0, 5},
 };
 
 static const struct {
 	const char *name, *target;
 } links[] = {
-	{"fd", "/proc/self/fd"},
-	{"stdin", "/proc/self/fd/0"},
-	{"stdout", "/proc/self/fd/1"},
-	{"stderr", "/proc/self/fd/2"},
-	{"core", "/proc/kcore"},
+	{"fd", "/proc/self/fd"},       {"stdin", "/proc/self/fd/0"}, {"stdout", "/proc/self/fd/1"},
+	{"stderr", "/proc/self/fd/2"}, {"core", "/proc/kcore"},
 };
 
 /* A device that the image, or a bind of the host's /dev, has already. */

@@ -28,9 +28,10 @@ static int open_if_there(const struct rootfs *fs, const char *path, struct err *
 /* All masked directories show one and the same empty file system. */
 static int mask_directory(struct rootfs *fs, int target, struct err *err)
 {
-	const struct fs_mount_option options[] = {{"mode", "755"}, {"size", "0k"}, {"nr_inodes", "2"}};
-	const unsigned attr = MOUNT_ATTR_RDONLY | MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV |
-	                      MOUNT_ATTR_NOEXEC;
+	const struct fs_mount_option options[] = {
+		{"mode", "755"}, {"size", "0k"}, {"nr_inodes", "2"}};
+	const unsigned attr =
+		MOUNT_ATTR_RDONLY | MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV | MOUNT_ATTR_NOEXEC;
 
 	if (fs->empty_fd < 0) {
 		fs->empty_fd = fs_mount_detached("tmpfs", "tmpfs", options, 1, attr, err);

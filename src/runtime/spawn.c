@@ -23,10 +23,10 @@
 #include "base/json.h"
 #include "base/str.h"
 #include "runtime/cgroup.h"
+#include "runtime/filter.h"
 #include "runtime/hooks.h"
 #include "runtime/init.h"
 #include "runtime/mount_options.h"
-#include "runtime/filter.h"
 #include "runtime/spec.h"
 
 #define LOWERS_MAX 500 /* overlayfs has this limit */
@@ -173,10 +173,9 @@ static int prepare_root(struct spawn *s, struct err *err)
 		s->plan.root_fd = make_root(options->rootfs, err);
 		return s->plan.root_fd < 0 ? err_wrap(err, "root") : 0;
 	}
-	auto_close int dir = *path == '/'
-	                             ? fs_trusted_open(path, O_PATH | O_DIRECTORY, 0, err)
-	                             : fs_open_in(options->bundle_fd, path, O_PATH | O_DIRECTORY,
-	                                          0, err);
+	auto_close int dir =
+		*path == '/' ? fs_trusted_open(path, O_PATH | O_DIRECTORY, 0, err)
+			     : fs_open_in(options->bundle_fd, path, O_PATH | O_DIRECTORY, 0, err);
 	if (dir < 0)
 		return err_wrap(err, "root.path");
 	s->plan.root_fd = fs_mount_clone(dir, true, err);
@@ -185,10 +184,9 @@ static int prepare_root(struct spawn *s, struct err *err)
 
 static int prepare_bind(struct spawn *s, const struct oci_mount *m, struct err *err)
 {
-	auto_close int source =
-		*m->source == '/'
-			? fs_trusted_open(m->source, O_PATH, 0, err)
-			: fs_open_in(s->plan.options->bundle_fd, m->source, O_PATH, 0, err);
+	auto_close int source = *m->source == '/' ? fs_trusted_open(m->source, O_PATH, 0, err)
+	                                          : fs_open_in(s->plan.options->bundle_fd,
+	                                                       m->source, O_PATH, 0, err);
 
 	return source < 0 ? -1 : fs_mount_clone(source, m->plan->recursive, err);
 }
@@ -255,8 +253,8 @@ static int prepare_cgroup(struct spawn *s, struct err *err)
 	s->made_cgroup = true;
 	s->plan.cgroup = s->cgroup;
 	if (cgroup_apply(s->cgroup, &lin->resources, err) < 0 ||
-	    cgroup_apply_devices(s->cgroup, &lin->resources, lin->devices.items,
-	                         lin->devices.count, err) < 0)
+	    cgroup_apply_devices(s->cgroup, &lin->resources, lin->devices.items, lin->devices.count,
+	                         err) < 0)
 		return -1;
 	return prepare_cgroup_view(s, err);
 }
@@ -484,8 +482,8 @@ int spawn_container(const struct oci_spec *spec, const struct spawn_options *opt
 	    prepare_namespaces(&s, err) < 0 || prepare_sockets(&s, err) < 0 ||
 	    prepare_cgroup(&s, err) < 0)
 		return -1;
-	s.plan.run_hooks = hooks_any(spec, SPEC_HOOK_PRESTART) ||
-	                   hooks_any(spec, SPEC_HOOK_CREATE_RUNTIME);
+	s.plan.run_hooks =
+		hooks_any(spec, SPEC_HOOK_PRESTART) || hooks_any(spec, SPEC_HOOK_CREATE_RUNTIME);
 	return finish(&s, out, err);
 }
 
@@ -510,8 +508,8 @@ static int prepare_exec(struct spawn *s, pid_t init_pid, struct err *err)
 		const char *kind;
 		int flag;
 	} kinds[] = {
-		{"user", CLONE_NEWUSER}, {"mnt", CLONE_NEWNS},   {"net", CLONE_NEWNET},
-		{"ipc", CLONE_NEWIPC},   {"uts", CLONE_NEWUTS},  {"cgroup", CLONE_NEWCGROUP},
+		{"user", CLONE_NEWUSER}, {"mnt", CLONE_NEWNS},  {"net", CLONE_NEWNET},
+		{"ipc", CLONE_NEWIPC},   {"uts", CLONE_NEWUTS}, {"cgroup", CLONE_NEWCGROUP},
 		{"time", CLONE_NEWTIME},
 	};
 	char path[64];
@@ -576,8 +574,7 @@ static int release(int fd, struct err *err)
 		return rc;
 	if (err && message.type == INIT_FAILED)
 		*err = message.err;
-	return message.type == INIT_FAILED ? -1
-	                                   : err_set(err, ERR_INTERNAL, "unexpected answer");
+	return message.type == INIT_FAILED ? -1 : err_set(err, ERR_INTERNAL, "unexpected answer");
 }
 
 int spawn_release(struct spawned *p, struct err *err)

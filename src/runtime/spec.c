@@ -22,12 +22,9 @@ static const struct json_table user_table = JSON_TABLE_STRICT(struct oci_user, u
 
 #define CAP_FIELD(set, name) JSON_FIELD(struct oci_capabilities, names[set], name, JSON_STRINGS)
 static const struct json_field capability_fields[] = {
-	CAP_FIELD(SPEC_CAP_BOUNDING, "bounding"),
-	CAP_FIELD(SPEC_CAP_EFFECTIVE, "effective"),
-	CAP_FIELD(SPEC_CAP_PERMITTED, "permitted"),
-	CAP_FIELD(SPEC_CAP_INHERITABLE, "inheritable"),
-	CAP_FIELD(SPEC_CAP_AMBIENT, "ambient"),
-	JSON_END,
+	CAP_FIELD(SPEC_CAP_BOUNDING, "bounding"),   CAP_FIELD(SPEC_CAP_EFFECTIVE, "effective"),
+	CAP_FIELD(SPEC_CAP_PERMITTED, "permitted"), CAP_FIELD(SPEC_CAP_INHERITABLE, "inheritable"),
+	CAP_FIELD(SPEC_CAP_AMBIENT, "ambient"),     JSON_END,
 };
 static const struct json_table capability_table =
 	JSON_TABLE_STRICT(struct oci_capabilities, capability_fields);
@@ -310,18 +307,18 @@ static void init_resources(struct oci_resources *r)
 {
 	*r = (struct oci_resources){
 		.memory = {.limit = SPEC_UNSET,
-                           .reservation = SPEC_UNSET,
-                           .swap = SPEC_UNSET,
-                           .kernel = SPEC_UNSET,
-                           .kernel_tcp = SPEC_UNSET,
-                           .swappiness = SPEC_UNSET},
+	                   .reservation = SPEC_UNSET,
+	                   .swap = SPEC_UNSET,
+	                   .kernel = SPEC_UNSET,
+	                   .kernel_tcp = SPEC_UNSET,
+	                   .swappiness = SPEC_UNSET},
 		.cpu = {.shares = SPEC_UNSET,
-                        .quota = SPEC_UNSET,
-                        .burst = SPEC_UNSET,
-                        .period = SPEC_UNSET,
-                        .realtime_runtime = SPEC_UNSET,
-                        .realtime_period = SPEC_UNSET,
-                        .idle = SPEC_UNSET},
+	                .quota = SPEC_UNSET,
+	                .burst = SPEC_UNSET,
+	                .period = SPEC_UNSET,
+	                .realtime_runtime = SPEC_UNSET,
+	                .realtime_period = SPEC_UNSET,
+	                .idle = SPEC_UNSET},
 		.pids = {.limit = SPEC_UNSET},
 		.block_io = {.weight = SPEC_UNSET, .leaf_weight = SPEC_UNSET},
 	};

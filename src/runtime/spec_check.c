@@ -17,9 +17,9 @@
 #define CLONE_NEWTIME 0x00000080
 #endif
 
-#define ID_MAX      4294967294LL /* uid_t -1 means "no change" */
-#define MAPPINGS_MAX 340         /* user_namespaces(7) */
-#define PATHS_MAX    1024        /* masked, read-only, mounts, devices */
+#define ID_MAX       4294967294LL /* uid_t -1 means "no change" */
+#define MAPPINGS_MAX 340          /* user_namespaces(7) */
+#define PATHS_MAX    1024         /* masked, read-only, mounts, devices */
 
 /* ---- words ---- */
 
@@ -29,8 +29,8 @@ struct named {
 };
 
 static const struct named namespaces[] = {
-	{"pid", CLONE_NEWPID}, {"network", CLONE_NEWNET},    {"mount", CLONE_NEWNS},
-	{"ipc", CLONE_NEWIPC}, {"uts", CLONE_NEWUTS},        {"user", CLONE_NEWUSER},
+	{"pid", CLONE_NEWPID},   {"network", CLONE_NEWNET},   {"mount", CLONE_NEWNS},
+	{"ipc", CLONE_NEWIPC},   {"uts", CLONE_NEWUTS},       {"user", CLONE_NEWUSER},
 	{"time", CLONE_NEWTIME}, {"cgroup", CLONE_NEWCGROUP},
 };
 
@@ -195,14 +195,13 @@ static int check_rlimits(struct oci_process *process, struct err *err)
 	struct oci_rlimit *all = process->rlimits.items;
 
 	for (size_t i = 0; i < process->rlimits.count; i++) {
-		const struct named *found =
-			find_named(rlimits, ARRAY_LEN(rlimits), all[i].type);
+		const struct named *found = find_named(rlimits, ARRAY_LEN(rlimits), all[i].type);
 		if (!found)
 			return err_set(err, ERR_INVALID, "process.rlimits[%zu].type: unknown '%s'",
 			               i, all[i].type);
 		if (all[i].soft > all[i].hard)
-			return err_set(err, ERR_INVALID,
-			               "process.rlimits[%zu]: soft is above hard", i);
+			return err_set(err, ERR_INVALID, "process.rlimits[%zu]: soft is above hard",
+			               i);
 		all[i].resource = found->value;
 		for (size_t j = 0; j < i; j++)
 			if (all[j].resource == all[i].resource)
@@ -232,8 +231,8 @@ int spec_check_process(struct oci_process *process, struct arena *arena, struct 
 	    check_capabilities(&process->capabilities, err) < 0 ||
 	    check_rlimits(process, err) < 0 ||
 	    check_range("process.oomScoreAdj", process->oom_score_adj, -1000, 1000, err) < 0 ||
-	    check_range("process.consoleSize.height", process->console_size.height, 0, 65535,
-	                err) < 0 ||
+	    check_range("process.consoleSize.height", process->console_size.height, 0, 65535, err) <
+	            0 ||
 	    check_range("process.consoleSize.width", process->console_size.width, 0, 65535, err) <
 	            0)
 		return -1;
@@ -321,11 +320,13 @@ static int check_user_namespace(const struct oci_spec *spec, struct err *err)
 		return err_set(err, ERR_INVALID,
 		               "linux.uidMappings: need a namespace of type user");
 	if (user && !user->path && (!lin->uid_mappings.count || !lin->gid_mappings.count))
-		return err_set(err, ERR_INVALID,
-		               "linux.uidMappings, linux.gidMappings: a new user namespace needs both");
+		return err_set(
+			err, ERR_INVALID,
+			"linux.uidMappings, linux.gidMappings: a new user namespace needs both");
 	if (user && user->path)
-		return err_set(err, ERR_UNSUPPORTED,
-		               "linux.namespaces: joining a user namespace by path is not supported");
+		return err_set(
+			err, ERR_UNSUPPORTED,
+			"linux.namespaces: joining a user namespace by path is not supported");
 	return 0;
 }
 
@@ -376,8 +377,10 @@ static int check_devices(struct oci_linux *lin, struct err *err)
 		struct oci_device *d = &all[i];
 
 		if (strlen(d->type) != 1 || !strchr("cbup", *d->type))
-			return err_set(err, ERR_INVALID, "linux.devices[%zu].type: '%s' is not c, "
-			               "b, u or p", i, d->type);
+			return err_set(err, ERR_INVALID,
+			               "linux.devices[%zu].type: '%s' is not c, "
+			               "b, u or p",
+			               i, d->type);
 		if (check_absolute("linux.devices[].path", d->path, err) < 0 ||
 		    check_range("linux.devices[].major", d->major, 0, UINT32_MAX, err) < 0 ||
 		    check_range("linux.devices[].minor", d->minor, 0, UINT32_MAX, err) < 0 ||
@@ -452,8 +455,8 @@ int spec_check_resources(struct oci_resources *r, struct err *err)
 	            0 ||
 	    refuse_present("linux.resources.blockIO.throttleReadIOPSDevice", io->read_iops, err) <
 	            0 ||
-	    refuse_present("linux.resources.blockIO.throttleWriteIOPSDevice", io->write_iops,
-	                   err) < 0 ||
+	    refuse_present("linux.resources.blockIO.throttleWriteIOPSDevice", io->write_iops, err) <
+	            0 ||
 	    refuse_present("linux.resources.hugepageLimits", r->hugepage_limits, err) < 0 ||
 	    refuse_present("linux.resources.network", r->network, err) < 0 ||
 	    refuse_present("linux.resources.rdma", r->rdma, err) < 0)
