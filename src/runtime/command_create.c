@@ -128,6 +128,7 @@ static int spawn(struct container *c, const struct create_options *o, int start_
 	options.no_new_keyring = o->no_new_keyring;
 	options.preserve_fds = (size_t)o->preserve_fds;
 	options.start_fd = start_fd;
+	options.check_program = start_fd >= 0; /* as engines expect it of create */
 	return spawn_container(c->spec, &options, p, err);
 }
 

@@ -388,6 +388,9 @@ static int prepare(struct init_plan *plan, struct err *err)
 	    identity_set_user(plan->process, err) < 0 || keep_fds(plan->options, err) < 0)
 		return -1;
 
+	if (plan->options->check_program && program_check(plan->process, err) < 0)
+		return -1;
+
 	struct init_message ready = {.type = INIT_READY};
 	return init_send(plan->control_fd, &ready, master, err);
 }

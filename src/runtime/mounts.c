@@ -14,6 +14,7 @@
 #include "runtime/cgroup.h"
 #include "runtime/init.h"
 #include "runtime/mount_options.h"
+#include "runtime/mounts_copy.h"
 #include "runtime/rootfs.h"
 #include "runtime/spec.h"
 
@@ -191,12 +192,31 @@ static int mount_cgroup(struct rootfs *fs, const struct oci_mount *m, struct err
 	return 0;
 }
 
+/* A read-only tmpfs is filled first, so its attribute comes after. */
+static int copy_up(const struct rootfs *fs, const char *destination, int mount_fd, struct err *err)
+{
+	struct err why = ERR_INIT;
+	auto_close int target = rootfs_open(fs, destination, &why);
+
+	if (target < 0 && why.kind == ERR_NOT_FOUND)
+		return 0;
+	if (target < 0) {
+		if (err)
+			*err = why;
+		return -1;
+	}
+	auto_close int from = fs_open_dir(target, ".", err);
+	auto_close int to = from < 0 ? -1 : fs_open_dir(mount_fd, ".", err);
+	return to < 0 ? -1 : mounts_copy(from, to, err);
+}
+
 static int mount_fs(struct rootfs *fs, const struct oci_mount *m, struct err *err)
 {
 	const struct mount_plan *plan = m->plan;
 	bool is_proc = str_eq(m->type, "proc");
-	auto_close int fd = fs_mount_detached(m->type, m->source, plan->data, plan->data_count,
-	                                      (unsigned)plan->attr_set, err);
+	unsigned attr = (unsigned)plan->attr_set & ~(plan->copy_up ? MOUNT_ATTR_RDONLY : 0U);
+	auto_close int fd =
+		fs_mount_detached(m->type, m->source, plan->data, plan->data_count, attr, err);
 
 	if (fd < 0)
 		return -1;
@@ -206,7 +226,9 @@ static int mount_fs(struct rootfs *fs, const struct oci_mount *m, struct err *er
 		if (fs->proc_fd < 0)
 			return err_sys(err, "keep procfs");
 	}
-	if (apply_plan(fd, plan, false, err) < 0)
+	if (plan->copy_up && copy_up(fs, m->destination, fd, err) < 0)
+		return -1;
+	if (apply_plan(fd, plan, plan->copy_up, err) < 0)
 		return -1;
 	return attach(fs, fd, m->destination, err);
 }
@@ -217,10 +239,6 @@ int rootfs_mount(struct rootfs *fs, size_t index, struct err *err)
 	const struct oci_mount *m = &all[index];
 	int rc;
 
-	if (m->plan->copy_up)
-		return err_set(err, ERR_UNSUPPORTED,
-		               "mounts[%zu] (%s): option tmpcopyup is not supported", index,
-		               m->destination);
 	if (m->plan->bind)
 		rc = mount_bind(fs, index, m, err);
 	else if (str_eq(m->type, "cgroup") || str_eq(m->type, "cgroup2"))

@@ -2,6 +2,7 @@
 #include "runtime/program.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <limits.h>
 #include <stdbool.h>
 #include <stdio.h>
@@ -37,8 +38,28 @@ static int failed(const char *name, int number, struct err *err)
 	return err_sys(err, "exec: \"%s\"", name);
 }
 
-static int search(const char *name, char *const *argv, char *const *envp, const char *path,
-                  struct err *err)
+/* What is done with each candidate; returns only if it was not the right one, with errno. */
+struct attempt {
+	char *const *argv, *const *envp;
+	bool only_check;
+};
+
+/* 0: it could be executed (only_check). -1 with errno. */
+static int try_one(const struct attempt *a, const char *path)
+{
+	struct stat st;
+
+	if (!a->only_check)
+		return execve(path, a->argv, a->envp);
+	if (stat(path, &st) < 0 || faccessat(AT_FDCWD, path, X_OK, AT_EACCESS) < 0)
+		return -1;
+	if (S_ISREG(st.st_mode))
+		return 0;
+	errno = EACCES;
+	return -1;
+}
+
+static int search(const char *name, const struct attempt *a, const char *path, struct err *err)
 {
 	bool denied = false;
 
@@ -48,8 +69,9 @@ static int search(const char *name, char *const *argv, char *const *envp, const 
 		int n = snprintf(full, sizeof(full), "%.*s%s%s", (int)len, dir, len ? "/" : "./",
 		                 name);
 
-		if (n < (int)sizeof(full))
-			execve(full, argv, envp);
+		errno = ENAMETOOLONG;
+		if (n < (int)sizeof(full) && try_one(a, full) == 0)
+			return 0;
 		if (errno == EACCES)
 			denied = true;
 		else if (errno != ENOENT && errno != ENOTDIR && errno != ENAMETOOLONG)
@@ -62,16 +84,27 @@ static int search(const char *name, char *const *argv, char *const *envp, const 
 	               name);
 }
 
-int program_exec(const struct oci_process *process, struct err *err)
+static int attempt(const struct oci_process *process, bool only_check, struct err *err)
 {
 	char *const none[] = {NULL};
-	char *const *argv = process->args.items;
-	char *const *envp = process->env.items ? process->env.items : none;
+	const struct attempt a = {.argv = process->args.items,
+	                          .envp = process->env.items ? process->env.items : none,
+	                          .only_check = only_check};
+	const char *name = a.argv[0];
 
-	if (!strchr(argv[0], '/'))
-		return search(argv[0], argv, envp, find_path(&process->env), err);
-	execve(argv[0], argv, envp);
-	return failed(argv[0], errno, err);
+	if (!strchr(name, '/'))
+		return search(name, &a, find_path(&process->env), err);
+	return try_one(&a, name) == 0 ? 0 : failed(name, errno, err);
+}
+
+int program_check(const struct oci_process *process, struct err *err)
+{
+	return attempt(process, true, err);
+}
+
+int program_exec(const struct oci_process *process, struct err *err)
+{
+	return attempt(process, false, err);
 }
 
 int program_exit_status(const struct err *err)

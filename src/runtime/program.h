@@ -6,6 +6,9 @@
 struct err;
 struct oci_process;
 
+/* Whether program_exec() would find something to execute: the same errors, earlier. */
+int program_check(const struct oci_process *process, struct err *err);
+
 /* Returns only on failure: ERR_NOT_FOUND (`exec: "x": executable file not found in $PATH`),
  * ERR_DENIED (`exec: "x": permission denied`), or ERR_SYSTEM. */
 int program_exec(const struct oci_process *process, struct err *err);

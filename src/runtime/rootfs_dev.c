@@ -159,9 +159,13 @@ int rootfs_make_devices(struct rootfs *fs, struct err *err)
 		    make_links(fs, dev_fd, err) < 0)
 			return -1;
 	}
-	for (size_t i = 0; i < fs->plan->spec->linux_.devices.count; i++)
+	for (size_t i = 0; i < fs->plan->spec->linux_.devices.count; i++) {
+		/* "All devices of the host" includes this one; the container has its own. */
+		if (str_eq(all[i].path, "/dev/ptmx") && spec_mount(fs->plan->spec, "/dev/pts"))
+			continue;
 		if (make_device(fs, &all[i], err) < 0)
 			return err_wrap(err, "linux.devices[%zu] (%s)", i, all[i].path);
+	}
 	return 0;
 }
 

@@ -42,6 +42,7 @@ struct spawn_options {
 	uint16_t rows, cols;
 	bool no_pivot;
 	bool no_new_keyring;
+	bool check_program; /* a program that cannot be executed fails here, not at release */
 	size_t preserve_fds; /* descriptors 3.. to keep */
 	/* A listening seqpacket socket (borrowed) on which spawn_release_by() of another process connects;
 	 * 0 or less: released by spawn_release(). */
