@@ -129,8 +129,7 @@ static void a_returning_node_is_told_to_stop_what_was_replaced(void **state)
 	bench_create(&b, SERVICE("web", "nginx", 2, "") "}");
 	b.silent[1] = true;
 	bench_pass(&b, 5000);
-	while ((m = control_take_message(b.c)) != NULL)
-		control_message_free(m);
+	bench_forget_messages(&b);
 	bench_hello(&b, 1);
 	while ((m = control_take_message(b.c)) != NULL) {
 		told = told || (str_eq(m->node_id, "node1") && strstr(m->text, "complete") &&
@@ -345,12 +344,39 @@ static void a_replaced_leader_can_do_nothing(void **state)
 	bench_init(&b, 1);
 	auto_type(store) newer = store_memory_open(b.disk, NULL);
 	(void)newer;
-	while (control_take_message(b.c))
-		;
+	bench_forget_messages(&b);
 	assert_int_equal(service_create(b.c, b.now, text, strlen(text), id, &err), -1);
 	assert_true(store_is_stale(&err));
 	assert_null(control_take_message(b.c));
 	bench_done(&b);
+}
+
+static void the_same_holds_over_sqlite_across_a_restart(void **state)
+{
+	const char *text = SERVICE("web", "nginx", 3, "") "}";
+	struct control_time now = {.mono_ms = 1000, .wall_ns = 1700000000000000000};
+	struct err err = ERR_INIT;
+	char dir[] = "/tmp/buoy-control-XXXXXX", id[32];
+
+	(void)state;
+	assert_non_null(mkdtemp(dir));
+	int dir_fd = open(dir, O_DIRECTORY | O_CLOEXEC);
+	for (int life = 0; life < 2; life++) {
+		auto_type(store) store = store_sqlite_open(dir_fd, "cluster.db", &err);
+		struct control_config config = {.store = store, .seed = {1, (uint64_t)life}};
+		auto_type(control) c = control_open(&config, now, &err);
+		size_t at = 0, count = 0;
+
+		assert_non_null(c);
+		if (life == 0)
+			assert_int_equal(service_create(c, now, text, strlen(text), id, &err), 0);
+		assert_non_null(service_find(c, "web", NULL));
+		while (control_next_task(c, &at))
+			count++;
+		assert_int_equal(count, 3);
+	}
+	close(dir_fd);
+	testing_remove_tree(dir);
 }
 
 TESTING_MAIN(TEST(replicas_are_spread_over_the_nodes),
@@ -369,4 +395,5 @@ TESTING_MAIN(TEST(replicas_are_spread_over_the_nodes),
              TEST(a_removed_service_takes_its_tasks_along),
              TEST(a_node_speaks_only_of_its_own_tasks_and_states_never_fall),
              TEST(a_removed_node_is_forgotten_and_its_tasks_run_elsewhere),
-             TEST(a_replaced_leader_can_do_nothing))
+             TEST(a_replaced_leader_can_do_nothing),
+             TEST(the_same_holds_over_sqlite_across_a_restart))

@@ -65,6 +65,14 @@ static inline void bench_hello(struct bench *b, size_t i)
 		fail_msg("%s", err.msg);
 }
 
+static inline void bench_forget_messages(struct bench *b)
+{
+	struct control_message *m;
+
+	while ((m = control_take_message(b->c)) != NULL)
+		control_message_free(m);
+}
+
 static inline void bench_init(struct bench *b, size_t nodes)
 {
 	*b = (struct bench){.now = {.mono_ms = 1000, .wall_ns = 1700000000LL * 1000000000},
