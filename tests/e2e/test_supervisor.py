@@ -3,6 +3,7 @@
 import json
 import os
 import pathlib
+import random
 import shutil
 import signal
 import subprocess
@@ -574,3 +575,94 @@ def test_many_starts_at_once(world):
     for t in threads:
         t.join()
     assert errors == []
+
+
+def reconcile(world, code):
+    """What an engine does when it starts: asks, reads, cleans up. Returns how each one stood."""
+    probe, stood = Probe(world.run), {}
+    for path in list(world.run.iterdir()):
+        id = path.name
+        try:
+            state = probe.state(id).state
+            stood[id] = state
+            try:
+                probe("kill", id, 9)
+            except Refused:
+                pass  # ended just now
+            world.probe = probe
+            seen = world.ended(id)
+            assert seen.code in (137, code)
+        except Refused as refused:
+            assert refused.kind == NOT_FOUND
+            try:
+                assert probe.exit(id).code == code
+                stood[id] = "stopped"
+            except Refused as none:
+                assert none.kind == NOT_FOUND
+                stood[id] = "lost"
+        probe("forget", id)
+    probe.stop()
+    return stood
+
+
+def processes():
+    return int(subprocess.run("ps -eo comm= | grep -c '^buoy:'", shell=True, capture_output=True, text=True).stdout or 0)
+
+
+@pytest.mark.parametrize("victim", ["engine", "launcher", "supervisor"])
+def test_kill_9_at_any_moment_loses_no_exit_and_leaves_nothing(world, victim):
+    rounds = int(os.environ.get("BUOY_KILLS", "30"))
+    rng = random.Random(rounds)
+    world.probe.stop()
+    bundle = world.bundle("sh", "-c", "sleep 0.01; exit 6")
+    before = processes()
+    seen = {}
+    for i in range(rounds):
+        probe = Probe(world.run)
+        launcher = int(probe("launcher"))
+        ids = [f"buoytest-k{os.getpid()}-{victim}-{i}-{n}" for n in range(3)]
+        delay = rng.uniform(0, 0.08)
+
+        def assassin():
+            time.sleep(delay)
+            if victim == "engine":
+                probe.process.kill()
+            elif victim == "launcher":
+                os.kill(launcher, signal.SIGKILL)
+            else:
+                for path in world.run.iterdir():
+                    try:
+                        os.kill(json.loads((path / "state.json").read_text())["supervisor"], signal.SIGKILL)
+                        return
+                    except (OSError, ValueError, KeyError):
+                        continue
+
+        started = set()
+        killer = threading.Thread(target=assassin)
+        killer.start()
+        try:
+            for id in ids:
+                probe("create", id, bundle)
+                probe("watch", id, id)
+                probe("start", id)
+                started.add(id)
+            for id in ids:
+                while not (event := probe.wait(id)).final:
+                    pass
+                assert event.code == 6
+        except (Refused, BrokenPipeError, ValueError, OSError):
+            assert victim != "launcher", "a launcher's death must not be seen"
+        killer.join()
+        probe.process.kill()
+        probe.process.wait()
+        for id, stood in reconcile(world, 6).items():
+            seen[stood] = seen.get(stood, 0) + 1
+            assert stood != "lost" or victim == "supervisor" or id not in started
+    print(victim, seen)
+    world.probe = Probe(world.run)
+    deadline = time.monotonic() + 3
+    while processes() > before and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert processes() == before
+    assert subprocess.run(["find", "/sys/fs/cgroup", "-name", f"buoytest-k{os.getpid()}-*"],
+                          capture_output=True, text=True).stdout == ""
