@@ -390,6 +390,9 @@ static int prepare(struct init_plan *plan, struct err *err)
 
 	if (plan->options->check_program && program_check(plan->process, err) < 0)
 		return -1;
+	/* After the change of user, which clears it. A parent that is gone already makes the send fail. */
+	if (plan->options->die_with_parent && prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0) < 0)
+		return err_sys(err, "bind this process to its supervisor");
 
 	struct init_message ready = {.type = INIT_READY};
 	return init_send(plan->control_fd, &ready, master, err);

@@ -44,6 +44,9 @@ struct spawn_options {
 	bool no_new_keyring;
 	bool check_program; /* a program that cannot be executed fails here, not at release */
 	size_t preserve_fds; /* descriptors 3.. to keep */
+	/* SIGKILL when the caller dies: a supervised process must not live on alone. Lost if the program changes
+	 * its user later. */
+	bool die_with_parent;
 	/* A listening seqpacket socket (borrowed) on which spawn_release_by() of another process connects;
 	 * 0 or less: released by spawn_release(). */
 	int start_fd;
@@ -55,16 +58,16 @@ struct spawn_options {
 };
 
 struct spawned {
-	pid_t pid;      /* in our pid namespace */
-	int pidfd;      /* owned */
-	int control_fd; /* owned; the child waits on it for spawn_release() */
-	int console_fd; /* owned; terminal master, or -1 */
+	pid_t pid;             /* in our pid namespace */
+	int pidfd;             /* owned */
+	int control_fd;        /* owned; the child waits on it for spawn_release() */
+	int console_fd;        /* owned; terminal master, or -1 */
 	struct cgroup *cgroup; /* owned; NULL if the config asks for none and for an exec */
 };
 /* Options with nothing asked for: stdio is the caller's own. */
 #define SPAWN_OPTIONS_INIT                                                                         \
-	((struct spawn_options){.bundle_fd = -1, .stdin_fd = 0, .stdout_fd = 1, .stderr_fd = 2,    \
-	                        .start_fd = -1})
+	((struct spawn_options){                                                                   \
+		.bundle_fd = -1, .stdin_fd = 0, .stdout_fd = 1, .stderr_fd = 2, .start_fd = -1})
 #define SPAWNED_INIT ((struct spawned){.pid = -1, .pidfd = -1, .control_fd = -1, .console_fd = -1})
 
 /* OCI create: cgroup, namespaces, mounts, pivot_root, devices, masks, capabilities, seccomp, ... up to execve. On

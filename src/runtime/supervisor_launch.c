@@ -272,6 +272,7 @@ static int spawn(struct supervision *s, const struct protocol_packet *request, i
 		.stderr_fd = io.child[2],
 		.rows = get_u16(body, "rows"),
 		.cols = get_u16(body, "cols"),
+		.die_with_parent = true,
 	};
 	int rc = container ? spawn_exec(spec, process, in.seen.pid, &options, &s->spawned, err)
 	                   : spawn_container(spec, &options, &s->spawned, err);

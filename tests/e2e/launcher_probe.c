@@ -226,8 +226,7 @@ static int attach(struct probe *p, struct supervisor *s, char **words, struct er
 }
 
 /* Commands about a supervisor. 1: answered; 0: success, to be answered "ok"; -1. */
-static int on_supervisor(struct probe *p, struct supervisor *s, char **words, size_t count,
-                         struct err *err)
+static int on_supervisor(struct supervisor *s, char **words, size_t count, struct err *err)
 {
 	const char *op = words[0];
 	struct supervised seen;
@@ -298,8 +297,8 @@ static int run(struct probe *p, char **words, size_t count, struct err *err)
 		return supervisor_forget(p->run_fd, words[1], err);
 
 	bool names = str_eq(op, "attach") || str_eq(op, "watch"); /* their second word */
-	auto_type(supervisor) s = supervisor_connect(p->run_fd, words[names && count > 2 ? 2 : 1],
-	                                             err);
+	auto_type(supervisor) s =
+		supervisor_connect(p->run_fd, words[names && count > 2 ? 2 : 1], err);
 
 	if (!s)
 		return -1;
@@ -312,7 +311,7 @@ static int run(struct probe *p, char **words, size_t count, struct err *err)
 
 		return add(p, words[1], fd, move_ptr(s));
 	}
-	return on_supervisor(p, s, words, count, err);
+	return on_supervisor(s, words, count, err);
 }
 
 int main(int argc, char **argv)
