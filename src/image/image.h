@@ -11,10 +11,10 @@
  *	image_free(image);
  *
  * On disk below the root:
- *   blobs/sha256/<hex>      manifests, configs, compressed layers (verified, immutable)
+ *   blobs/sha256/<hex>      compressed layers (verified, immutable)
  *   layers/<chain hex>/diff unpacked layer (immutable)
  *   staging/                what is being made; emptied at open
- *   image.db                SQLite: images, names, layers, blobs, leases
+ *   image.db                SQLite: images with their configs, manifests, names, layers, leases
  *
  * Order of durability: data, one sync, then the row. A row that exists is a
  * layer that verifies. Everything that parses or unpacks bytes from outside runs in a worker
@@ -37,8 +37,10 @@ struct image_store;
 struct log;
 
 struct image_store_options {
-	const char *worker_path; /* program to execute as `PROGRAM worker ...`; normally /proc/self/exe */
-	const char *const *insecure_registries; /* "host:port", NULL-terminated; loopback always is */
+	const char *
+		worker_path; /* program to execute as `PROGRAM worker ...`; normally /proc/self/exe */
+	const char *const
+		*insecure_registries; /* "host:port", NULL-terminated; loopback always is */
 	struct log *log;
 };
 
@@ -52,10 +54,10 @@ int image_worker_main(int argc, char **argv);
 /* ---- finding ---- */
 
 struct image {
-	char id[DIGEST_TEXT_MAX];        /* "sha256:..." */
-	char parent[DIGEST_TEXT_MAX];    /* image it was built from here, or "" */
-	struct oci_config *config;       /* parsed; lives as long as the image */
-	char *config_text;               /* the bytes; NUL-terminated */
+	char id[DIGEST_TEXT_MAX];     /* "sha256:..." */
+	char parent[DIGEST_TEXT_MAX]; /* image it was built from here, or "" */
+	struct oci_config *config;    /* parsed; lives as long as the image */
+	char *config_text;            /* the bytes; NUL-terminated */
 	size_t config_len;
 	char **names;                    /* familiar "debian:12", NULL-terminated */
 	char **digests;                  /* familiar "debian@sha256:...", NULL-terminated */
@@ -64,7 +66,7 @@ struct image {
 	int64_t tagged_ns;               /* when last named; 0 never */
 	char (*layers)[DIGEST_TEXT_MAX]; /* chain ids, lowest first */
 	size_t layer_count;
-	struct arena *arena;             /* owns the above */
+	struct arena *arena; /* owns the above */
 };
 void image_free(struct image *image);
 DEFINE_AUTO(image)
@@ -150,7 +152,8 @@ int image_cache_add(struct image_store *store, const char *key, const char *id, 
 /* Progress, shaped as Docker's JSON lines: {"id": layer, "status": ..., "progressDetail": {current, total}}.
  * Called from one thread. -1 cancels the work (ERR_CANCELED). Any pointer may be NULL. */
 struct image_progress {
-	int (*update)(void *arg, const char *id, const char *status, int64_t current, int64_t total);
+	int (*update)(void *arg, const char *id, const char *status, int64_t current,
+	              int64_t total);
 	void *arg;
 };
 
@@ -185,6 +188,19 @@ int image_save(struct image_store *store, const char *const *names, size_t count
 
 /* The content of a mounted root (or any directory descriptor) as tar: `docker export`. */
 int image_export_dir(struct image_store *store, int dir_fd, int out_fd, struct err *err);
+
+/* A tar of any compression onto a directory, in the worker: build contexts, `docker cp`, ADD of an
+ * archive. Nothing outside dir_fd can change. */
+enum image_unpack_flags {
+	IMAGE_UNPACK_OWNERS = 1 << 0,    /* owners and devices as they stand in the tar */
+	IMAGE_UNPACK_FOLLOW = 1 << 1,    /* parents may be symbolic links, resolved inside dir_fd */
+	IMAGE_UNPACK_KEEP_TYPE = 1 << 2, /* a directory never replaces another thing or the reverse
+	                                  * (ERR_CONFLICT); dir_fd's own attributes stay */
+};
+int image_unpack(struct image_store *store, int tar_fd, int dir_fd, unsigned flags,
+                 struct err *err);
+/* The same for a build's context: owners are the daemon's, devices are refused. */
+int image_unpack_context(struct image_store *store, int tar_fd, int dir_fd, struct err *err);
 
 struct image_usage {
 	int64_t images, layers, layer_bytes, blob_bytes;

@@ -1,0 +1,72 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#pragma once
+
+/*
+ * layer - the layer store: how a layer lies on the disk is known here and nowhere else.
+ *
+ * Today a layer is an unpacked directory, layers/<chain hex>/diff, with overlayfs' own marks for
+ * what it removes, next to its compressed blob. The rest of the code sees chain ids, directory
+ * descriptors and this:
+ *
+ *	auto_type(layer_maker) m = layer_maker_create(store, 0, err);   // starts an unpacker
+ *	layer_maker_add(m, data, len, err);                             // as the bytes arrive
+ *	layer_maker_finish(m, err);                                     // m->layer: diff id, blob, sizes
+ *	layer_publish(store, &m, 1, rows, arg, err);                    // rename, one sync, rows
+ *
+ * The order of durability: files are named, one syncfs(2) covers all of them, then one
+ * transaction brings the rows of the layers and whatever rows() adds (the image).
+ */
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/cleanup.h"
+#include "image/compress.h"
+#include "image/image.h"
+#include "image/store.h"
+#include "image/worker.h"
+
+struct blob_writer;
+struct compress_writer;
+
+enum layer_maker_flags {
+	LAYER_COMPRESS = 1 << 0, /* what is added is a plain tar: its blob is gzip */
+	LAYER_COPY = 1 << 1,  /* what is added is no form for a registry: recompress at the end */
+	LAYER_MOVED = 1 << 2, /* no unpacker: the caller fills diff_fd and gives the diff id */
+};
+
+struct layer_maker {
+	struct image_store *store; /* borrowed */
+	unsigned flags;
+	struct image_layer layer;     /* chain_id is the caller's to set before publishing */
+	char parent[DIGEST_TEXT_MAX]; /* chain id below it, or "" */
+	char staging[STORE_NAME_MAX]; /* "" once it is published */
+	int diff_fd;                  /* the directory; owned */
+	int copy_fd;                  /* owned, or -1 */
+	struct blob_writer *blob;
+	struct compress_writer *gzip;
+	struct worker worker;
+	bool worker_runs;
+};
+
+struct layer_maker *layer_maker_create(struct image_store *store, unsigned flags, struct err *err);
+void layer_maker_free(struct layer_maker *m); /* throws away what was not published */
+DEFINE_AUTO(layer_maker)
+int layer_maker_add(struct layer_maker *m, const void *data, size_t len, struct err *err);
+/* Fills m->layer but chain_id. */
+int layer_maker_finish(struct layer_maker *m, struct err *err);
+/* From chain and diff id: Docker's and OCI's formula. */
+void layer_chain(const char *parent, const char *diff_id, char chain[DIGEST_TEXT_MAX]);
+
+/* Makes them durable and known. rows() runs inside the transaction; may be NULL. A layer that is there
+ * already is left as it is. */
+int layer_publish(struct image_store *store, struct layer_maker **makers, size_t count,
+                  int (*rows)(void *arg, struct err *err), void *arg, struct err *err);
+
+/* The directory of a layer, pinned against collection until the descriptor and its
+ * duplicates are closed. ERR_NOT_FOUND. */
+int layer_open(struct image_store *store, const char *chain, struct err *err);
+/* 1 and its row, or 0. blob_kind may be NULL. */
+int layer_find(struct image_store *store, const char *chain, struct image_layer *out,
+               enum compress_kind *blob_kind, struct err *err);

@@ -1,0 +1,295 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "image/store.h"
+
+#include <fcntl.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#include "base/clock.h"
+#include "base/db.h"
+#include "base/err.h"
+#include "base/fs.h"
+#include "base/id.h"
+#include "base/log.h"
+#include "base/map.h"
+#include "base/str.h"
+#include "image/blob.h"
+#include "image/layer.h"
+
+static const char *const migrations[] = {
+	"create table blob(digest text primary key, size integer not null, kind integer not null)"
+	" without rowid;"
+	"create table layer(chain text primary key, diff_id text not null, parent text not null,"
+	" blob text not null references blob(digest), size integer not null,"
+	" born_ns integer not null) without rowid;"
+	"create index layer_by_diff on layer(diff_id);"
+	"create index layer_by_blob on layer(blob);"
+	"create table image(id text primary key, config blob not null, parent text not null,"
+	" created_ns integer not null, tagged_ns integer not null, manifest text not null)"
+	" without rowid;"
+	"create index image_by_parent on image(parent);"
+	"create table image_layer(image text not null references image(id) on delete cascade,"
+	" position integer not null, chain text not null references layer(chain),"
+	" primary key(image, position)) without rowid;"
+	"create index image_layer_by_chain on image_layer(chain);"
+	/* name: domain/path:tag; digest: domain/path@sha256:... */
+	"create table name(name text primary key, repository text not null,"
+	" image text not null references image(id)) without rowid;"
+	"create index name_by_image on name(image);"
+	"create table digest(name text primary key, repository text not null,"
+	" image text not null references image(id) on delete cascade) without rowid;"
+	"create index digest_by_image on digest(image);"
+	"create table manifest(digest text primary key, type text not null, body blob not null)"
+	" without rowid;"
+	/* A lease outlives the image's own row (rmi -f of an image that a stopped container uses). */
+	"create table lease(holder text not null, image text not null,"
+	" primary key(holder, image)) without rowid;"
+	"create index lease_by_image on lease(image);"
+	"create table lease_layer(holder text not null, image text not null,"
+	" position integer not null, chain text not null references layer(chain),"
+	" primary key(holder, image, position),"
+	" foreign key(holder, image) references lease(holder, image) on delete cascade)"
+	" without rowid;"
+	"create index lease_layer_by_chain on lease_layer(chain);"
+	"create table cache(key text primary key,"
+	" image text not null references image(id) on delete cascade) without rowid;"
+	"create index cache_by_image on cache(image);",
+	NULL,
+};
+
+char *store_staging_name(char name[STORE_NAME_MAX])
+{
+	char hex[ID_HEX_MAX];
+
+	(void)snprintf(name, STORE_NAME_MAX, "%.32s", id_make_hex(hex));
+	return name;
+}
+
+int store_staging_dir(struct image_store *store, char name[STORE_NAME_MAX], struct err *err)
+{
+	store_staging_name(name);
+	if (fs_mkdir(store->staging_fd, name, 0700, err) < 0)
+		return -1;
+	return fs_open_dir(store->staging_fd, name, err);
+}
+
+void store_staging_remove(struct image_store *store, const char *name)
+{
+	struct err err = ERR_INIT;
+
+	if (fs_remove_tree(store->staging_fd, name, &err) < 0)
+		log_warn(store->log, "cannot remove left-over", "name=%s reason=%s", name, err.msg);
+}
+
+int store_making_begin(struct image_store *store, const char *chain, struct err *err)
+{
+	pthread_mutex_lock(&store->making_lock);
+	while (map_find(store->making, chain))
+		pthread_cond_wait(&store->making_done, &store->making_lock);
+	int rc = map_set(store->making, chain, store, NULL, err);
+	pthread_mutex_unlock(&store->making_lock);
+	return rc;
+}
+
+void store_making_end(struct image_store *store, const char *chain)
+{
+	pthread_mutex_lock(&store->making_lock);
+	(void)map_remove(store->making, chain);
+	pthread_cond_broadcast(&store->making_done);
+	pthread_mutex_unlock(&store->making_lock);
+}
+
+/* ---- opening ---- */
+
+static int init_locks(struct image_store *store, struct err *err)
+{
+	pthread_rwlockattr_t attr;
+
+	/* A collector waits for those who publish now, not for all who ever come. */
+	pthread_rwlockattr_init(&attr);
+	pthread_rwlockattr_setkind_np(&attr, PTHREAD_RWLOCK_PREFER_WRITER_NONRECURSIVE_NP);
+	int rc = pthread_rwlock_init(&store->gate, &attr);
+	pthread_rwlockattr_destroy(&attr);
+	if (rc != 0 || pthread_mutex_init(&store->making_lock, NULL) != 0 ||
+	    pthread_cond_init(&store->making_done, NULL) != 0)
+		return err_set(err, ERR_SYSTEM, "cannot make the image store's locks");
+	store->locks_ready = true;
+	store->making = map_create(err);
+	return store->making ? 0 : -1;
+}
+
+static int copy_options(struct image_store *store, const struct image_store_options *options,
+                        struct err *err)
+{
+	size_t n = 0;
+	const char *const *names = options->insecure_registries;
+
+	store->log = options->log;
+	store->worker_path = strdup(options->worker_path ? options->worker_path : "/proc/self/exe");
+	while (names && names[n])
+		n++;
+	store->insecure = calloc(n + 1, sizeof(*store->insecure));
+	if (!store->worker_path || !store->insecure)
+		return err_nomem(err);
+	for (size_t i = 0; i < n; i++) {
+		store->insecure[i] = strdup(names[i]);
+		if (!store->insecure[i])
+			return err_nomem(err);
+	}
+	return 0;
+}
+
+static int open_dirs(struct image_store *store, int root_dir_fd, struct err *err)
+{
+	store->root_fd = fs_open_dir(root_dir_fd, ".", err);
+	if (store->root_fd < 0)
+		return -1;
+	store->blobs_fd = fs_mkdir_all(store->root_fd, "blobs/sha256", 0700, err);
+	store->layers_fd =
+		store->blobs_fd < 0 ? -1 : fs_mkdir_all(store->root_fd, "layers", 0700, err);
+	store->staging_fd =
+		store->layers_fd < 0 ? -1 : fs_mkdir_all(store->root_fd, "staging", 0700, err);
+	return store->staging_fd < 0 ? -1 : 0;
+}
+
+static int drop_staged(void *arg, int dir_fd, const char *name, unsigned char d_type)
+{
+	(void)dir_fd, (void)d_type;
+	store_staging_remove(arg, name);
+	return 0;
+}
+
+/* A directory without a row: its maker was cut off before it was durable. */
+static int drop_unknown_layer(void *arg, int dir_fd, const char *name, unsigned char d_type)
+{
+	struct image_store *store = arg;
+	char chain[DIGEST_TEXT_MAX];
+	int64_t one;
+
+	(void)d_type;
+	(void)snprintf(chain, sizeof(chain), "sha256:%.64s", name);
+	if (db_query_int(store->db, NULL, &one, "select 1 from layer where chain = ?", "t",
+	                 chain) != 0)
+		return 0;
+	struct err err = ERR_INIT;
+	if (fs_remove_tree(dir_fd, name, &err) < 0)
+		log_warn(store->log, "cannot remove left-over layer", "layer=%s reason=%s", name,
+		         err.msg);
+	return 0;
+}
+
+static int drop_unknown_blob(void *arg, int dir_fd, const char *name, unsigned char d_type)
+{
+	struct image_store *store = arg;
+	char digest[DIGEST_TEXT_MAX];
+	int64_t one;
+
+	(void)d_type;
+	(void)snprintf(digest, sizeof(digest), "sha256:%.64s", name);
+	if (db_query_int(store->db, NULL, &one, "select 1 from blob where digest = ?", "t",
+	                 digest) != 0)
+		return 0;
+	struct err err = ERR_INIT;
+	if (fs_unlink(dir_fd, name, &err) < 0)
+		log_warn(store->log, "cannot remove left-over blob", "blob=%s reason=%s", name,
+		         err.msg);
+	return 0;
+}
+
+/* What the rows promise must be there; what is not is said once, and repaired by the next pull. */
+static int check_rows(struct image_store *store, struct err *err)
+{
+	struct stat st;
+
+	auto_type(db_rows) rows = db_query(
+		store->db, err,
+		"select l.chain, l.blob, b.size from layer l join blob b on b.digest = l.blob", "");
+	if (!rows)
+		return -1;
+	int rc;
+	while ((rc = db_step(rows, err)) > 0) {
+		const char *chain = db_text(rows, 0), *blob = db_text(rows, 1);
+		if (!digest_ok(chain) || !digest_ok(blob))
+			return err_set(err, ERR_INVALID, "image.db: bad digest in table layer");
+		if (!fs_exists(store->layers_fd, digest_hex(chain)))
+			log_error(store->log, "layer is missing", "layer=%s", chain);
+		if (fs_stat(store->blobs_fd, digest_hex(blob), &st, NULL) < 0 ||
+		    st.st_size != db_int(rows, 2))
+			log_error(store->log, "blob is damaged", "blob=%s", blob);
+	}
+	return rc;
+}
+
+static int recover(struct image_store *store, struct err *err)
+{
+	if (fs_list(store->staging_fd, drop_staged, store, err) < 0 ||
+	    fs_list(store->layers_fd, drop_unknown_layer, store, err) < 0 ||
+	    fs_list(store->blobs_fd, drop_unknown_blob, store, err) < 0 ||
+	    store_collect(store, true, NULL, 0, NULL, err) < 0)
+		return -1;
+	return check_rows(store, err);
+}
+
+struct image_store *image_store_open(int root_dir_fd, const struct image_store_options *options,
+                                     struct err *err)
+{
+	struct image_store *store = calloc(1, sizeof(*store));
+
+	if (!store) {
+		(void)err_nomem(err);
+		return NULL;
+	}
+	store->root_fd = store->blobs_fd = store->layers_fd = store->staging_fd = -1;
+	store->opened_ns = clock_wall_ns();
+	if (init_locks(store, err) < 0 || copy_options(store, options, err) < 0 ||
+	    open_dirs(store, root_dir_fd, err) < 0)
+		return image_store_close(store), NULL;
+	store->db = db_open(store->root_fd, "image.db", migrations, DB_FULL, err);
+	if (!store->db || recover(store, err) < 0) {
+		(void)err_wrap(err, "image store");
+		return image_store_close(store), NULL;
+	}
+	return store;
+}
+
+static void close_fd(int fd)
+{
+	if (fd >= 0)
+		close(fd);
+}
+
+void image_store_close(struct image_store *store)
+{
+	if (!store)
+		return;
+	db_free(store->db);
+	close_fd(store->staging_fd);
+	close_fd(store->layers_fd);
+	close_fd(store->blobs_fd);
+	close_fd(store->root_fd);
+	map_free(store->making);
+	if (store->locks_ready) {
+		pthread_cond_destroy(&store->making_done);
+		pthread_mutex_destroy(&store->making_lock);
+		pthread_rwlock_destroy(&store->gate);
+	}
+	for (char **s = store->insecure; s && *s; s++)
+		free(*s);
+	free(store->insecure);
+	free(store->worker_path);
+	free(store);
+}
+
+int image_disk_usage(struct image_store *store, struct image_usage *out, struct err *err)
+{
+	struct image_usage u = {0};
+
+	if (db_query_int(store->db, err, &u.images, "select count(*) from image", "") < 0 ||
+	    db_query_int(store->db, err, &u.layers, "select count(*) from layer", "") < 0 ||
+	    db_query_int(store->db, err, &u.layer_bytes, "select total(size) from layer", "") < 0 ||
+	    db_query_int(store->db, err, &u.blob_bytes, "select total(size) from blob", "") < 0)
+		return -1;
+	*out = u;
+	return 0;
+}

@@ -1,0 +1,322 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "image/tarball.h"
+
+#include <errno.h>
+#include <locale.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#include <archive.h>
+#include <archive_entry.h>
+
+#include "base/err.h"
+
+#define TARBALL_BLOCK      (128u << 10)
+#define TARBALL_XATTRS_MAX 64
+#define TARBALL_XATTR_MAX  (64u << 10) /* the kernel's own limit for a value */
+
+struct tarball_reader {
+	struct archive *archive;
+	struct archive_entry *entry; /* borrowed from archive */
+	tarball_read_fn *read;
+	void *arg;
+	struct err source_err; /* why read() failed */
+	locale_t locale;
+	struct tarball_xattr xattrs[TARBALL_XATTRS_MAX];
+	char block[TARBALL_BLOCK];
+};
+
+struct tarball_writer {
+	struct archive *archive;
+	tarball_write_fn *write;
+	void *arg;
+	struct err sink_err;
+	locale_t locale;
+};
+
+/* libarchive asks the locale how names are encoded; in "C" it would mangle all but ASCII. */
+static locale_t locale_utf8(struct err *err)
+{
+	locale_t l = newlocale(LC_CTYPE_MASK, "C.UTF-8", (locale_t)0);
+
+	if (!l)
+		(void)err_sys(err, "cannot make the C.UTF-8 locale");
+	return l;
+}
+
+static const char *words(struct archive *a)
+{
+	const char *s = archive_error_string(a);
+
+	return s ? s : "no reason given";
+}
+
+/* ---- reading ---- */
+
+static ssize_t reader_read(struct archive *a, void *arg, const void **data)
+{
+	struct tarball_reader *r = arg;
+	ssize_t n = r->read(r->arg, r->block, sizeof(r->block), &r->source_err);
+
+	if (n < 0)
+		archive_set_error(a, EIO, "%s", r->source_err.msg);
+	*data = r->block;
+	return n;
+}
+
+/* The reason, as far down as it is known. */
+static int reader_fail(struct tarball_reader *r, struct err *err)
+{
+	if (r->source_err.kind != ERR_NONE) {
+		if (err)
+			*err = r->source_err;
+		return -1;
+	}
+	return err_set(err, ERR_INVALID, "not a good tar archive: %s", words(r->archive));
+}
+
+struct tarball_reader *tarball_reader_open(tarball_read_fn *read, void *arg, struct err *err)
+{
+	auto_type(tarball_reader) r = calloc(1, sizeof(*r));
+
+	if (!r) {
+		(void)err_nomem(err);
+		return NULL;
+	}
+	r->read = read;
+	r->arg = arg;
+	r->locale = locale_utf8(err);
+	if (!r->locale)
+		return NULL;
+	r->archive = archive_read_new();
+	if (!r->archive) {
+		(void)err_nomem(err);
+		return NULL;
+	}
+	archive_read_support_format_tar(r->archive);
+	archive_read_support_format_empty(r->archive);
+
+	locale_t before = uselocale(r->locale);
+	int rc = archive_read_open(r->archive, r, NULL, reader_read, NULL);
+	uselocale(before);
+	if (rc != ARCHIVE_OK) {
+		(void)reader_fail(r, err);
+		return NULL;
+	}
+	return move_ptr(r);
+}
+
+void tarball_reader_free(struct tarball_reader *r)
+{
+	if (!r)
+		return;
+	archive_read_free(r->archive);
+	if (r->locale)
+		freelocale(r->locale);
+	free(r);
+}
+
+static int take_xattrs(struct tarball_reader *r, struct tarball_entry *out, struct err *err)
+{
+	const char *name;
+	const void *value;
+	size_t len;
+
+	archive_entry_xattr_reset(r->entry);
+	while (archive_entry_xattr_next(r->entry, &name, &value, &len) == ARCHIVE_OK) {
+		if (out->xattr_count == TARBALL_XATTRS_MAX || len > TARBALL_XATTR_MAX)
+			return err_set(
+				err, ERR_LIMIT,
+				"%s: extended attributes over %d in number or %u bytes in size",
+				out->path, TARBALL_XATTRS_MAX, TARBALL_XATTR_MAX);
+		if (name)
+			r->xattrs[out->xattr_count++] = (struct tarball_xattr){name, value, len};
+	}
+	out->xattrs = r->xattrs;
+	return 0;
+}
+
+static int take_entry(struct tarball_reader *r, struct tarball_entry *out, struct err *err)
+{
+	struct archive_entry *e = r->entry;
+	int64_t uid = archive_entry_uid(e), gid = archive_entry_gid(e);
+
+	*out = (struct tarball_entry){
+		.path = archive_entry_pathname(e),
+		.hardlink = archive_entry_hardlink(e),
+		.symlink = archive_entry_symlink(e),
+		.mode = archive_entry_mode(e),
+		.size = archive_entry_size(e),
+		.mtime = archive_entry_mtime(e),
+		.mtime_ns = archive_entry_mtime_nsec(e),
+		.rdev = archive_entry_rdev(e),
+	};
+	if (!out->path)
+		return err_set(err, ERR_INVALID, "an entry of the tar archive has no usable name");
+	/* 2^32-1 means "no change" to chown(2), so it is no owner. */
+	if (uid < 0 || gid < 0 || uid >= UINT32_MAX || gid >= UINT32_MAX)
+		return err_set(err, ERR_INVALID, "%s: owner %lld:%lld is not in 0..4294967294",
+		               out->path, (long long)uid, (long long)gid);
+	out->uid = (uint32_t)uid;
+	out->gid = (uint32_t)gid;
+	if (out->hardlink)
+		out->mode &= 07777;
+	else if (S_ISLNK(out->mode) && !out->symlink)
+		return err_set(err, ERR_INVALID, "%s: symbolic link without a target", out->path);
+	if (out->size < 0)
+		return err_set(err, ERR_INVALID, "%s: negative size", out->path);
+	return take_xattrs(r, out, err);
+}
+
+int tarball_reader_next(struct tarball_reader *r, struct tarball_entry *entry, struct err *err)
+{
+	locale_t before = uselocale(r->locale);
+	int rc = archive_read_next_header(r->archive, &r->entry);
+	int got = -1;
+
+	/* ARCHIVE_WARN: the entry is there, something about it (an unknown record) is odd. */
+	if (rc == ARCHIVE_EOF)
+		got = 0;
+	else if (rc != ARCHIVE_OK && rc != ARCHIVE_WARN)
+		got = reader_fail(r, err);
+	else
+		got = take_entry(r, entry, err) < 0 ? -1 : 1;
+	uselocale(before);
+	return got;
+}
+
+int tarball_reader_data(struct tarball_reader *r, const void **data, size_t *len, int64_t *offset,
+                        struct err *err)
+{
+	la_int64_t at;
+	int rc = archive_read_data_block(r->archive, data, len, &at);
+
+	if (rc == ARCHIVE_EOF)
+		return 0;
+	if (rc != ARCHIVE_OK && rc != ARCHIVE_WARN)
+		return reader_fail(r, err);
+	*offset = at;
+	return 1;
+}
+
+/* ---- writing ---- */
+
+static ssize_t writer_write(struct archive *a, void *arg, const void *data, size_t len)
+{
+	struct tarball_writer *w = arg;
+
+	if (w->write(w->arg, data, len, &w->sink_err) < 0) {
+		archive_set_error(a, EIO, "%s", w->sink_err.msg);
+		return -1;
+	}
+	return (ssize_t)len;
+}
+
+static int writer_fail(struct tarball_writer *w, struct err *err)
+{
+	if (w->sink_err.kind != ERR_NONE) {
+		if (err)
+			*err = w->sink_err;
+		return -1;
+	}
+	return err_set(err, ERR_SYSTEM, "cannot write the tar archive: %s", words(w->archive));
+}
+
+struct tarball_writer *tarball_writer_create(tarball_write_fn *write, void *arg, struct err *err)
+{
+	auto_type(tarball_writer) w = calloc(1, sizeof(*w));
+
+	if (!w) {
+		(void)err_nomem(err);
+		return NULL;
+	}
+	w->write = write;
+	w->arg = arg;
+	w->locale = locale_utf8(err);
+	if (!w->locale)
+		return NULL;
+	w->archive = archive_write_new();
+	if (!w->archive) {
+		(void)err_nomem(err);
+		return NULL;
+	}
+	archive_write_set_format_pax_restricted(w->archive);
+	/* One spelling of extended attributes, the one that other engines read. */
+	archive_write_set_format_option(w->archive, "pax", "xattrheader", "SCHILY");
+	archive_write_set_bytes_per_block(w->archive, 65536);
+	archive_write_set_bytes_in_last_block(w->archive, 1);
+	if (archive_write_open(w->archive, w, NULL, writer_write, NULL) != ARCHIVE_OK) {
+		(void)writer_fail(w, err);
+		return NULL;
+	}
+	return move_ptr(w);
+}
+
+void tarball_writer_free(struct tarball_writer *w)
+{
+	if (!w)
+		return;
+	if (w->archive) {
+		/* Nothing more goes to the caller from here, whatever is buffered. */
+		archive_write_fail(w->archive);
+		archive_write_free(w->archive);
+	}
+	if (w->locale)
+		freelocale(w->locale);
+	free(w);
+}
+
+static void fill_entry(struct archive_entry *e, const struct tarball_entry *from)
+{
+	archive_entry_copy_pathname(e, from->path);
+	if (from->hardlink) {
+		archive_entry_set_mode(e, S_IFREG | (from->mode & 07777));
+		archive_entry_copy_hardlink(e, from->hardlink);
+	} else {
+		archive_entry_set_mode(e, from->mode);
+	}
+	if (from->symlink)
+		archive_entry_copy_symlink(e, from->symlink);
+	archive_entry_set_size(e, S_ISREG(from->mode) && !from->hardlink ? from->size : 0);
+	archive_entry_set_uid(e, from->uid);
+	archive_entry_set_gid(e, from->gid);
+	archive_entry_set_mtime(e, from->mtime, from->mtime_ns);
+	if (S_ISCHR(from->mode) || S_ISBLK(from->mode))
+		archive_entry_set_rdev(e, from->rdev);
+	for (size_t i = 0; i < from->xattr_count; i++)
+		archive_entry_xattr_add_entry(e, from->xattrs[i].name, from->xattrs[i].value,
+		                              from->xattrs[i].len);
+}
+
+int tarball_writer_entry(struct tarball_writer *w, const struct tarball_entry *entry,
+                         struct err *err)
+{
+	struct archive_entry *e = archive_entry_new();
+
+	if (!e)
+		return err_nomem(err);
+
+	locale_t before = uselocale(w->locale);
+	fill_entry(e, entry);
+	/* ARCHIVE_WARN: a name that is not UTF-8 goes out as the bytes it is. */
+	int rc = archive_write_header(w->archive, e);
+	uselocale(before);
+	archive_entry_free(e);
+	if (rc != ARCHIVE_OK && rc != ARCHIVE_WARN)
+		return writer_fail(w, err);
+	return 0;
+}
+
+int tarball_writer_data(struct tarball_writer *w, const void *data, size_t len, struct err *err)
+{
+	if (archive_write_data(w->archive, data, len) < 0)
+		return writer_fail(w, err);
+	return 0;
+}
+
+int tarball_writer_finish(struct tarball_writer *w, struct err *err)
+{
+	if (archive_write_close(w->archive) != ARCHIVE_OK)
+		return writer_fail(w, err);
+	return 0;
+}
