@@ -1,6 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The machine as a whole: /_ping, /version, /info, /auth, /system/df, /plugins. */
 
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
 #include <sys/sysinfo.h>
 #include <sys/utsname.h>
 #include <unistd.h>
@@ -24,7 +27,8 @@ static int ping(void *ctx, struct http_request *req, struct err *err)
 {
 	struct daemon *d = ctx;
 
-	if (http_reply_header(req, "Cache-Control", "no-cache, no-store, must-revalidate", err) < 0 ||
+	if (http_reply_header(req, "Cache-Control", "no-cache, no-store, must-revalidate", err) <
+	            0 ||
 	    http_reply_header(req, "Pragma", "no-cache", err) < 0 ||
 	    http_reply_header(req, "Builder-Version", "1", err) < 0 ||
 	    http_reply_header(req, "Swarm", swarm_ping_state(d), err) < 0)
@@ -121,9 +125,9 @@ static struct json *plugins(void)
 
 static void add_abilities(struct json *doc)
 {
-	static const char *const yes[] = {"MemoryLimit",  "SwapLimit", "CpuCfsPeriod", "CpuCfsQuota",
-	                                  "CPUShares",    "CPUSet",    "PidsLimit",    "IPv4Forwarding",
-	                                  "OomKillDisable", "KernelMemoryTCP"};
+	static const char *const yes[] = {
+		"MemoryLimit", "SwapLimit", "CpuCfsPeriod",   "CpuCfsQuota",    "CPUShares",
+		"CPUSet",      "PidsLimit", "IPv4Forwarding", "OomKillDisable", "KernelMemoryTCP"};
 	static const char *const no[] = {"Debug", "ExperimentalBuild", "LiveRestoreDisabled",
 	                                 "BridgeNfIptables", "BridgeNfIp6tables"};
 
@@ -157,7 +161,8 @@ static struct json *registry_config(void)
 {
 	struct json *config = json_object();
 
-	json_set(config, "InsecureRegistryCIDRs", words((const char *const[]){"127.0.0.0/8", NULL}));
+	json_set(config, "InsecureRegistryCIDRs",
+	         words((const char *const[]){"127.0.0.0/8", NULL}));
 	json_set(config, "IndexConfigs", json_object());
 	json_set(config, "Mirrors", json_array());
 	return config;
@@ -230,7 +235,8 @@ static int info(void *ctx, struct http_request *req, struct err *err)
 	json_set(doc, "Swarm", swarm_info(d));
 	json_set(doc, "Isolation", json_string(""));
 	json_set(doc, "InitBinary", json_string(""));
-	json_set(doc, "SecurityOptions", words((const char *const[]){"name=seccomp,profile=builtin", NULL}));
+	json_set(doc, "SecurityOptions",
+	         words((const char *const[]){"name=seccomp,profile=builtin", NULL}));
 	json_set(doc, "Warnings", json_null());
 	return http_reply_json(req, 200, doc);
 }

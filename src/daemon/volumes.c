@@ -71,7 +71,8 @@ static bool wanted(const struct json *filters, const struct volume *v, bool dang
 
 static int list(void *ctx, struct http_request *req, struct err *err)
 {
-	static const char *const allowed[] = {"dangling", "driver", "label", "label!", "name", NULL};
+	static const char *const allowed[] = {"dangling", "driver", "label",
+	                                      "label!",   "name",   NULL};
 	struct daemon *d = ctx;
 	auto_arena struct arena arena = ARENA_INIT(VOLUME_ARENA);
 	auto_type(json) filters = filter_parse(http_query(req, "filters"), err);
@@ -105,7 +106,7 @@ static int inspect(void *ctx, struct http_request *req, struct err *err)
 	return http_reply_json(req, 200, view(&volume));
 }
 
-static int delete(void *ctx, struct http_request *req, struct err *err)
+static int delete (void *ctx, struct http_request *req, struct err *err)
 {
 	struct daemon *d = ctx;
 	bool force;
@@ -138,10 +139,7 @@ static int prune(void *ctx, struct http_request *req, struct err *err)
 }
 
 const struct http_route volumes_routes[] = {
-	{"GET", "/volumes", list, false},
-	{"POST", "/volumes/create", create, false},
-	{"POST", "/volumes/prune", prune, false},
-	{"GET", "/volumes/{}", inspect, false},
-	{"DELETE", "/volumes/{}", delete, false},
-	{NULL, NULL, NULL, false},
+	{"GET", "/volumes", list, false},         {"POST", "/volumes/create", create, false},
+	{"POST", "/volumes/prune", prune, false}, {"GET", "/volumes/{}", inspect, false},
+	{"DELETE", "/volumes/{}", delete, false}, {NULL, NULL, NULL, false},
 };

@@ -1,0 +1,325 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* /networks: make, show, connect, remove. */
+
+#include <stdio.h>
+#include <string.h>
+
+#include "api/container.h"
+#include "base/arena.h"
+#include "base/clock.h"
+#include "base/str.h"
+#include "daemon/daemon.h"
+#include "daemon/reply.h"
+#include "engine/container.h"
+#include "engine/engine.h"
+#include "engine/event.h"
+#include "engine/filter.h"
+#include "net/net.h"
+
+#define NETWORK_ARENA (16u << 20) /* bytes of a list */
+
+/* ---- what a network looks like ---- */
+
+static struct json *ipam(const struct net_network *n)
+{
+	struct json *configs = json_array();
+	struct json *doc = json_object();
+
+	if (*n->subnet) {
+		struct json *config = json_object();
+		json_set(config, "Subnet", json_string(n->subnet));
+		json_set(config, "Gateway", json_string(n->gateway));
+		json_append(configs, config);
+	}
+	json_set(doc, "Driver", json_string("default"));
+	json_set(doc, "Options", json_null());
+	json_set(doc, "Config", configs);
+	return doc;
+}
+
+static struct json *member(struct daemon *d, const struct net_member *m)
+{
+	auto_arena struct arena arena = ARENA_INIT(NETWORK_ARENA);
+	struct container_view view;
+	struct json *doc = json_object();
+	char address[32];
+
+	snprintf(address, sizeof(address), "%s/%d", m->endpoint.ip, m->endpoint.prefix_len);
+	bool known = container_inspect(d->engine, m->container_id, false, &arena, &view, NULL) == 0;
+	json_set(doc, "Name", json_string(known ? view.name : ""));
+	json_set(doc, "EndpointID", json_string(m->endpoint.id));
+	json_set(doc, "MacAddress", json_string(m->endpoint.mac));
+	json_set(doc, "IPv4Address", json_string(address));
+	json_set(doc, "IPv6Address", json_string(""));
+	return doc;
+}
+
+static struct json *members(struct daemon *d, const char *network)
+{
+	auto_arena struct arena arena = ARENA_INIT(NETWORK_ARENA);
+	struct net_member *list = NULL;
+	struct json *doc = json_object();
+	size_t count = 0;
+
+	if (net_network_members(engine_net(d->engine), network, &arena, &list, &count, NULL) < 0)
+		return doc;
+	for (size_t i = 0; i < count; i++)
+		json_set(doc, list[i].container_id, member(d, &list[i]));
+	return doc;
+}
+
+static struct json *map_or_empty(const struct json_strmap *map)
+{
+	return map->present ? reply_strmap(map) : json_object();
+}
+
+/* Members are shown to whoever looks at one network, not in the list. */
+static struct json *view(struct daemon *d, const struct net_network *n, bool with_members)
+{
+	char created[CLOCK_TEXT_MAX];
+	struct json *from = json_object();
+	struct json *doc = json_object();
+
+	json_set(from, "Network", json_string(""));
+	json_set(doc, "Name", json_string(n->name));
+	json_set(doc, "Id", json_string(n->id));
+	json_set(doc, "Created", json_string(clock_format(n->created_ns, created)));
+	json_set(doc, "Scope", json_string(n->scope));
+	json_set(doc, "Driver", json_string(n->driver));
+	json_set(doc, "EnableIPv4", json_bool(true));
+	json_set(doc, "EnableIPv6", json_bool(n->enable_ipv6));
+	json_set(doc, "IPAM", ipam(n));
+	json_set(doc, "Internal", json_bool(n->internal));
+	json_set(doc, "Attachable", json_bool(n->attachable));
+	json_set(doc, "Ingress", json_bool(false));
+	json_set(doc, "ConfigFrom", from);
+	json_set(doc, "ConfigOnly", json_bool(false));
+	json_set(doc, "Containers", with_members ? members(d, n->id) : json_object());
+	json_set(doc, "Options", map_or_empty(&n->options));
+	json_set(doc, "Labels", map_or_empty(&n->labels));
+	return doc;
+}
+
+static bool predefined(const struct net_network *n)
+{
+	return strcmp(n->name, "bridge") == 0 || strcmp(n->name, "host") == 0 ||
+	       strcmp(n->name, "none") == 0;
+}
+
+static bool wanted(const struct json *filters, const struct net_network *n)
+{
+	return filter_matches_part(filters, "name", n->name) &&
+	       filter_matches_prefix(filters, "id", n->id) &&
+	       filter_matches(filters, "driver", n->driver) &&
+	       filter_matches(filters, "scope", n->scope) &&
+	       filter_matches(filters, "type", predefined(n) ? "builtin" : "custom") &&
+	       filter_matches_labels(filters, &n->labels);
+}
+
+static int list(void *ctx, struct http_request *req, struct err *err)
+{
+	static const char *const allowed[] = {"dangling", "driver", "id",   "label", "label!",
+	                                      "name",     "scope",  "type", NULL};
+	struct daemon *d = ctx;
+	auto_arena struct arena arena = ARENA_INIT(NETWORK_ARENA);
+	auto_type(json) filters = filter_parse(http_query(req, "filters"), err);
+	struct net_network *networks = NULL;
+	size_t count = 0;
+
+	if (!filters || filter_check(filters, allowed, err) < 0 ||
+	    net_network_list(engine_net(d->engine), &arena, &networks, &count, err) < 0)
+		return -1;
+	struct json *doc = json_array();
+	for (size_t i = 0; i < count; i++)
+		if (wanted(filters, &networks[i]))
+			json_append(doc, view(d, &networks[i], false));
+	return http_reply_json(req, 200, doc);
+}
+
+static int inspect(void *ctx, struct http_request *req, struct err *err)
+{
+	struct daemon *d = ctx;
+	auto_arena struct arena arena = ARENA_INIT(NETWORK_ARENA);
+	struct net_network network;
+
+	if (net_network_find(engine_net(d->engine), http_arg(req, 0), &arena, &network, err) < 0)
+		return -1;
+	return http_reply_json(req, 200, view(d, &network, true));
+}
+
+/* ---- making ---- */
+
+struct create_body {
+	char *name, *driver;
+	bool internal, attachable, ingress, config_only, enable_ipv6;
+	struct json *ipam, *config_from;
+	struct json_strmap options, labels;
+};
+
+static const struct json_field create_fields[] = {
+	JSON_FIELD(struct create_body, name, "Name", JSON_STRING, .required = true),
+	JSON_FIELD(struct create_body, driver, "Driver", JSON_STRING),
+	JSON_FIELD(struct create_body, internal, "Internal", JSON_BOOL),
+	JSON_FIELD(struct create_body, attachable, "Attachable", JSON_BOOL),
+	JSON_FIELD(struct create_body, ingress, "Ingress", JSON_BOOL),
+	JSON_FIELD(struct create_body, config_only, "ConfigOnly", JSON_BOOL),
+	JSON_FIELD(struct create_body, enable_ipv6, "EnableIPv6", JSON_BOOL),
+	JSON_FIELD(struct create_body, ipam, "IPAM", JSON_RAW),
+	JSON_FIELD(struct create_body, config_from, "ConfigFrom", JSON_RAW),
+	JSON_FIELD(struct create_body, options, "Options", JSON_STRMAP),
+	JSON_FIELD(struct create_body, labels, "Labels", JSON_STRMAP),
+	JSON_END,
+};
+static const struct json_table create_table = JSON_TABLE(struct create_body, create_fields);
+
+static int fill_spec(const struct create_body *body, struct net_spec *spec, struct err *err)
+{
+	const struct json *config = json_at(json_get(body->ipam, "Config"), 0);
+
+	if (body->ingress || body->config_only)
+		return err_set(err, ERR_UNSUPPORTED, "network %s: %s networks are not supported",
+		               body->name, body->ingress ? "ingress" : "config-only");
+	if (!str_empty(body->driver) && strcmp(body->driver, "bridge") != 0)
+		return err_set(err, ERR_NOT_FOUND,
+		               "network %s: driver \"%s\" not found (there is: bridge)", body->name,
+		               body->driver);
+	if (json_count(json_get(body->ipam, "Config")) > 1)
+		return err_set(err, ERR_UNSUPPORTED, "network %s: one subnet is supported",
+		               body->name);
+	*spec = (struct net_spec){
+		.name = body->name,
+		.driver = "bridge",
+		.subnet = json_get_string(config, "Subnet"),
+		.gateway = json_get_string(config, "Gateway"),
+		.ip_range = json_get_string(config, "IPRange"),
+		.internal = body->internal,
+		.attachable = body->attachable,
+		.enable_ipv6 = body->enable_ipv6,
+		.labels = body->labels,
+		.options = body->options,
+	};
+	return 0;
+}
+
+static int create(void *ctx, struct http_request *req, struct err *err)
+{
+	struct daemon *d = ctx;
+	auto_arena struct arena arena = ARENA_INIT(NETWORK_ARENA);
+	auto_type(json) doc = http_body_json(req, err);
+	struct create_body body = {0};
+	struct net_spec spec;
+	char id[ID_HEX_MAX];
+
+	if (!doc || json_decode(doc, &create_table, &arena, &body, err) < 0)
+		return -1;
+	if (id_check_name(body.name, "network name", err) < 0 || fill_spec(&body, &spec, err) < 0 ||
+	    net_network_create(engine_net(d->engine), &spec, id, err) < 0)
+		return -1;
+	event_add(d->engine, "network", "create", id, "name", body.name, "type", "bridge", NULL);
+
+	struct json *answer = json_object();
+	json_set(answer, "Id", json_string(id));
+	json_set(answer, "Warning", json_string(""));
+	return http_reply_json(req, 201, answer);
+}
+
+static int delete (void *ctx, struct http_request *req, struct err *err)
+{
+	struct daemon *d = ctx;
+	auto_arena struct arena arena = ARENA_INIT(NETWORK_ARENA);
+	struct net *net = engine_net(d->engine);
+	struct net_network network;
+
+	if (net_network_find(net, http_arg(req, 0), &arena, &network, err) < 0)
+		return -1;
+	if (net_network_remove(net, network.id, err) < 0) {
+		/* Docker says 403 for a network that is in use as well. */
+		if (err->kind == ERR_CONFLICT)
+			return http_reply_error(req, 403, err->msg);
+		return -1;
+	}
+	event_add(d->engine, "network", "destroy", network.id, "name", network.name, "type",
+	          "bridge", NULL);
+	return http_reply_empty(req, 204);
+}
+
+static int prune(void *ctx, struct http_request *req, struct err *err)
+{
+	static const char *const allowed[] = {"label", "label!", "until", NULL};
+	struct daemon *d = ctx;
+	auto_arena struct arena arena = ARENA_INIT(NETWORK_ARENA);
+	auto_type(json) filters = filter_parse(http_query(req, "filters"), err);
+	struct net *net = engine_net(d->engine);
+	struct net_network *networks = NULL;
+	size_t count = 0;
+
+	if (!filters || filter_check(filters, allowed, err) < 0 ||
+	    net_network_list(net, &arena, &networks, &count, err) < 0)
+		return -1;
+	struct json *removed = json_array();
+	for (size_t i = 0; i < count; i++) {
+		/* One that is in use refuses, which is the test. */
+		if (!predefined(&networks[i]) &&
+		    filter_matches_labels(filters, &networks[i].labels) &&
+		    net_network_remove(net, networks[i].id, NULL) == 0)
+			json_append(removed, json_string(networks[i].name));
+	}
+	struct json *doc = json_object();
+	if (json_count(removed) > 0) {
+		json_set(doc, "NetworksDeleted", removed);
+	} else {
+		json_free(removed);
+		json_set(doc, "NetworksDeleted", json_null());
+	}
+	return http_reply_json(req, 200, doc);
+}
+
+/* ---- containers on a network ---- */
+
+static int connect(void *ctx, struct http_request *req, struct err *err)
+{
+	struct daemon *d = ctx;
+	auto_arena struct arena arena = ARENA_INIT(NETWORK_ARENA);
+	auto_type(json) doc = http_body_json(req, err);
+	struct api_endpoint endpoint = {0};
+
+	if (!doc)
+		return -1;
+	const char *container = json_get_string(doc, "Container");
+	const struct json *config = json_get(doc, "EndpointConfig");
+	if (str_empty(container))
+		return err_set(err, ERR_INVALID, "Container: name the container to connect");
+	if (json_is_object(config) &&
+	    json_decode(config, &api_endpoint_table, &arena, &endpoint, err) < 0)
+		return -1;
+	if (container_connect(d->engine, container, http_arg(req, 0), &endpoint, err) < 0)
+		return -1;
+	return http_reply_empty(req, 200);
+}
+
+static int disconnect(void *ctx, struct http_request *req, struct err *err)
+{
+	struct daemon *d = ctx;
+	auto_type(json) doc = http_body_json(req, err);
+
+	if (!doc)
+		return -1;
+	const char *container = json_get_string(doc, "Container");
+	if (str_empty(container))
+		return err_set(err, ERR_INVALID, "Container: name the container to disconnect");
+	if (container_disconnect(d->engine, container, http_arg(req, 0),
+	                         json_get_bool(doc, "Force", false), err) < 0)
+		return -1;
+	return http_reply_empty(req, 200);
+}
+
+const struct http_route networks_routes[] = {
+	{"GET", "/networks", list, false},
+	{"POST", "/networks/create", create, false},
+	{"POST", "/networks/prune", prune, false},
+	{"GET", "/networks/{}", inspect, false},
+	{"DELETE", "/networks/{}", delete, false},
+	{"POST", "/networks/{}/connect", connect, false},
+	{"POST", "/networks/{}/disconnect", disconnect, false},
+	{NULL, NULL, NULL, false},
+};
