@@ -276,7 +276,7 @@ static int prune(void *ctx, struct http_request *req, struct err *err)
 
 /* ---- containers on a network ---- */
 
-static int connect(void *ctx, struct http_request *req, struct err *err)
+static int attach_container(void *ctx, struct http_request *req, struct err *err)
 {
 	struct daemon *d = ctx;
 	auto_arena struct arena arena = ARENA_INIT(NETWORK_ARENA);
@@ -297,7 +297,7 @@ static int connect(void *ctx, struct http_request *req, struct err *err)
 	return http_reply_empty(req, 200);
 }
 
-static int disconnect(void *ctx, struct http_request *req, struct err *err)
+static int detach_container(void *ctx, struct http_request *req, struct err *err)
 {
 	struct daemon *d = ctx;
 	auto_type(json) doc = http_body_json(req, err);
@@ -319,7 +319,7 @@ const struct http_route networks_routes[] = {
 	{"POST", "/networks/prune", prune, false},
 	{"GET", "/networks/{}", inspect, false},
 	{"DELETE", "/networks/{}", delete, false},
-	{"POST", "/networks/{}/connect", connect, false},
-	{"POST", "/networks/{}/disconnect", disconnect, false},
+	{"POST", "/networks/{}/connect", attach_container, false},
+	{"POST", "/networks/{}/disconnect", detach_container, false},
 	{NULL, NULL, NULL, false},
 };
