@@ -80,6 +80,7 @@ struct image_progress progress_of(struct progress *p)
 
 int progress_end(struct progress *p, int rc, const struct err *why)
 {
+	json_free(move_ptr(p->heading));
 	if (!p->stream && rc < 0)
 		return -1;
 	if (!p->stream)

@@ -17,7 +17,7 @@ struct json;
 struct progress {
 	struct http_request *req;
 	struct http_stream *stream; /* NULL until the first line */
-	const char *type;           /* Content-Type; NULL: application/json */
+	struct json *heading;       /* sent before the first line; owned, may be NULL */
 };
 
 /* An image_progress that writes to p. */
