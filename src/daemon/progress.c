@@ -43,10 +43,15 @@ static void bar(int64_t current, int64_t total, char text[BAR_WIDTH + 48])
 
 int progress_send(struct progress *p, struct json *doc, struct err *err)
 {
-	if (!p->stream)
-		p->stream =
-			http_stream_begin(p->req, 200, p->type ? p->type : "application/json", err);
+	bool first = !p->stream;
+
+	if (first)
+		p->stream = http_stream_begin(p->req, 200, "application/json", err);
 	if (!p->stream) {
+		json_free(doc);
+		return -1;
+	}
+	if (first && p->heading && http_stream_json(p->stream, move_ptr(p->heading), err) < 0) {
 		json_free(doc);
 		return -1;
 	}
