@@ -53,6 +53,9 @@ struct build_step {           /* one RUN */
 struct build_runner {
 	/* Runs it to its end. Returns the exit code (0..255), or -1. */
 	int (*run)(void *ctx, const struct build_step *step, struct err *err);
+	/* "app", "1000:staff" by the passwd and group files below root_fd, for COPY --chown. */
+	int (*resolve_user)(void *ctx, const char *user, int root_fd, uint32_t *uid, uint32_t *gid,
+	                    struct err *err);
 	void *ctx;
 };
 
