@@ -60,9 +60,9 @@ struct build_runner {
 };
 
 struct build_request {
-	int context_fd;              /* directory; -1: no context (Dockerfile from stdin alone) */
-	int scratch_fd; /* directory on the store's file system, for what is being made */
-	const char *dockerfile;      /* path in the context */
+	int context_fd;         /* directory; -1: no context (Dockerfile from stdin alone) */
+	int scratch_fd;         /* directory on the store's file system, for what is being made */
+	const char *dockerfile; /* path in the context */
 	const char *dockerfile_text; /* instead of reading it; may be NULL */
 	const char *const *tags;     /* NULL-terminated */
 	struct json_strmap args;     /* --build-arg; value NULL: unset */

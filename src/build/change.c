@@ -26,7 +26,8 @@ static void drop_json(void *j)
 
 /* ---- lists ---- */
 
-static int add_string(struct arena *arena, struct json_strings *list, const char *text, struct err *err)
+static int add_string(struct arena *arena, struct json_strings *list, const char *text,
+                      struct err *err)
 {
 	char **items = arena_array(arena, list->count + 2, sizeof(*items), err);
 	char *copy = arena_strdup(arena, text, err);
@@ -157,7 +158,8 @@ static int do_shell(struct change *c, const struct dockerfile_instruction *in, c
                     struct err *err)
 {
 	if (!in->json || in->arg_count == 0)
-		return err_set(err, ERR_INVALID, "SHELL needs a JSON array: SHELL [\"/bin/bash\", \"-c\"]");
+		return err_set(err, ERR_INVALID,
+		               "SHELL needs a JSON array: SHELL [\"/bin/bash\", \"-c\"]");
 	if (change_command(c, in, 0, &c->config->shell, err) < 0)
 		return -1;
 	*done = quote_list(c, "SHELL", &c->config->shell, err);
@@ -176,8 +178,9 @@ static int do_pairs(struct change *c, const struct dockerfile_instruction *in, c
 	/* All values are evaluated with the variables as they were before the line. */
 	for (size_t i = 0; i + 1 < in->arg_count; i += 2) {
 		in->args[i] = words_expand(in->args[i], &c->words, c->arena, err);
-		in->args[i + 1] =
-			in->args[i] ? words_expand(in->args[i + 1], &c->words, c->arena, err) : NULL;
+		in->args[i + 1] = in->args[i]
+		                          ? words_expand(in->args[i + 1], &c->words, c->arena, err)
+		                          : NULL;
 		if (!in->args[i + 1])
 			return -1;
 		if (!*in->args[i])
@@ -186,7 +189,7 @@ static int do_pairs(struct change *c, const struct dockerfile_instruction *in, c
 	}
 	for (size_t i = 0; i + 1 < in->arg_count; i += 2) {
 		int rc = env ? set_env(c, in->args[i], in->args[i + 1], err)
-			     : change_set_pair(c->arena, &c->config->labels, in->args[i],
+		             : change_set_pair(c->arena, &c->config->labels, in->args[i],
 		                               in->args[i + 1], err);
 		if (rc < 0)
 			return -1;
@@ -295,7 +298,8 @@ static int expose(struct change *c, const char *text, struct err *err)
 	int64_t first, last;
 
 	if (strcmp(proto, "tcp") != 0 && strcmp(proto, "udp") != 0 && strcmp(proto, "sctp") != 0)
-		return err_set(err, ERR_INVALID, "EXPOSE %s: the protocol is not tcp, udp or sctp", text);
+		return err_set(err, ERR_INVALID, "EXPOSE %s: the protocol is not tcp, udp or sctp",
+		               text);
 	if (parse_port(text, head, &first, err) < 0)
 		return -1;
 	last = first;
@@ -367,7 +371,8 @@ static int health_flags(const struct dockerfile_instruction *in, struct oci_heal
 			return err_set(err, ERR_INVALID, "HEALTHCHECK: unknown flag --%s",
 			               in->flags.items[i].key);
 	}
-	if (retries && id_parse_int(retries, "HEALTHCHECK --retries", 0, 1000000, &check->retries, err) < 0)
+	if (retries &&
+	    id_parse_int(retries, "HEALTHCHECK --retries", 0, 1000000, &check->retries, err) < 0)
 		return -1;
 	if (health_time(in, "interval", &check->interval, err) < 0 ||
 	    health_time(in, "timeout", &check->timeout, err) < 0 ||
@@ -391,7 +396,8 @@ static int do_health(struct change *c, const struct dockerfile_instruction *in, 
 		return add_string(c->arena, &check->test, "NONE", err);
 	}
 	if (strcmp(in->args[0], "CMD") != 0)
-		return err_set(err, ERR_INVALID, "HEALTHCHECK: '%s' is not CMD or NONE", in->args[0]);
+		return err_set(err, ERR_INVALID, "HEALTHCHECK: '%s' is not CMD or NONE",
+		               in->args[0]);
 	if (in->arg_count < 2)
 		return err_set(err, ERR_INVALID, "HEALTHCHECK CMD: the command is missing");
 	if (health_flags(in, check, err) < 0 ||
@@ -413,7 +419,8 @@ static int do_onbuild(struct change *c, const struct dockerfile_instruction *in,
 		return -1;
 	if (trigger.op == DOCKERFILE_ONBUILD || trigger.op == DOCKERFILE_FROM ||
 	    trigger.op == DOCKERFILE_MAINTAINER)
-		return err_set(err, ERR_INVALID, "%s isn't allowed as an ONBUILD trigger", trigger.name);
+		return err_set(err, ERR_INVALID, "%s isn't allowed as an ONBUILD trigger",
+		               trigger.name);
 	*done = in->text;
 	return add_string(c->arena, &c->config->on_build, in->args[0], err);
 }
@@ -473,7 +480,8 @@ static const char *find_in_config(void *arg, const char *name)
 	size_t len = strlen(name);
 
 	for (size_t i = config->env.count; i-- > 0;)
-		if (strncmp(config->env.items[i], name, len) == 0 && config->env.items[i][len] == '=')
+		if (strncmp(config->env.items[i], name, len) == 0 &&
+		    config->env.items[i][len] == '=')
 			return config->env.items[i] + len + 1;
 	return NULL;
 }

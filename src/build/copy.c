@@ -43,8 +43,8 @@ static int add_name(void *arg, int dir_fd, const char *name, unsigned char type)
 	(void)dir_fd, (void)type;
 	if (n->count == n->cap) {
 		size_t cap = n->cap ? n->cap * 2 : 64;
-		char **items = cap > ENTRIES_MAX * 2 ? NULL
-		                                     : realloc(n->items, cap * sizeof(*items));
+		char **items =
+			cap > ENTRIES_MAX * 2 ? NULL : realloc(n->items, cap * sizeof(*items));
 		if (!items) {
 			n->failed = true;
 			return 1;
@@ -179,9 +179,10 @@ static int expand(struct expansion *e, const char *done, const char *pattern)
 static int not_found(const char *arg, bool is_context, struct err *err)
 {
 	if (is_context)
-		return err_set(err, ERR_NOT_FOUND,
-		               "file not found in build context or excluded by .dockerignore: \"%s\"",
-		               arg);
+		return err_set(
+			err, ERR_NOT_FOUND,
+			"file not found in build context or excluded by .dockerignore: \"%s\"",
+			arg);
 	return err_set(err, ERR_NOT_FOUND, "file not found: \"%s\"", arg);
 }
 
@@ -369,8 +370,8 @@ static int copy_link(struct copying *c, int from_fd, int dir_fd, const char *nam
 static int copy_content(struct copying *c, int from_fd, int to_fd, const char *path, int depth);
 
 /* A directory that is there keeps its own attributes; a new one gets the source's. */
-static int copy_subdir(struct copying *c, int from_fd, int dir_fd, const char *name, const char *path,
-                       int depth)
+static int copy_subdir(struct copying *c, int from_fd, int dir_fd, const char *name,
+                       const char *path, int depth)
 {
 	struct stat st;
 	struct err why = ERR_INIT;
@@ -433,8 +434,8 @@ static int copy_content(struct copying *c, int from_fd, int to_fd, const char *p
 
 static int copy_dir(struct copying *c, const struct copy_source *source)
 {
-	auto_close int from =
-		fs_open_in(c->plan->root_fd, *source->path ? source->path : ".", DIR_FLAGS, 0, c->err);
+	auto_close int from = fs_open_in(c->plan->root_fd, *source->path ? source->path : ".",
+	                                 DIR_FLAGS, 0, c->err);
 	struct err why = ERR_INIT;
 	struct stat st;
 

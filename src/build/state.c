@@ -294,10 +294,9 @@ int state_root_open(struct state *s, bool mounted, struct state_root *out, struc
 	    (out->work_fd = fs_open_dir(out->dir_fd, "work", err)) >= 0) {
 		if (!mounted)
 			return 0;
-		out->root_fd =
-			out->layers.count
-				? mount_overlay(&out->layers, out->upper_fd, out->work_fd, err)
-				: fs_open_dir(out->dir_fd, "upper", err);
+		out->root_fd = out->layers.count ? mount_overlay(&out->layers, out->upper_fd,
+		                                                 out->work_fd, err)
+		                                 : fs_open_dir(out->dir_fd, "upper", err);
 		if (out->root_fd >= 0)
 			return 0;
 	}
