@@ -19,7 +19,7 @@
 
 #define PRINT_MAX   (256u << 10) /* bytes of one line */
 #define CONFIG_MAX  (4u << 20)
-#define OPTIONS_MAX (64u << 10) /* overlay's option text */
+#define FD_PATH_MAX 32
 
 int state_print(struct state *s, struct err *err, const char *fmt, ...)
 {
@@ -247,24 +247,27 @@ int state_commit(struct state *s, const char key[65], const char *created_by,
 
 /* ---- files ---- */
 
+/* Layers go in one by one ("lowerdir+", Linux 6.7): a joined list would not fit one option. */
 static int mount_overlay(const struct image_layers *layers, int upper_fd, int work_fd,
                          struct err *err)
 {
-	auto_buf struct buf lower = BUF_INIT(OPTIONS_MAX);
-	char upper[40], work[40];
-	struct fs_mount_option options[4] = {{"lowerdir", NULL}};
-	size_t count = 1;
+	size_t most = layers->count + 3, count = 0;
+	auto_free struct fs_mount_option *options = calloc(most, sizeof(*options));
+	auto_free char(*paths)[FD_PATH_MAX] = calloc(most, sizeof(*paths));
 
-	for (size_t i = 0; i < layers->count; i++)
-		buf_addf(&lower, "%s/proc/self/fd/%d", i ? ":" : "", layers->fds[i]);
-	if (buf_check(&lower, err) < 0)
-		return -1;
-	options[0].value = buf_str(&lower);
+	if (!options || !paths)
+		return err_nomem(err);
+	for (; count < layers->count; count++) {
+		snprintf(paths[count], FD_PATH_MAX, "/proc/self/fd/%d", layers->fds[count]);
+		options[count] = (struct fs_mount_option){"lowerdir+", paths[count]};
+	}
 	if (upper_fd >= 0) {
-		snprintf(upper, sizeof(upper), "/proc/self/fd/%d", upper_fd);
-		snprintf(work, sizeof(work), "/proc/self/fd/%d", work_fd);
-		options[count++] = (struct fs_mount_option){"upperdir", upper};
-		options[count++] = (struct fs_mount_option){"workdir", work};
+		snprintf(paths[count], FD_PATH_MAX, "/proc/self/fd/%d", upper_fd);
+		options[count] = (struct fs_mount_option){"upperdir", paths[count]};
+		count++;
+		snprintf(paths[count], FD_PATH_MAX, "/proc/self/fd/%d", work_fd);
+		options[count] = (struct fs_mount_option){"workdir", paths[count]};
+		count++;
 		options[count++] = (struct fs_mount_option){"volatile", NULL};
 	}
 	return fs_mount_detached("overlay", "overlay", options, count,
