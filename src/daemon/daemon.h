@@ -33,9 +33,9 @@ struct daemon {
 	struct cluster *cluster; /* set by daemon/swarm.c; NULL without */
 };
 
-extern const struct http_route containers_routes[], exec_routes[], images_routes[],
-	transfer_routes[], build_routes[], networks_routes[], volumes_routes[], system_routes[],
-	events_routes[];
+extern const struct http_route containers_routes[], streams_routes[], exec_routes[],
+	images_routes[], transfer_routes[], build_routes[], networks_routes[], volumes_routes[],
+	system_routes[], events_routes[];
 
 /* All tables, joined; the caller free()s it. */
 struct http_route *daemon_routes(struct err *err);

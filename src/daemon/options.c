@@ -1,0 +1,152 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "daemon/options.h"
+
+#include <getopt.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "base/err.h"
+#include "base/str.h"
+
+enum key {
+	KEY_ROOT = 'r',
+	KEY_RUN = 'R',
+	KEY_HOST = 'H',
+	KEY_NAME = 'n',
+	KEY_LISTEN = 'l',
+	KEY_ADVERTISE = 'a',
+	KEY_LOG_LEVEL = 'L',
+	KEY_INSECURE = 'i',
+	KEY_NET_NAME = 'N',
+	KEY_RUNTIME = 'x',
+	KEY_HELP = 'h',
+	KEY_VERSION = 'v',
+};
+
+static const struct row {
+	enum key key;
+	const char *name, *value, *otherwise, *help;
+} rows[] = {
+	{KEY_ROOT, "root", "DIR", "/var/lib/buoy", "images, containers, volumes: what must last"},
+	{KEY_RUN, "run", "DIR", "/run/buoy", "sockets and running containers: what a reboot wipes"},
+	{KEY_HOST, "host", "URL", "unix:///run/buoy/buoy.sock",
+         "where the API listens: unix://PATH, or tcp://127.0.0.1:PORT; repeatable"},
+	{KEY_NAME, "name", "NAME", "the host name", "name of this machine in a cluster"},
+	{KEY_LISTEN, "listen-addr", "IP:PORT", "0.0.0.0:2377",
+         "where other machines of a cluster connect"},
+	{KEY_ADVERTISE, "advertise-addr", "IP", "found out",
+         "address of this machine that the others use"},
+	{KEY_INSECURE, "insecure-registry", "HOST:PORT", "none",
+         "registry that is spoken to without TLS; repeatable"},
+	{KEY_NET_NAME, "net-name", "NAME", "none",
+         "suffix of bridge and table names, for a second daemon on one network"},
+	{KEY_RUNTIME, "runtime", "PATH", "beside buoyd, else in PATH", "the buoy-runtime program"},
+	{KEY_LOG_LEVEL, "log-level", "LEVEL", "info", "error, warn, info or debug"},
+	{KEY_HELP, "help", NULL, NULL, "this text"},
+	{KEY_VERSION, "version", NULL, NULL, "the version"},
+};
+
+void options_help(int fd)
+{
+	dprintf(fd, "buoyd - the container engine and cluster node of this machine\n\n"
+	            "Usage: buoyd [OPTION]...\n\n");
+	for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+		char left[48];
+		snprintf(left, sizeof(left), "--%s%s%s", rows[i].name, rows[i].value ? " " : "",
+		         rows[i].value ? rows[i].value : "");
+		dprintf(fd, "  %-30s %s", left, rows[i].help);
+		if (rows[i].otherwise)
+			dprintf(fd, " (%s)", rows[i].otherwise);
+		dprintf(fd, "\n");
+	}
+}
+
+static int add(const char **list, size_t *count, size_t max, const char *name, const char *value,
+               struct err *err)
+{
+	if (*count == max)
+		return err_set(err, ERR_LIMIT, "--%s: more than %zu", name, max);
+	list[(*count)++] = value;
+	return 0;
+}
+
+static int take(struct options *o, int key, const char *value, struct err *err)
+{
+	switch (key) {
+	case KEY_ROOT:
+		o->root = value;
+		return 0;
+	case KEY_RUN:
+		o->run = value;
+		return 0;
+	case KEY_HOST:
+		return add(o->hosts, &o->host_count, OPTIONS_HOSTS_MAX, "host", value, err);
+	case KEY_NAME:
+		o->name = value;
+		return 0;
+	case KEY_LISTEN:
+		o->listen_addr = value;
+		return 0;
+	case KEY_ADVERTISE:
+		o->advertise_addr = value;
+		return 0;
+	case KEY_INSECURE:
+		return add(o->insecure_registries, &o->registry_count, OPTIONS_REGISTRY_MAX,
+		           "insecure-registry", value, err);
+	case KEY_NET_NAME:
+		o->net_name = value;
+		return 0;
+	case KEY_RUNTIME:
+		o->runtime = value;
+		return 0;
+	case KEY_LOG_LEVEL:
+		return log_parse_level(value, &o->log_level, err);
+	case KEY_HELP:
+		o->help = true;
+		return 0;
+	case KEY_VERSION:
+		o->version = true;
+		return 0;
+	default:
+		return err_set(err, ERR_INVALID, "see buoyd --help");
+	}
+}
+
+static int check(const struct options *o, struct err *err)
+{
+	if (*o->root != '/')
+		return err_set(err, ERR_INVALID, "--root %s: not an absolute path", o->root);
+	if (*o->run != '/')
+		return err_set(err, ERR_INVALID, "--run %s: not an absolute path", o->run);
+	for (size_t i = 0; i < o->host_count; i++)
+		if (!str_starts(o->hosts[i], "unix:///") && !str_starts(o->hosts[i], "tcp://"))
+			return err_set(err, ERR_INVALID,
+			               "--host %s: not unix:///PATH or tcp://127.0.0.1:PORT",
+			               o->hosts[i]);
+	return 0;
+}
+
+int options_parse(int argc, char **argv, struct options *out, struct err *err)
+{
+	struct options o = {.root = "/var/lib/buoy",
+	                    .run = "/run/buoy",
+	                    .listen_addr = "0.0.0.0:2377",
+	                    .log_level = LOG_LEVEL_INFO};
+	struct option table[ARRAY_LEN(rows) + 1] = {0};
+	int key;
+
+	for (size_t i = 0; i < ARRAY_LEN(rows); i++)
+		table[i] = (struct option){rows[i].name,
+		                           rows[i].value ? required_argument : no_argument, NULL,
+		                           (int)rows[i].key};
+	optind = 1;
+	while ((key = getopt_long(argc, argv, "H:", table, NULL)) != -1)
+		if (take(&o, key, optarg, err) < 0)
+			return -1;
+	if (optind < argc)
+		return err_set(err, ERR_INVALID, "%s: buoyd takes options only", argv[optind]);
+	if (check(&o, err) < 0)
+		return -1;
+	*out = o;
+	return 0;
+}

@@ -1,0 +1,28 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#pragma once
+
+/* options - the command line of buoyd, as a table: --help and the man page are made from it. */
+
+#include <stdbool.h>
+#include <stddef.h>
+
+#include "base/log.h"
+
+struct err;
+
+#define OPTIONS_HOSTS_MAX    8
+#define OPTIONS_REGISTRY_MAX 32
+
+struct options {
+	const char *root, *run, *name, *listen_addr, *advertise_addr, *net_name, *runtime;
+	const char *hosts[OPTIONS_HOSTS_MAX + 1]; /* NULL-terminated */
+	size_t host_count;
+	const char *insecure_registries[OPTIONS_REGISTRY_MAX + 1];
+	size_t registry_count;
+	enum log_level log_level;
+	bool help, version;
+};
+
+/* Values are borrowed from argv. ERR_INVALID says what is wrong and what is allowed. */
+int options_parse(int argc, char **argv, struct options *out, struct err *err);
+void options_help(int fd);
