@@ -15,13 +15,13 @@
 #include "base/map.h"
 #include "base/str.h"
 
-#define DIFF_PATH_MAX  4095
-#define DIFF_DEPTH_MAX 200
-#define DIFF_BLOCK     (256u << 10)
-#define DIFF_NAMES_MAX (1u << 20) /* entries of one directory */
-#define XATTR_LIST_MAX (64u << 10)
-#define XATTRS_MAX     64
-#define WHITEOUT       ".wh."
+#define DIFF_PATH_MAX   4095
+#define DIFF_DEPTH_MAX  200
+#define DIFF_BLOCK      (256u << 10)
+#define DIFF_NAMES_MAX  (1u << 20) /* entries of one directory */
+#define XATTR_NAMES_MAX (64u << 10)
+#define XATTRS_MAX      64
+#define WHITEOUT        ".wh."
 
 struct diff {
 	bool layer;
@@ -30,7 +30,7 @@ struct diff {
 	struct buf path;
 	int64_t size;
 	char *block;             /* DIFF_BLOCK bytes */
-	char *xattr_names;       /* XATTR_LIST_MAX bytes */
+	char *xattr_names;       /* XATTR_NAMES_MAX bytes */
 	struct buf xattr_values; /* of the current entry */
 	struct tarball_xattr xattrs[XATTRS_MAX];
 };
@@ -113,7 +113,7 @@ static int add_xattr(struct diff *d, int fd, const char *name, struct tarball_en
 
 static int take_xattrs(struct diff *d, int fd, struct tarball_entry *e, struct err *err)
 {
-	ssize_t len = flistxattr(fd, d->xattr_names, XATTR_LIST_MAX);
+	ssize_t len = flistxattr(fd, d->xattr_names, XATTR_NAMES_MAX);
 
 	buf_clear(&d->xattr_values);
 	if (len < 0)
@@ -352,7 +352,7 @@ static void diff_done(struct diff *d)
 static int diff_run(struct diff *d, int dir_fd, tarball_write_fn *write, void *arg, struct err *err)
 {
 	d->block = malloc(DIFF_BLOCK);
-	d->xattr_names = malloc(XATTR_LIST_MAX);
+	d->xattr_names = malloc(XATTR_NAMES_MAX);
 	if (!d->block || !d->xattr_names)
 		return err_nomem(err);
 	d->links = map_create(err);
