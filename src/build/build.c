@@ -10,23 +10,23 @@
 #include "base/err.h"
 #include "base/fs.h"
 #include "base/str.h"
+#include "build/buildstate.h"
 #include "build/change.h"
 #include "build/files.h"
-#include "build/state.h"
 
 #define BUILD_ARENA (256u << 20) /* configs of all steps; a step takes a few tens of KiB */
 
 /* ---- ARG ---- */
 
 /* The value that --build-arg gives, if it does. */
-static bool given(struct state *s, const char *name, const char **value)
+static bool given(struct buildstate *s, const char *name, const char **value)
 {
 	const struct json_strmap *args = &s->request->args;
 
 	for (size_t i = 0; i < args->count; i++) {
 		if (strcmp(args->items[i].key, name) != 0)
 			continue;
-		s->arg_used[i < STATE_ARGS_MAX ? i : 0] = true;
+		s->arg_used[i < BUILDSTATE_ARGS_MAX ? i : 0] = true;
 		*value = args->items[i].value;
 		return true;
 	}
@@ -35,7 +35,7 @@ static bool given(struct state *s, const char *name, const char **value)
 
 static const char *find_global(void *state, const char *name)
 {
-	struct state *s = state;
+	struct buildstate *s = state;
 
 	for (size_t i = s->global_count; i-- > 0;)
 		if (strcmp(s->globals[i].name, name) == 0)
@@ -43,7 +43,7 @@ static const char *find_global(void *state, const char *name)
 	return NULL;
 }
 
-static int declare(struct state_arg *list, size_t *count, const char *name, const char *value,
+static int declare(struct buildstate_arg *list, size_t *count, const char *name, const char *value,
                    struct err *err)
 {
 	for (size_t i = 0; i < *count; i++) {
@@ -52,16 +52,16 @@ static int declare(struct state_arg *list, size_t *count, const char *name, cons
 			return 0;
 		}
 	}
-	if (*count == STATE_ARGS_MAX)
-		return err_set(err, ERR_LIMIT, "more than %d arguments", STATE_ARGS_MAX);
-	list[(*count)++] = (struct state_arg){name, value};
+	if (*count == BUILDSTATE_ARGS_MAX)
+		return err_set(err, ERR_LIMIT, "more than %d arguments", BUILDSTATE_ARGS_MAX);
+	list[(*count)++] = (struct buildstate_arg){name, value};
 	return 0;
 }
 
 /* "name" or "name=default". `in_stage`: a name alone takes the value of a global one. */
-static int declare_one(struct state *s, const char *text, bool in_stage, struct err *err)
+static int declare_one(struct buildstate *s, const char *text, bool in_stage, struct err *err)
 {
-	struct words_env words = state_words(s);
+	struct words_env words = buildstate_words(s);
 	char *name = arena_strdup(s->arena, text, err);
 	const char *value = NULL;
 
@@ -86,7 +86,7 @@ static int declare_one(struct state *s, const char *text, bool in_stage, struct 
 	                : declare(s->globals, &s->global_count, name, value, err);
 }
 
-static int do_arg(struct state *s, const struct dockerfile_instruction *in, struct err *err)
+static int do_arg(struct buildstate *s, const struct dockerfile_instruction *in, struct err *err)
 {
 	bool in_stage = s->stage_count > 0;
 
@@ -98,17 +98,18 @@ static int do_arg(struct state *s, const struct dockerfile_instruction *in, stru
 	/* A stage's ARG changes no image, but it is a step of the image's history, as with Docker. */
 	char key[65];
 	char *step = arena_printf(s->arena, err, "/bin/sh -c #(nop)  %s", in->text);
-	if (!step || state_key(s, step, NULL, key, err) < 0)
+	if (!step || buildstate_key(s, step, NULL, key, err) < 0)
 		return -1;
-	int cached = state_cached(s, key, err);
+	int cached = buildstate_cached(s, key, err);
 	if (cached != 0)
 		return cached < 0 ? -1 : 0;
-	return state_commit(s, key, step, NULL, err);
+	return buildstate_commit(s, key, step, NULL, err);
 }
 
 /* ---- FROM ---- */
 
-static int pull_base(struct state *s, const char *name, char id[DIGEST_TEXT_MAX], struct err *err)
+static int pull_base(struct buildstate *s, const char *name, char id[DIGEST_TEXT_MAX],
+                     struct err *err)
 {
 	const struct build_request *r = s->request;
 	struct reference ref;
@@ -120,7 +121,8 @@ static int pull_base(struct state *s, const char *name, char id[DIGEST_TEXT_MAX]
 	return image_pull(s->store, &ref, r->platform, auth, &s->output->pull, id, digest, err);
 }
 
-static int find_base(struct state *s, const char *name, char id[DIGEST_TEXT_MAX], struct err *err)
+static int find_base(struct buildstate *s, const char *name, char id[DIGEST_TEXT_MAX],
+                     struct err *err)
 {
 	struct err why = ERR_INIT;
 
@@ -145,18 +147,18 @@ static int find_base(struct state *s, const char *name, char id[DIGEST_TEXT_MAX]
 	return 0;
 }
 
-static int step(struct state *s, const struct dockerfile_instruction *in, struct err *err);
+static int step(struct buildstate *s, const struct dockerfile_instruction *in, struct err *err);
 
 /* What the base image's author asked to be done in every image on top of it. */
-static int run_triggers(struct state *s, struct err *err)
+static int run_triggers(struct buildstate *s, struct err *err)
 {
 	struct json_strings triggers = s->config.on_build;
 
 	s->config.on_build = (struct json_strings){0};
 	if (triggers.count == 0)
 		return 0;
-	if (state_print(s, err, "# Executing %zu build trigger%s\n", triggers.count,
-	                triggers.count == 1 ? "" : "s") < 0)
+	if (buildstate_print(s, err, "# Executing %zu build trigger%s\n", triggers.count,
+	                     triggers.count == 1 ? "" : "s") < 0)
 		return -1;
 	for (size_t i = 0; i < triggers.count; i++) {
 		struct dockerfile_instruction in;
@@ -168,10 +170,10 @@ static int run_triggers(struct state *s, struct err *err)
 	return 0;
 }
 
-static int begin_stage(struct state *s, const char *name, struct err *err)
+static int begin_stage(struct buildstate *s, const char *name, struct err *err)
 {
-	if (s->stage_count == STATE_STAGES_MAX)
-		return err_set(err, ERR_LIMIT, "more than %d stages", STATE_STAGES_MAX);
+	if (s->stage_count == BUILDSTATE_STAGES_MAX)
+		return err_set(err, ERR_LIMIT, "more than %d stages", BUILDSTATE_STAGES_MAX);
 	for (const char *c = name; *c; c++)
 		if (!isalnum((unsigned char)*c) && !strchr("_.-", *c))
 			return err_set(
@@ -182,13 +184,13 @@ static int begin_stage(struct state *s, const char *name, struct err *err)
 		return err_set(err, ERR_INVALID,
 		               "invalid name for build stage: \"%s\": it must begin with a letter",
 		               name);
-	s->stages[s->stage_count++] = (struct state_stage){.name = name};
+	s->stages[s->stage_count++] = (struct buildstate_stage){.name = name};
 	s->arg_count = 0;
 	s->cmd_set = false;
 	return 0;
 }
 
-static int do_from(struct state *s, const struct dockerfile_instruction *in, struct err *err)
+static int do_from(struct buildstate *s, const struct dockerfile_instruction *in, struct err *err)
 {
 	struct words_env words = {.find = find_global, .arg = s, .escape = s->escape};
 	bool named = in->arg_count == 3 && strcasecmp(in->args[1], "as") == 0;
@@ -208,19 +210,20 @@ static int do_from(struct state *s, const struct dockerfile_instruction *in, str
 	if (!*base)
 		return err_set(err, ERR_INVALID, "base name (%s) should not be blank", in->args[0]);
 	if (begin_stage(s, named ? in->args[2] : "", err) < 0 || find_base(s, base, id, err) < 0 ||
-	    state_load(s, id, err) < 0)
+	    buildstate_load(s, id, err) < 0)
 		return -1;
-	if (state_print(s, err, *id ? " ---> %.12s\n" : " --->%s\n", *id ? digest_hex(id) : "") < 0)
+	if (buildstate_print(s, err, *id ? " ---> %.12s\n" : " --->%s\n",
+	                     *id ? digest_hex(id) : "") < 0)
 		return -1;
 	return run_triggers(s, err);
 }
 
 /* ---- the others ---- */
 
-static int do_change(struct state *s, const struct dockerfile_instruction *in, struct err *err)
+static int do_change(struct buildstate *s, const struct dockerfile_instruction *in, struct err *err)
 {
 	struct change c = {.arena = s->arena,
-	                   .words = state_words(s),
+	                   .words = buildstate_words(s),
 	                   .config = &s->config,
 	                   .cmd_set = s->cmd_set};
 	const struct oci_run_config before = s->config;
@@ -233,34 +236,35 @@ static int do_change(struct state *s, const struct dockerfile_instruction *in, s
 	const struct oci_run_config after = s->config;
 	char *created_by = arena_printf(s->arena, err, "/bin/sh -c #(nop) %s", done);
 	s->config = before;
-	if (!created_by || state_key(s, created_by, NULL, key, err) < 0)
+	if (!created_by || buildstate_key(s, created_by, NULL, key, err) < 0)
 		return -1;
 	s->cmd_set = c.cmd_set;
-	int cached = state_cached(s, key, err);
+	int cached = buildstate_cached(s, key, err);
 	if (cached != 0)
 		return cached < 0 ? -1 : 0;
 	s->config = after;
 	if (in->op == DOCKERFILE_WORKDIR)
 		return files_workdir(s, key, created_by, err);
-	return state_commit(s, key, created_by, NULL, err);
+	return buildstate_commit(s, key, created_by, NULL, err);
 }
 
-static int do_maintainer(struct state *s, const struct dockerfile_instruction *in, struct err *err)
+static int do_maintainer(struct buildstate *s, const struct dockerfile_instruction *in,
+                         struct err *err)
 {
 	char key[65];
 	char *created_by =
 		arena_printf(s->arena, err, "/bin/sh -c #(nop) MAINTAINER %s", in->args[0]);
 
-	if (!created_by || state_key(s, created_by, NULL, key, err) < 0)
+	if (!created_by || buildstate_key(s, created_by, NULL, key, err) < 0)
 		return -1;
-	int cached = state_cached(s, key, err);
+	int cached = buildstate_cached(s, key, err);
 	if (cached != 0)
 		return cached < 0 ? -1 : 0;
 	s->author = in->args[0];
-	return state_commit(s, key, created_by, NULL, err);
+	return buildstate_commit(s, key, created_by, NULL, err);
 }
 
-static int step(struct state *s, const struct dockerfile_instruction *in, struct err *err)
+static int step(struct buildstate *s, const struct dockerfile_instruction *in, struct err *err)
 {
 	if (s->stage_count == 0 && in->op != DOCKERFILE_FROM && in->op != DOCKERFILE_ARG)
 		return err_set(err, ERR_INVALID,
@@ -297,7 +301,7 @@ static int step(struct state *s, const struct dockerfile_instruction *in, struct
 
 /* ---- the whole ---- */
 
-static int read_dockerfile(struct state *s, struct dockerfile *file, struct err *err)
+static int read_dockerfile(struct buildstate *s, struct dockerfile *file, struct err *err)
 {
 	const struct build_request *r = s->request;
 	auto_buf struct buf text = BUF_INIT(DOCKERFILE_MAX);
@@ -319,7 +323,8 @@ static int read_dockerfile(struct state *s, struct dockerfile *file, struct err 
 }
 
 /* How many instructions are to be done: up to the end of the target stage, or all. */
-static int find_target(struct state *s, const struct dockerfile *file, size_t *end, struct err *err)
+static int find_target(struct buildstate *s, const struct dockerfile *file, size_t *end,
+                       struct err *err)
 {
 	const char *target = s->request->target;
 	size_t stage = 0;
@@ -348,7 +353,7 @@ static int find_target(struct state *s, const struct dockerfile *file, size_t *e
 }
 
 /* --label: one step more, at the end. */
-static int label_step(struct state *s, struct err *err)
+static int label_step(struct buildstate *s, struct err *err)
 {
 	const struct json_strmap *labels = &s->request->labels;
 	auto_buf struct buf text = BUF_INIT(256u << 10);
@@ -358,31 +363,32 @@ static int label_step(struct state *s, struct err *err)
 	for (size_t i = 0; i < labels->count; i++)
 		buf_addf(&text, " %s=%s", labels->items[i].key,
 		         labels->items[i].value ? labels->items[i].value : "");
-	if (buf_check(&text, err) < 0 || state_print(s, err, "Step %zu/%zu : %s\n", ++s->step,
-	                                             s->step_count, buf_str(&text)) < 0)
+	if (buf_check(&text, err) < 0 || buildstate_print(s, err, "Step %zu/%zu : %s\n", ++s->step,
+	                                                  s->step_count, buf_str(&text)) < 0)
 		return -1;
 	char *created_by = arena_printf(s->arena, err, "/bin/sh -c #(nop) %s", buf_str(&text));
-	if (!created_by || state_key(s, created_by, NULL, key, err) < 0)
+	if (!created_by || buildstate_key(s, created_by, NULL, key, err) < 0)
 		return -1;
-	int cached = state_cached(s, key, err);
+	int cached = buildstate_cached(s, key, err);
 	if (cached != 0)
 		return cached < 0 ? -1 : 0;
 	for (size_t i = 0; i < labels->count; i++)
 		if (change_set_pair(s->arena, &s->config.labels, labels->items[i].key,
 		                    labels->items[i].value ? labels->items[i].value : "", err) < 0)
 			return -1;
-	return state_commit(s, key, created_by, NULL, err);
+	return buildstate_commit(s, key, created_by, NULL, err);
 }
 
-static int run_steps(struct state *s, const struct dockerfile *file, size_t end, struct err *err)
+static int run_steps(struct buildstate *s, const struct dockerfile *file, size_t end,
+                     struct err *err)
 {
 	bool labels = s->request->labels.count > 0;
 
 	s->step_count = end + labels;
 	for (size_t i = 0; i < end; i++) {
 		const struct dockerfile_instruction *in = &file->items[i];
-		if (state_print(s, err, "Step %zu/%zu : %s\n", ++s->step, s->step_count, in->text) <
-		    0)
+		if (buildstate_print(s, err, "Step %zu/%zu : %s\n", ++s->step, s->step_count,
+		                     in->text) < 0)
 			return -1;
 		if (step(s, in, err) < 0)
 			return err_wrap(err, "%s:%d", s->file, in->line);
@@ -392,21 +398,21 @@ static int run_steps(struct state *s, const struct dockerfile *file, size_t end,
 	return labels ? label_step(s, err) : 0;
 }
 
-static int warn_unused(struct state *s, struct err *err)
+static int warn_unused(struct buildstate *s, struct err *err)
 {
 	auto_buf struct buf names = BUF_INIT(64u << 10);
 
-	for (size_t i = 0; i < s->request->args.count && i < STATE_ARGS_MAX; i++)
+	for (size_t i = 0; i < s->request->args.count && i < BUILDSTATE_ARGS_MAX; i++)
 		if (!s->arg_used[i])
 			buf_addf(&names, "%s%s", names.len ? " " : "",
 			         s->request->args.items[i].key);
 	if (names.len == 0)
 		return 0;
-	return state_print(s, err, "[Warning] One or more build-args [%s] were not consumed\n",
-	                   buf_str(&names));
+	return buildstate_print(s, err, "[Warning] One or more build-args [%s] were not consumed\n",
+	                        buf_str(&names));
 }
 
-static int finish(struct state *s, char id[DIGEST_TEXT_MAX], struct err *err)
+static int finish(struct buildstate *s, char id[DIGEST_TEXT_MAX], struct err *err)
 {
 	if (!*s->id)
 		return err_set(err, ERR_INVALID,
@@ -415,7 +421,7 @@ static int finish(struct state *s, char id[DIGEST_TEXT_MAX], struct err *err)
 		return -1;
 	if (s->output->result && s->output->result(s->output->arg, s->id) < 0)
 		return err_set(err, ERR_CANCELED, "the client went away");
-	if (state_print(s, err, "Successfully built %.12s\n", digest_hex(s->id)) < 0)
+	if (buildstate_print(s, err, "Successfully built %.12s\n", digest_hex(s->id)) < 0)
 		return -1;
 	for (const char *const *tag = s->request->tags; tag && *tag; tag++) {
 		struct reference ref;
@@ -423,8 +429,8 @@ static int finish(struct state *s, char id[DIGEST_TEXT_MAX], struct err *err)
 		if (reference_parse(*tag, &ref, err) < 0 ||
 		    image_tag(s->store, s->id, &ref, err) < 0)
 			return -1;
-		if (state_print(s, err, "Successfully tagged %s\n",
-		                reference_familiar(&ref, familiar)) < 0)
+		if (buildstate_print(s, err, "Successfully tagged %s\n",
+		                     reference_familiar(&ref, familiar)) < 0)
 			return -1;
 	}
 	memcpy(id, s->id, DIGEST_TEXT_MAX);
@@ -449,7 +455,7 @@ int build_run(struct image_store *store, const struct build_runner *runner,
               char id[DIGEST_TEXT_MAX], struct err *err)
 {
 	auto_arena struct arena arena = ARENA_INIT(BUILD_ARENA);
-	auto_free struct state *s = calloc(1, sizeof(*s));
+	auto_free struct buildstate *s = calloc(1, sizeof(*s));
 	struct dockerfile file;
 	size_t end;
 

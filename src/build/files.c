@@ -14,16 +14,17 @@
 #include "base/hash.h"
 #include "base/id.h"
 #include "base/str.h"
+#include "build/buildstate.h"
 #include "build/change.h"
 #include "build/copy.h"
-#include "build/state.h"
 
 #define TEXT_MAX     (256u << 10)
 #define DEFAULT_PATH "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
-static struct change change_of(struct state *s)
+static struct change change_of(struct buildstate *s)
 {
-	return (struct change){.arena = s->arena, .words = state_words(s), .config = &s->config};
+	return (struct change){
+		.arena = s->arena, .words = buildstate_words(s), .config = &s->config};
 }
 
 /* ---- RUN ---- */
@@ -46,16 +47,16 @@ struct environment {
 	size_t count;
 };
 
-static int add_variable(struct state *s, struct environment *e, const char *name, const char *value,
-                        struct err *err)
+static int add_variable(struct buildstate *s, struct environment *e, const char *name,
+                        const char *value, struct err *err)
 {
-	if (state_env(s, name))
+	if (buildstate_env(s, name))
 		return 0; /* ENV is stronger than ARG */
 	e->items[e->count] = arena_printf(s->arena, err, "%s=%s", name, value);
 	return e->items[e->count++] ? 0 : -1;
 }
 
-static int run_environment(struct state *s, struct environment *e, struct err *err)
+static int run_environment(struct buildstate *s, struct environment *e, struct err *err)
 {
 	const struct json_strmap *given = &s->request->args;
 	size_t most = s->config.env.count + s->arg_count + given->count + 2;
@@ -72,14 +73,14 @@ static int run_environment(struct state *s, struct environment *e, struct err *e
 	for (size_t i = 0; i < given->count; i++) {
 		if (!is_predefined(given->items[i].key) || !given->items[i].value)
 			continue;
-		s->arg_used[i < STATE_ARGS_MAX ? i : 0] = true;
+		s->arg_used[i < BUILDSTATE_ARGS_MAX ? i : 0] = true;
 		if (add_variable(s, e, given->items[i].key, given->items[i].value, err) < 0)
 			return -1;
 	}
 	return add_variable(s, e, "PATH", DEFAULT_PATH, err);
 }
 
-static char *command_text(struct state *s, const struct json_strings *argv, struct err *err)
+static char *command_text(struct buildstate *s, const struct json_strings *argv, struct err *err)
 {
 	auto_buf struct buf text = BUF_INIT(TEXT_MAX);
 
@@ -89,7 +90,7 @@ static char *command_text(struct state *s, const struct json_strings *argv, stru
 }
 
 /* "|2 a=b c=d /bin/sh -c ...": the arguments in scope belong to the step. */
-static char *step_text(struct state *s, const char *command, struct err *err)
+static char *step_text(struct buildstate *s, const char *command, struct err *err)
 {
 	auto_buf struct buf text = BUF_INIT(TEXT_MAX);
 	size_t set = 0;
@@ -107,14 +108,14 @@ static char *step_text(struct state *s, const char *command, struct err *err)
 
 static int forward(void *arg, int stream, const char *data, size_t len)
 {
-	struct state *s = arg;
+	struct buildstate *s = arg;
 
 	(void)stream;
 	return s->output->text ? s->output->text(s->output->arg, data, len) : 0;
 }
 
-static int run_step(struct state *s, const struct json_strings *argv, struct state_root *root,
-                    const char *id, struct err *err)
+static int run_step(struct buildstate *s, const struct json_strings *argv,
+                    struct buildstate_root *root, const char *id, struct err *err)
 {
 	struct environment env;
 	char hostname[13];
@@ -144,10 +145,10 @@ static int run_step(struct state *s, const struct json_strings *argv, struct sta
 	return s->runner->run(s->runner->ctx, &step, err);
 }
 
-int files_run(struct state *s, const struct dockerfile_instruction *in, struct err *err)
+int files_run(struct buildstate *s, const struct dockerfile_instruction *in, struct err *err)
 {
 	struct change c = change_of(s);
-	struct state_root root;
+	struct buildstate_root root;
 	struct image_layer layer;
 	struct json_strings argv;
 	char key[65], id[ID_HEX_MAX];
@@ -159,9 +160,9 @@ int files_run(struct state *s, const struct dockerfile_instruction *in, struct e
 		return -1;
 	char *command = command_text(s, &argv, err);
 	char *step = command ? step_text(s, command, err) : NULL;
-	if (!step || state_key(s, step, "run", key, err) < 0)
+	if (!step || buildstate_key(s, step, "run", key, err) < 0)
 		return -1;
-	int cached = state_cached(s, key, err);
+	int cached = buildstate_cached(s, key, err);
 	if (cached != 0)
 		return cached < 0 ? -1 : 0;
 	if (!*s->chain)
@@ -169,8 +170,8 @@ int files_run(struct state *s, const struct dockerfile_instruction *in, struct e
 		               "RUN: there is nothing to run in an empty image (scratch)");
 
 	id_make_hex(id);
-	if (state_print(s, err, " ---> Running in %.12s\n", id) < 0 ||
-	    state_root_open(s, false, &root, err) < 0)
+	if (buildstate_print(s, err, " ---> Running in %.12s\n", id) < 0 ||
+	    buildstate_root_open(s, false, &root, err) < 0)
 		return -1;
 	int code = run_step(s, &argv, &root, id, err);
 	int rc = code < 0 ? -1 : 0;
@@ -179,10 +180,10 @@ int files_run(struct state *s, const struct dockerfile_instruction *in, struct e
 		             command, code);
 	if (rc == 0)
 		rc = image_layer_from_upper(s->store, s->chain, root.upper_fd, true, &layer, err);
-	state_root_close(s, &root);
-	if (rc < 0 || state_print(s, err, "Removing intermediate container %.12s\n", id) < 0)
+	buildstate_root_close(s, &root);
+	if (rc < 0 || buildstate_print(s, err, "Removing intermediate container %.12s\n", id) < 0)
 		return -1;
-	return state_commit(s, key, step, &layer, err);
+	return buildstate_commit(s, key, step, &layer, err);
 }
 
 /* ---- COPY and ADD ---- */
@@ -201,7 +202,7 @@ static int check_flags(const struct dockerfile_instruction *in, struct err *err)
 }
 
 /* The root that sources come from: the context, or a stage or image by --from. *owned is to be closed. */
-static int source_root(struct state *s, const char *from, int *owned, struct err *err)
+static int source_root(struct buildstate *s, const char *from, int *owned, struct err *err)
 {
 	int64_t index;
 
@@ -213,20 +214,20 @@ static int source_root(struct state *s, const char *from, int *owned, struct err
 	}
 	for (size_t i = 0; i < s->stage_count; i++)
 		if (*s->stages[i].name && strcasecmp(s->stages[i].name, from) == 0)
-			return *owned = state_image_root(s, s->stages[i].id, err);
-	if (id_parse_int(from, "stage", 0, STATE_STAGES_MAX, &index, NULL) == 0) {
+			return *owned = buildstate_image_root(s, s->stages[i].id, err);
+	if (id_parse_int(from, "stage", 0, BUILDSTATE_STAGES_MAX, &index, NULL) == 0) {
 		if ((size_t)index + 1 >= s->stage_count)
 			return err_set(err, ERR_INVALID,
 			               "--from=%s: there is no such stage before this one", from);
-		return *owned = state_image_root(s, s->stages[index].id, err);
+		return *owned = buildstate_image_root(s, s->stages[index].id, err);
 	}
 	auto_type(image) image = image_find(s->store, from, err);
 	if (!image)
 		return err_wrap(err, "--from=%s: neither a stage nor an image that is here", from);
-	return *owned = state_image_root(s, image->id, err);
+	return *owned = buildstate_image_root(s, image->id, err);
 }
 
-static int load_ignore(struct state *s, struct pattern_list *out, struct err *err)
+static int load_ignore(struct buildstate *s, struct pattern_list *out, struct err *err)
 {
 	auto_buf struct buf text = BUF_INIT(PATTERN_FILE_MAX);
 	struct err why = ERR_INIT;
@@ -245,10 +246,10 @@ static int load_ignore(struct state *s, struct pattern_list *out, struct err *er
 }
 
 /* Expands every argument; the last is the target. */
-static int expand_arguments(struct state *s, const struct dockerfile_instruction *in, char ***out,
-                            struct err *err)
+static int expand_arguments(struct buildstate *s, const struct dockerfile_instruction *in,
+                            char ***out, struct err *err)
 {
-	struct words_env words = state_words(s);
+	struct words_env words = buildstate_words(s);
 	char **args = arena_array(s->arena, in->arg_count + 1, sizeof(*args), err);
 
 	if (!args)
@@ -307,7 +308,7 @@ static bool is_archive(int root_fd, const char *path)
 	       (n == sizeof(head) && memcmp(head + 257, "ustar", 5) == 0);
 }
 
-static int unpack(struct state *s, const struct copy_plan *plan, size_t i,
+static int unpack(struct buildstate *s, const struct copy_plan *plan, size_t i,
                   const struct copy_target *target, struct err *err)
 {
 	auto_close int tar = fs_open_in(plan->root_fd, plan->sources[i].path, O_RDONLY, 0, err);
@@ -318,8 +319,8 @@ static int unpack(struct state *s, const struct copy_plan *plan, size_t i,
 	return image_unpack(s->store, tar, dir, IMAGE_UNPACK_OWNERS | IMAGE_UNPACK_FOLLOW, err);
 }
 
-static int place(struct state *s, const struct copy_plan *plan, const struct copy_target *target,
-                 bool add, struct err *err)
+static int place(struct buildstate *s, const struct copy_plan *plan,
+                 const struct copy_target *target, bool add, struct err *err)
 {
 	for (size_t i = 0; i < plan->count; i++) {
 		struct copy_plan one = *plan;
@@ -334,16 +335,16 @@ static int place(struct state *s, const struct copy_plan *plan, const struct cop
 	return 0;
 }
 
-static int copy_into(struct state *s, const struct dockerfile_instruction *in,
+static int copy_into(struct buildstate *s, const struct dockerfile_instruction *in,
                      const struct copy_plan *plan, struct copy_target *target,
                      struct image_layer *layer, struct err *err)
 {
-	struct words_env words = state_words(s);
+	struct words_env words = buildstate_words(s);
 	const char *chown = dockerfile_flag(in, "chown");
-	struct state_root root;
+	struct buildstate_root root;
 
 	if (parse_mode(dockerfile_flag(in, "chmod"), &target->mode, err) < 0 ||
-	    state_root_open(s, true, &root, err) < 0)
+	    buildstate_root_open(s, true, &root, err) < 0)
 		return -1;
 	target->root_fd = root.root_fd;
 	int rc = 0;
@@ -362,11 +363,12 @@ static int copy_into(struct state *s, const struct dockerfile_instruction *in,
 	}
 	if (rc == 0)
 		rc = image_layer_from_upper(s->store, s->chain, root.upper_fd, true, layer, err);
-	state_root_close(s, &root);
+	buildstate_root_close(s, &root);
 	return rc;
 }
 
-static char *flags_text(struct state *s, const struct dockerfile_instruction *in, struct err *err)
+static char *flags_text(struct buildstate *s, const struct dockerfile_instruction *in,
+                        struct err *err)
 {
 	auto_buf struct buf text = BUF_INIT(TEXT_MAX);
 
@@ -376,7 +378,7 @@ static char *flags_text(struct state *s, const struct dockerfile_instruction *in
 	return buf_check(&text, err) < 0 ? NULL : arena_strdup(s->arena, buf_str(&text), err);
 }
 
-static int copy_from(struct state *s, const struct dockerfile_instruction *in, int root_fd,
+static int copy_from(struct buildstate *s, const struct dockerfile_instruction *in, int root_fd,
                      char **args, struct err *err)
 {
 	struct change c = change_of(s);
@@ -408,19 +410,19 @@ static int copy_from(struct state *s, const struct dockerfile_instruction *in, i
 	char *step = arena_printf(s->arena, err, "/bin/sh -c #(nop) %s %s%s:%s in %s ", in->name,
 	                          flags, plan.sources[0].is_dir || plan.count > 1 ? "dir" : "file",
 	                          hash, target.path);
-	if (!step || state_key(s, step, target.is_dir ? "dir" : "file", key, err) < 0)
+	if (!step || buildstate_key(s, step, target.is_dir ? "dir" : "file", key, err) < 0)
 		return -1;
-	int cached = state_cached(s, key, err);
+	int cached = buildstate_cached(s, key, err);
 	if (cached != 0)
 		return cached < 0 ? -1 : 0;
 	if (copy_into(s, in, &plan, &target, &layer, err) < 0)
 		return err_wrap(err, "%s failed", in->name);
-	return state_commit(s, key, step, &layer, err);
+	return buildstate_commit(s, key, step, &layer, err);
 }
 
-int files_copy(struct state *s, const struct dockerfile_instruction *in, struct err *err)
+int files_copy(struct buildstate *s, const struct dockerfile_instruction *in, struct err *err)
 {
-	struct words_env words = state_words(s);
+	struct words_env words = buildstate_words(s);
 	const char *from = dockerfile_flag(in, "from");
 	char **args;
 
@@ -435,13 +437,13 @@ int files_copy(struct state *s, const struct dockerfile_instruction *in, struct 
 
 /* ---- WORKDIR ---- */
 
-int files_workdir(struct state *s, const char key[65], const char *created_by, struct err *err)
+int files_workdir(struct buildstate *s, const char key[65], const char *created_by, struct err *err)
 {
-	struct state_root root;
+	struct buildstate_root root;
 	struct image_layer layer;
 	struct stat st;
 
-	if (state_root_open(s, true, &root, err) < 0)
+	if (buildstate_root_open(s, true, &root, err) < 0)
 		return -1;
 	auto_close int there = fs_open_in(root.root_fd, s->config.working_dir, O_PATH, 0, NULL);
 	int rc = 0;
@@ -460,6 +462,6 @@ int files_workdir(struct state *s, const char key[65], const char *created_by, s
 	}
 	if (rc == 0 && missing)
 		rc = image_layer_from_upper(s->store, s->chain, root.upper_fd, true, &layer, err);
-	state_root_close(s, &root);
-	return rc < 0 ? -1 : state_commit(s, key, created_by, missing ? &layer : NULL, err);
+	buildstate_root_close(s, &root);
+	return rc < 0 ? -1 : buildstate_commit(s, key, created_by, missing ? &layer : NULL, err);
 }

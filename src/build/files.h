@@ -5,11 +5,12 @@
 
 struct dockerfile_instruction;
 struct err;
-struct state;
+struct buildstate;
 
 /* RUN: `Running in`, its output, and a layer of what it changed. ERR_INVALID when it exits non-zero. */
-int files_run(struct state *s, const struct dockerfile_instruction *in, struct err *err);
+int files_run(struct buildstate *s, const struct dockerfile_instruction *in, struct err *err);
 /* COPY and ADD. ADD unpacks a local archive whose target is a directory. */
-int files_copy(struct state *s, const struct dockerfile_instruction *in, struct err *err);
+int files_copy(struct buildstate *s, const struct dockerfile_instruction *in, struct err *err);
 /* Makes the working directory where it is missing: `created_by` is the step as evaluated. */
-int files_workdir(struct state *s, const char key[65], const char *created_by, struct err *err);
+int files_workdir(struct buildstate *s, const char key[65], const char *created_by,
+                  struct err *err);

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "build/state.h"
+#include "build/buildstate.h"
 
 #include <fcntl.h>
 #include <stdarg.h>
@@ -21,7 +21,7 @@
 #define CONFIG_MAX  (4u << 20)
 #define FD_PATH_MAX 32
 
-int state_print(struct state *s, struct err *err, const char *fmt, ...)
+int buildstate_print(struct buildstate *s, struct err *err, const char *fmt, ...)
 {
 	auto_buf struct buf line = BUF_INIT(PRINT_MAX);
 	va_list ap;
@@ -42,7 +42,7 @@ static void drop_json(void *j)
 }
 
 /* Keeps doc until the build's arena goes. */
-static int keep_document(struct state *s, struct json *doc, struct err *err)
+static int keep_document(struct buildstate *s, struct json *doc, struct err *err)
 {
 	if (!doc)
 		return err_nomem(err);
@@ -65,7 +65,7 @@ static struct json *empty_document(void)
 	return doc;
 }
 
-static int load_scratch(struct state *s, struct err *err)
+static int load_scratch(struct buildstate *s, struct err *err)
 {
 	*s->id = *s->chain = '\0';
 	s->config = (struct oci_run_config){0};
@@ -73,7 +73,7 @@ static int load_scratch(struct state *s, struct err *err)
 	return keep_document(s, empty_document(), err);
 }
 
-int state_load(struct state *s, const char *id, struct err *err)
+int buildstate_load(struct buildstate *s, const char *id, struct err *err)
 {
 	if (!*id)
 		return load_scratch(s, err);
@@ -96,7 +96,7 @@ int state_load(struct state *s, const char *id, struct err *err)
 
 /* ---- variables ---- */
 
-const char *state_env(const struct state *s, const char *name)
+const char *buildstate_env(const struct buildstate *s, const char *name)
 {
 	size_t len = strlen(name);
 
@@ -108,10 +108,10 @@ const char *state_env(const struct state *s, const char *name)
 	return NULL;
 }
 
-const char *state_find_variable(void *state, const char *name)
+const char *buildstate_find_variable(void *state, const char *name)
 {
-	const struct state *s = state;
-	const char *value = state_env(s, name);
+	const struct buildstate *s = state;
+	const char *value = buildstate_env(s, name);
 
 	for (size_t i = s->arg_count; !value && i-- > 0;)
 		if (strcmp(s->args[i].name, name) == 0)
@@ -119,12 +119,12 @@ const char *state_find_variable(void *state, const char *name)
 	return value;
 }
 
-struct words_env state_words(struct state *s)
+struct words_env buildstate_words(struct buildstate *s)
 {
-	return (struct words_env){.find = state_find_variable, .arg = s, .escape = s->escape};
+	return (struct words_env){.find = buildstate_find_variable, .arg = s, .escape = s->escape};
 }
 
-int state_set_env(struct state *s, const char *name, const char *value, struct err *err)
+int buildstate_set_env(struct buildstate *s, const char *name, const char *value, struct err *err)
 {
 	char *pair = arena_printf(s->arena, err, "%s=%s", name, value);
 	struct json_strings *env = &s->config.env;
@@ -150,7 +150,8 @@ int state_set_env(struct state *s, const char *name, const char *value, struct e
 
 /* ---- cache ---- */
 
-int state_key(struct state *s, const char *step, const char *extra, char key[65], struct err *err)
+int buildstate_key(struct buildstate *s, const char *step, const char *extra, char key[65],
+                   struct err *err)
 {
 	auto_type(hash) h = hash_create(err);
 
@@ -165,14 +166,14 @@ int state_key(struct state *s, const char *step, const char *extra, char key[65]
 	return 0;
 }
 
-static int print_id(struct state *s, struct err *err)
+static int print_id(struct buildstate *s, struct err *err)
 {
 	if (!*s->id)
-		return state_print(s, err, " ---> \n");
-	return state_print(s, err, " ---> %.12s\n", digest_hex(s->id));
+		return buildstate_print(s, err, " ---> \n");
+	return buildstate_print(s, err, " ---> %.12s\n", digest_hex(s->id));
 }
 
-int state_cached(struct state *s, const char key[65], struct err *err)
+int buildstate_cached(struct buildstate *s, const char key[65], struct err *err)
 {
 	char id[DIGEST_TEXT_MAX];
 
@@ -181,14 +182,14 @@ int state_cached(struct state *s, const char key[65], struct err *err)
 	int found = image_cache_find(s->store, key, id, err);
 	if (found <= 0)
 		return found;
-	if (state_load(s, id, err) < 0 || state_print(s, err, " ---> Using cache\n") < 0 ||
-	    print_id(s, err) < 0)
+	if (buildstate_load(s, id, err) < 0 ||
+	    buildstate_print(s, err, " ---> Using cache\n") < 0 || print_id(s, err) < 0)
 		return -1;
 	return 1;
 }
 
-static struct json *history_entry(const struct state *s, const char *now, const char *created_by,
-                                  bool empty)
+static struct json *history_entry(const struct buildstate *s, const char *now,
+                                  const char *created_by, bool empty)
 {
 	struct json *entry = json_object();
 
@@ -202,7 +203,7 @@ static struct json *history_entry(const struct state *s, const char *now, const 
 }
 
 /* A copy of the document with what the step changed. */
-static struct json *next_document(struct state *s, const char *created_by,
+static struct json *next_document(struct buildstate *s, const char *created_by,
                                   const struct image_layer *layer, struct err *err)
 {
 	auto_buf struct buf text = BUF_INIT(CONFIG_MAX);
@@ -230,8 +231,8 @@ static struct json *next_document(struct state *s, const char *created_by,
 	return move_ptr(doc);
 }
 
-int state_commit(struct state *s, const char key[65], const char *created_by,
-                 const struct image_layer *layer, struct err *err)
+int buildstate_commit(struct buildstate *s, const char key[65], const char *created_by,
+                      const struct image_layer *layer, struct err *err)
 {
 	auto_type(json) doc = next_document(s, created_by, layer, err);
 	auto_buf struct buf text = BUF_INIT(CONFIG_MAX);
@@ -240,7 +241,7 @@ int state_commit(struct state *s, const char key[65], const char *created_by,
 	if (!doc || json_write(doc, &text, err) < 0)
 		return -1;
 	if (image_create(s->store, buf_str(&text), text.len, s->id, NULL, id, err) < 0 ||
-	    image_cache_add(s->store, key, id, err) < 0 || state_load(s, id, err) < 0)
+	    image_cache_add(s->store, key, id, err) < 0 || buildstate_load(s, id, err) < 0)
 		return -1;
 	return print_id(s, err);
 }
@@ -274,15 +275,17 @@ static int mount_overlay(const struct image_layers *layers, int upper_fd, int wo
 	                         upper_fd < 0 ? MOUNT_ATTR_RDONLY : 0, err);
 }
 
-static int open_chain(struct state *s, const char *chain, struct image_layers *out, struct err *err)
+static int open_chain(struct buildstate *s, const char *chain, struct image_layers *out,
+                      struct err *err)
 {
 	*out = (struct image_layers){0};
 	return *chain ? image_chain_open(s->store, chain, out, err) : 0;
 }
 
-int state_root_open(struct state *s, bool mounted, struct state_root *out, struct err *err)
+int buildstate_root_open(struct buildstate *s, bool mounted, struct buildstate_root *out,
+                         struct err *err)
 {
-	struct state_root root = {.dir_fd = -1, .upper_fd = -1, .work_fd = -1, .root_fd = -1};
+	struct buildstate_root root = {.dir_fd = -1, .upper_fd = -1, .work_fd = -1, .root_fd = -1};
 	int scratch = s->request->scratch_fd;
 
 	id_make_hex(root.name);
@@ -303,11 +306,11 @@ int state_root_open(struct state *s, bool mounted, struct state_root *out, struc
 		if (out->root_fd >= 0)
 			return 0;
 	}
-	state_root_close(s, out);
+	buildstate_root_close(s, out);
 	return -1;
 }
 
-void state_root_close(struct state *s, struct state_root *root)
+void buildstate_root_close(struct buildstate *s, struct buildstate_root *root)
 {
 	int *fds[] = {&root->root_fd, &root->upper_fd, &root->work_fd, &root->dir_fd};
 
@@ -319,7 +322,7 @@ void state_root_close(struct state *s, struct state_root *root)
 	(void)fs_remove_tree(s->request->scratch_fd, root->name, NULL);
 }
 
-int state_image_root(struct state *s, const char *id, struct err *err)
+int buildstate_image_root(struct buildstate *s, const char *id, struct err *err)
 {
 	struct image_layers layers = {0};
 	int fd;
