@@ -58,15 +58,14 @@ static int insert(struct mirror_index *index, struct mirror_object *o, struct er
 		               o->id);
 	if (index->count == index->cap) {
 		size_t cap = index->cap ? index->cap * 2 : 16;
-		struct mirror_object **grown = reallocarray(index->items, cap, sizeof(*grown));
+		struct mirror_object **grown = reallocarray(index->items, cap, sizeof(void *));
 
 		if (!grown)
 			return err_nomem(err);
 		index->items = grown;
 		index->cap = cap;
 	}
-	memmove(&index->items[at + 1], &index->items[at],
-	        (index->count - at) * sizeof(*index->items));
+	memmove(&index->items[at + 1], &index->items[at], (index->count - at) * sizeof(void *));
 	index->items[at] = o;
 	index->count++;
 	return 0;
@@ -80,8 +79,7 @@ static void take_out(struct mirror_index *index, const struct mirror_object *o)
 	if (!found)
 		return;
 	index->count--;
-	memmove(&index->items[at], &index->items[at + 1],
-	        (index->count - at) * sizeof(*index->items));
+	memmove(&index->items[at], &index->items[at + 1], (index->count - at) * sizeof(void *));
 }
 
 static void object_free(struct mirror_object *o)

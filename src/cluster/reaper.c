@@ -29,11 +29,9 @@ static void reap_slot(struct control *c, const struct slot *slot)
 		bool ended = task->t->desired > TASK_RUNNING &&
 		             task_state_is_final(task->t->status.state);
 
-		if (is_over(task))
-			mirror_remove_task(&c->m, task);
-		else if (ended && keep > 0)
+		if (!is_over(task) && ended && keep > 0)
 			keep--;
-		else if (ended)
+		else if (is_over(task) || ended)
 			mirror_remove_task(&c->m, task);
 	}
 }

@@ -19,7 +19,7 @@
  */
 
 #define FAILURES_MANY      5 /* ended badly on a node: it is asked last */
-#define FAILURES_WINDOW_MS (5 * 60 * 1000)
+#define FAILURES_WINDOW_MS (INT64_C(5) * 60 * 1000)
 
 enum filter {
 	FILTER_READY,

@@ -10,7 +10,7 @@
 /* service_check - what a service's spec may say; in Docker's words where it has some. */
 
 #define NANO_CPUS_MIN 1000000 /* a thousandth of a CPU */
-#define MEMORY_MIN    (4 * 1024 * 1024)
+#define MEMORY_MIN    (INT64_C(4) * 1024 * 1024)
 
 static int check_name(const char *name, struct err *err)
 {

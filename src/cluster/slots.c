@@ -56,7 +56,7 @@ int slots_list(struct slots *slots, struct mirror_service *service, struct err *
 
 	TAILQ_FOREACH(task, &service->tasks, of_service)
 	count++;
-	made.tasks = calloc(count + 1, sizeof(*made.tasks));
+	made.tasks = calloc(count + 1, sizeof(void *));
 	made.items = calloc(count + 1, sizeof(*made.items));
 	if (!made.tasks || !made.items) {
 		slots_done(&made);
@@ -64,7 +64,7 @@ int slots_list(struct slots *slots, struct mirror_service *service, struct err *
 	}
 	TAILQ_FOREACH(task, &service->tasks, of_service)
 	made.tasks[filled++] = task;
-	qsort(made.tasks, count, sizeof(*made.tasks), compare);
+	qsort(made.tasks, count, sizeof(void *), compare);
 	for (size_t i = 0; i < count; i++) {
 		const struct task *t = made.tasks[i]->t;
 
