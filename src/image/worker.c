@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <locale.h>
 #include <signal.h>
 #include <spawn.h>
 #include <stdio.h>
@@ -234,6 +235,9 @@ static int unpack(char **argv, struct apply_result *result, struct err *err)
 {
 	struct worker_job job = {0};
 
+	/* Loads the locale that tarball.c wants; there are no files for it inside. */
+	if (!setlocale(LC_CTYPE, "C.UTF-8"))
+		return err_set(err, ERR_UNSUPPORTED, "the locale C.UTF-8 is missing");
 	if (parse_job(argv, &job, err) < 0 || sandbox_enter(WORKER_DIR, job.flags, err) < 0)
 		return -1;
 	return apply_tar(WORKER_IN, WORKER_DIR, job.copy_fd, job.flags, &job.limits, result, err);
