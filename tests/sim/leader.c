@@ -201,8 +201,7 @@ void leader_take(struct world *w, size_t node, bool hello, const char *text)
 		leader = &w->zombie;
 	if (!leader->c || w->now_ms < leader->paused_until_ms)
 		return;
-	if (leader == &w->leader)
-		w->heard_ms[node] = w->now_ms;
+	bool current = leader == &w->leader;
 	before(w);
 	int result = hello ? take_hello(w, leader, text, &arena, &err)
 	                   : take_report(w, leader, node, text, &arena, &err);
@@ -210,6 +209,9 @@ void leader_take(struct world *w, size_t node, bool hello, const char *text)
 		world_log(w, "%s of node%zu: %s", hello ? "hello" : "report", node,
 		          result == 0 ? "yes" : err.msg);
 	after(w, leader, result, &err);
+	/* Only now: a death that this step finds on the disk was decided before it. */
+	if (current && result == 0)
+		w->heard_ms[node] = w->now_ms;
 }
 
 /* ---- the client ---- */
