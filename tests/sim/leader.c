@@ -74,6 +74,8 @@ static void after(struct world *w, struct leader *leader, int result, const stru
 {
 	store_disk_fail_next(w->disk, STORE_FAULT_NONE);
 	leader->readable = result == 0;
+	if (result < 0)
+		leader->unsure = true;
 	if (result < 0 && store_is_stale(err)) {
 		world_log(w, "a leader learns that it was replaced");
 		bury(leader);
@@ -100,7 +102,7 @@ void leader_open(struct world *w)
 	config.store = store_memory_open(w->disk, NULL);
 	config.seed[0] = ++w->lives * 7919;
 	config.seed[1] = world_random(w, UINT64_MAX);
-	w->leader = (struct leader){.store = config.store, .opened_ms = w->now_ms};
+	w->leader = (struct leader){.store = config.store, .opened_ms = w->now_ms, .unsure = true};
 	w->leader.c = control_open(&config, world_time(w), &err);
 	if (!w->leader.c)
 		world_fail(w, "a new leader cannot open: %s", err.msg);
@@ -209,8 +211,7 @@ void leader_take(struct world *w, size_t node, bool hello, const char *text)
 		world_log(w, "%s of node%zu: %s", hello ? "hello" : "report", node,
 		          result == 0 ? "yes" : err.msg);
 	after(w, leader, result, &err);
-	/* Only now: a death that this step finds on the disk was decided before it. */
-	if (current && result == 0)
+	if (current)
 		w->heard_ms[node] = w->now_ms;
 }
 

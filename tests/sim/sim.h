@@ -93,6 +93,7 @@ struct leader {
 	struct control *c; /* NULL: down */
 	int64_t opened_ms; /* listens since */
 	int64_t paused_until_ms;
+	bool unsure;   /* the disk may hold decisions that no step of this one reported */
 	bool readable; /* the last step worked: the mirror is what the disk says */
 };
 
