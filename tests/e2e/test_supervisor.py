@@ -6,6 +6,7 @@ import pathlib
 import random
 import shutil
 import signal
+import socket
 import subprocess
 import threading
 import time
@@ -109,7 +110,7 @@ class World:
             (self.rootfs / "bin" / applet).symlink_to("busybox")
         self.probe = Probe(self.run)
 
-    def bundle(self, *args, terminal=False, memory=None, uid=0):
+    def bundle(self, *args, terminal=False, memory=None, uid=0, large=False):
         self.count += 1
         path = self.tmp / f"bundle{self.count}"
         path.mkdir()
@@ -127,6 +128,14 @@ class World:
             "linux": {"namespaces": [{"type": t} for t in ("pid", "mount", "ipc", "uts", "network")],
                       "resources": {}},
         }
+        if large:  # about what an engine writes
+            calls = subprocess.run(["ausyscall", "--dump"], capture_output=True, text=True).stdout if shutil.which("ausyscall") else ""
+            names = [line.split()[1] for line in calls.splitlines()[1:]] or ["read", "write", "openat", "execve"] * 100
+            config["process"]["env"] += [f"VARIABLE_{i}=" + "x" * 100 for i in range(100)]
+            config["linux"]["seccomp"] = {"defaultAction": "SCMP_ACT_ALLOW", "architectures": ["SCMP_ARCH_X86_64"],
+                                          "syscalls": [{"names": names, "action": "SCMP_ACT_ALLOW"}]}
+            config["linux"]["maskedPaths"] = ["/proc/kcore", "/proc/keys", "/proc/timer_list"]
+            config["annotations"] = {f"org.example.{i}": "y" * 100 for i in range(100)}
         if memory:
             config["linux"]["resources"]["memory"] = {"limit": memory, "swap": memory}
         (path / "config.json").write_text(json.dumps(config))
@@ -138,13 +147,13 @@ class World:
                 "env": ["PATH=/bin:/usr/bin"]}
 
     def create(self, *args, options=(), **kwargs):
-        id = f"buoytest-s{os.getpid()}-{len(self.ids)}"
+        id = f"buoysup-s{os.getpid()}-{len(self.ids)}"
         self.ids.append(id)
         self.probe("create", id, self.bundle(*args, **kwargs), *options)
         return id
 
     def exec(self, container, *args, options=(), terminal=False):
-        id = f"buoytest-s{os.getpid()}-{len(self.ids)}"
+        id = f"buoysup-s{os.getpid()}-{len(self.ids)}"
         self.ids.append(id)
         file = self.tmp / f"{id}.json"
         file.write_text(json.dumps(self.process(*args, terminal=terminal)))
@@ -326,7 +335,7 @@ def test_a_bad_config_leaves_nothing(world):
     bundle = world.bundle("true")
     (bundle / "config.json").write_text('{"ociVersion": "1.0.2", "process": {"args": 7}}')
     with pytest.raises(Refused) as refused:
-        world.probe("create", "buoytest-bad", bundle)
+        world.probe("create", "buoysup-bad", bundle)
     assert refused.value.kind == INVALID and "args" in refused.value.words
     assert list(world.run.iterdir()) == []
 
@@ -534,7 +543,7 @@ def test_attached_clients_come_and_go_without_a_trace(world):
 
 def test_a_supervisor_is_small(world):
     p = world.probe
-    ids = [world.create("sleep", "1000") for _ in range(int(os.environ.get("BUOY_SUPERVISORS", "20")))]
+    ids = [world.create("sleep", "1000", large=True) for _ in range(int(os.environ.get("BUOY_SUPERVISORS", "20")))]
     for id in ids:
         p("start", id)
     time.sleep(1.5)
@@ -559,7 +568,7 @@ def test_many_starts_at_once(world):
         probe = Probe(world.run)
         try:
             for i in range(10):
-                id = f"buoytest-m{os.getpid()}-{number}-{i}"
+                id = f"buoysup-m{os.getpid()}-{number}-{i}"
                 probe("create", id, bundles[number])
                 probe("watch", "w", id)
                 probe("start", id)
@@ -579,6 +588,52 @@ def test_many_starts_at_once(world):
     for t in threads:
         t.join()
     assert errors == []
+
+
+def test_garbage_and_crowds_on_its_socket_do_no_harm(world):
+    p = world.probe
+    id = world.create("sleep", "30")
+    p("start", id)
+    supervisor = world.record(id)["supervisor"]
+    path = str(world.run / id / "socket")
+    assert os.stat(path).st_mode & 0o777 == 0o600
+
+    def connect():
+        s = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        s.settimeout(2)
+        s.connect(path)
+        return s
+
+    for garbage in (b"{", b"[]", b"\xff\xfe", b"{\"op\": 7}", b"{\"op\": \"x\"}", b"x" * 100000,
+                    b"{\"op\":\"kill\",\"signal\":9999}", b"{\"op\":\"update\",\"resources\":{\"nope\":1}}",
+                    b"{\"op\":\"resize\",\"rows\":-1,\"cols\":99999999}", b"[" * 60000):
+        with connect() as s:
+            s.send(garbage)
+            try:
+                reply = s.recv(65536)
+                assert reply == b"" or b"error" in reply
+            except ConnectionError:
+                pass
+    with connect() as s:  # descriptors nobody asked for are closed
+        fds = len(os.listdir(f"/proc/{supervisor}/fd"))
+        socket.send_fds(s, [b'{"op":"state"}'], [0] * 200)
+        assert b"running" in s.recv(65536)
+        assert len(os.listdir(f"/proc/{supervisor}/fd")) <= fds + 1
+    crowd = []
+    for _ in range(64):
+        crowd.append(connect())
+    for s in crowd[:32]:  # asks for much and reads nothing
+        s.setblocking(False)
+        try:
+            for _ in range(10000):
+                s.send(b'{"op":"state"}')
+        except OSError:
+            pass
+    for s in crowd:
+        s.close()
+    time.sleep(0.2)
+    assert p.state(id).state == "running"
+    assert rss(supervisor) < 8192
 
 
 def reconcile(world, code):
@@ -610,7 +665,7 @@ def reconcile(world, code):
 
 
 def processes():
-    return int(subprocess.run("ps -eo comm= | grep -c '^buoy:buoytest-k'", shell=True, capture_output=True, text=True).stdout or 0)
+    return int(subprocess.run("ps -eo comm= | grep -c '^buoy:buoysup-k'", shell=True, capture_output=True, text=True).stdout or 0)
 
 
 @pytest.mark.parametrize("victim", ["engine", "launcher", "supervisor"])
@@ -623,7 +678,7 @@ def test_kill_9_at_any_moment_loses_no_exit_and_leaves_nothing(world, victim):
     for i in range(rounds):
         probe = Probe(world.run)
         launcher = int(probe("launcher"))
-        ids = [f"buoytest-k{os.getpid()}-{victim}-{i}-{n}" for n in range(3)]
+        ids = [f"buoysup-k{os.getpid()}-{victim}-{i}-{n}" for n in range(3)]
         delay = rng.uniform(0, 0.08)
 
         def assassin():
@@ -667,5 +722,5 @@ def test_kill_9_at_any_moment_loses_no_exit_and_leaves_nothing(world, victim):
     while processes() and time.monotonic() < deadline:
         time.sleep(0.05)
     assert processes() == 0
-    assert subprocess.run(["find", "/sys/fs/cgroup", "-name", f"buoytest-k{os.getpid()}-*"],
+    assert subprocess.run(["find", "/sys/fs/cgroup", "-name", f"buoysup-k{os.getpid()}-*"],
                           capture_output=True, text=True).stdout == ""
