@@ -116,7 +116,7 @@ int supervisor_resize(struct supervisor *s, uint16_t rows, uint16_t cols, struct
 int supervisor_pause(struct supervisor *s, bool pause, struct err *err);
 /* Changed limits: an OCI linux.resources object. */
 int supervisor_update(struct supervisor *s, const char *resources_json, struct err *err);
-/* Pids in the container's cgroup. Returns how many (the array may be smaller). */
+/* Pids in the container's cgroup. Returns how many (the array may be smaller), at most 4096. */
 ssize_t supervisor_pids(struct supervisor *s, pid_t *pids, size_t max, struct err *err);
 /* Raw counters for stats, as a JSON object {memory: {...}, cpu: {...}, pids: {...}, blkio: {...}} the
  * caller free()s; shape in runtime/protocol.h. */
@@ -125,8 +125,9 @@ char *supervisor_stats(struct supervisor *s, struct err *err);
 /* A stream socket to the process's stdio, which the caller closes. Reading gives Docker's frames
  * (1 or 2, three zero bytes, big-endian length, payload), or raw bytes when there is a terminal; EOF
  * after the process ended and all output was sent. Writing goes to its stdin; shutdown(SHUT_WR) ends it.
- * `logs`: what was output since the start, as far as a 64 KiB ring holds it, comes first. A reader that
- * lags is waited for at most 1 MiB, then cut off. */
+ * `logs`: what was output since the start, as far as a 64 KiB ring holds it, comes first. For a reader that
+ * lags 1 MiB is kept; beyond that the process waits, as behind any pipe; a reader that then takes nothing for 30 s is
+ * cut off. At most 64 at a time (ERR_LIMIT). */
 struct supervisor_attach {
 	bool in, out, err, logs;
 };
