@@ -297,6 +297,7 @@ static int build(void *ctx, struct http_request *req, struct err *err)
 	int rc = context_receive(d, req, &context, err);
 	if (rc == 0) {
 		request.context_fd = context.fd;
+		request.scratch_fd = context.parent_fd;
 		rc = run(d, req, &request, &registries, err);
 	}
 	context_remove(&context);

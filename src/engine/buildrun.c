@@ -20,6 +20,7 @@
 #include "engine/mounts.h"
 #include "engine/private.h"
 #include "engine/spec.h"
+#include "engine/user.h"
 
 #define SHM_DEFAULT (64 << 20)
 #define SPEC_MAX    (4u << 20)
@@ -298,4 +299,17 @@ int buildrun_run(void *ctx, const struct build_step *step, struct err *err)
 		code = run_program(&run, err);
 	clean_up(&run);
 	return code;
+}
+
+int buildrun_resolve_user(void *ctx, const char *user, int root_fd, uint32_t *uid, uint32_t *gid,
+                          struct err *err)
+{
+	struct user who;
+
+	(void)ctx;
+	if (user_resolve_in_root(user, root_fd, NULL, &who, err) < 0)
+		return -1;
+	*uid = who.uid;
+	*gid = who.gid;
+	return 0;
 }

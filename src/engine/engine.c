@@ -206,7 +206,8 @@ static struct engine *engine_new(const struct engine_options *options, struct er
 	pthread_mutex_init(&engine->lock, NULL);
 	pthread_mutex_init(&engine->volume_lock, NULL);
 	engine->log = options->log;
-	engine->build_runner = (struct build_runner){.run = buildrun_run, .ctx = engine};
+	engine->build_runner = (struct build_runner){
+		.run = buildrun_run, .resolve_user = buildrun_resolve_user, .ctx = engine};
 	(void)!gethostname(host, sizeof(host) - 1);
 	engine->root = strdup(options->root);
 	engine->name = strdup(str_empty(options->name) ? host : options->name);

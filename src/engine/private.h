@@ -247,6 +247,8 @@ void events_free(struct events *events);
 
 /* buildrun.c */
 int buildrun_run(void *ctx, const struct build_step *step, struct err *err);
+int buildrun_resolve_user(void *ctx, const char *user, int root_fd, uint32_t *uid, uint32_t *gid,
+                          struct err *err);
 
 /* Runs fn(arg) on the pool; on failure (queue full) it is tried again a little later. */
 void engine_later(struct engine *engine, void (*fn)(void *arg), void *arg);
