@@ -437,7 +437,6 @@ static int copy_dir(struct copying *c, const struct copy_source *source)
 	auto_close int from = fs_open_in(c->plan->root_fd, *source->path ? source->path : ".",
 	                                 DIR_FLAGS, 0, c->err);
 	struct err why = ERR_INIT;
-	struct stat st;
 
 	if (from < 0)
 		return -1;
@@ -449,9 +448,11 @@ static int copy_dir(struct copying *c, const struct copy_source *source)
 		return -1;
 	if (there >= 0)
 		return 0;
-	if (fstat(from, &st) < 0)
-		return err_sys(c->err, "%s", source->path);
-	return set_attributes(c, to, &st);
+	/* What is copied is the content: a target that had to be made is a plain directory. */
+	mode_t mode = c->target->mode >= 0 ? (mode_t)c->target->mode : 0755;
+	if (fchown(to, c->target->uid, c->target->gid) < 0 || fchmod(to, mode) < 0)
+		return err_sys(c->err, "%s", c->target->path);
+	return 0;
 }
 
 /* Is the target a directory already, or said to be one? Then the file goes into it. */
