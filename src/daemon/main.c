@@ -18,6 +18,7 @@
 #include "base/loop.h"
 #include "base/str.h"
 #include "daemon/daemon.h"
+#include "daemon/mountns.h"
 #include "daemon/options.h"
 #include "engine/engine.h"
 #include "image/image.h"
@@ -192,6 +193,8 @@ static int run(struct options *o, struct err *err)
 		.advertise_addr = o->advertise_addr,
 		.started_ns = clock_wall_ns(),
 	};
+	if (mountns_settle(o->root, &log, err) < 0)
+		return -1;
 	d.engine = engine_open(&options, err);
 	if (!d.engine)
 		return -1;

@@ -243,6 +243,9 @@ static int prepare_cgroup(struct spawn *s, struct err *err)
 
 	if (cgroup_layout_read(&layout, err) < 0)
 		return -1;
+	if (layout.count == 0 && !str_empty(lin->cgroups_path))
+		return err_set(err, ERR_UNSUPPORTED,
+		               "linux.cgroupsPath: no cgroup hierarchy is mounted here");
 	if (layout.count == 0)
 		return 0;
 	if (cgroup_make_path(lin->cgroups_path, s->plan.options->id, path, err) < 0)
