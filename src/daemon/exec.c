@@ -16,7 +16,8 @@
 #include "daemon/streams.h"
 #include "engine/engine.h"
 
-#define EXEC_ARENA (2u << 20)
+#define EXEC_ARENA  (2u << 20)
+#define EXEC_END_MS 2000
 
 static int create(void *ctx, struct http_request *req, struct err *err)
 {
@@ -76,7 +77,9 @@ static int start(void *ctx, struct http_request *req, struct err *err)
 		return -1;
 	if (!view.create->attach_stdin)
 		shutdown(process, SHUT_WR);
-	(void)relay_run(client, process, what.tty && view.create->attach_stdin ? &keys : NULL);
+	/* Clients ask for the exit code as soon as the stream ends. */
+	if (!relay_run(client, process, what.tty && view.create->attach_stdin ? &keys : NULL))
+		(void)exec_wait(d->engine, view.id, EXEC_END_MS, NULL);
 	http_hijack_end(req, client);
 	return 0;
 }

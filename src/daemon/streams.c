@@ -55,7 +55,7 @@ static int attach(void *ctx, struct http_request *req, struct err *err)
 	if (client < 0)
 		return -1;
 	/* The client attaches before it starts: this may take until it does. */
-	auto_close int process = container_attach_end(attachment, -1, NULL);
+	auto_close int process = container_attach_end(attachment, client, NULL);
 	if (process >= 0) {
 		if (!what.in)
 			shutdown(process, SHUT_WR);

@@ -103,8 +103,9 @@ struct container_attach *container_attach_begin(struct engine *engine, const cha
                                                 const struct container_attach_options *what,
                                                 struct err *err);
 bool container_attach_tty(const struct container_attach *attach);
-/* Blocks until the container has been started; then a stream socket as of supervisor_attach(), which the caller
- * closes. ERR_CANCELED: as above, or the container was removed unstarted. */
+/* Blocks until the container has been started; then a stream socket as of supervisor_attach(), which
+ * the caller closes. ERR_CANCELED: cancel_fd (the client; -1: none) hung up both ways - input that waits,
+ * or has ended, is no reason -, the engine stops, or the container was removed unstarted. */
 int container_attach_end(struct container_attach *attach, int cancel_fd, struct err *err);
 void container_attach_free(struct container_attach *attach);
 DEFINE_AUTO(container_attach)

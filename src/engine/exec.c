@@ -120,7 +120,6 @@ static struct exec *exec_new(struct container *c, const struct api_exec_create *
 		exec_free(exec);
 		return NULL;
 	}
-	exec->create.console_size = NULL; /* its document is not ours to keep */
 	return exec;
 }
 
@@ -359,6 +358,13 @@ static int failure_code(const struct err *why)
 	return strstr(why->msg, "exec: ") ? 127 : 126;
 }
 
+static const char *reason(const struct err *why)
+{
+	const char *exec = strstr(why->msg, "exec: ");
+
+	return exec ? exec : why->msg; /* without the supervisor's name in front */
+}
+
 /* A stream that says what went wrong, in the shape that the client reads. */
 static int failure_stream(const struct exec *exec, const struct err *why, struct err *err)
 {
@@ -368,7 +374,7 @@ static int failure_stream(const struct exec *exec, const struct err *why, struct
 	buf_addf(&text,
 	         "OCI runtime exec failed: exec failed: unable to start container process: "
 	         "%s: unknown\r\n",
-	         why->msg);
+	         reason(why));
 	if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair) < 0)
 		return err_sys(err, "exec");
 	if (!exec->create.tty) {
@@ -473,8 +479,6 @@ int exec_inspect(struct engine *engine, const char *id, struct arena *arena, str
 	return 0;
 }
 
-/* ---- run to the end ---- */
-
 static int read_all(struct exec *exec, int stream, int64_t end, struct buf *output, struct err *err)
 {
 	char chunk[4096];
@@ -512,6 +516,17 @@ static int wait_ended(struct exec *exec, int64_t end, int *code, struct err *err
 	*code = exec->exit_code;
 	pthread_mutex_unlock(&exec->lock);
 	return rc;
+}
+
+int exec_wait(struct engine *engine, const char *id, int64_t timeout_ms, struct err *err)
+{
+	auto_type(exec) exec = exec_get(engine, id, err);
+	int code;
+
+	if (!exec)
+		return -1;
+	(void)wait_ended(exec, clock_mono_ms() + timeout_ms, &code, NULL);
+	return 0;
 }
 
 /* Frames become plain text, in place. */

@@ -39,6 +39,9 @@ int exec_start(struct engine *engine, const char *id, const struct exec_start *s
 int exec_resize(struct engine *engine, const char *id, uint16_t rows, uint16_t cols,
                 struct err *err);
 
+/* After the stream's end: until the exit code is known. 0 also when it did not come in time. */
+int exec_wait(struct engine *engine, const char *id, int64_t timeout_ms, struct err *err);
+
 struct exec_view {
 	char id[ID_HEX_MAX], container_id[ID_HEX_MAX];
 	bool running, has_exit;

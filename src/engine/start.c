@@ -247,17 +247,18 @@ static int let_go(struct container *c, struct err *err)
 /* The words that clients look for, and the exit code that goes with them. */
 static int explain(const struct err *why, struct err *err)
 {
+	const char *exec = strstr(why->msg, "exec: "); /* without the supervisor's name in front */
 	bool missing = strstr(why->msg, "not found") || strstr(why->msg, "no such file");
 	bool denied = strstr(why->msg, "permission denied");
 
 	if (err)
 		*err = *why;
-	if (!strstr(why->msg, "exec: "))
+	if (!exec)
 		return 128;
-	err_set(err, ERR_INVALID,
-	        "failed to create task for container: failed to start container "
-	        "process: %.300s: unknown",
-	        why->msg);
+	(void)err_set(err, ERR_INVALID,
+	              "failed to create task for container: failed to start container process: "
+	              "%.300s: unknown",
+	              exec);
 	return missing ? 127 : denied ? 126 : 128;
 }
 

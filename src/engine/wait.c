@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* wait - those who wait for a container's end, and those who attached before its start. */
 
-#include <fcntl.h>
+#include <errno.h>
+#include <poll.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/eventfd.h>
@@ -211,11 +212,32 @@ bool container_attach_tty(const struct container_attach *attach)
 	return config->create.config.tty;
 }
 
+/* Here the peer is a client that may have sent its input already, or all of it: only a connection that
+ * is gone both ways ends the waiting. */
+static int attach_poll(struct container_attach *attach, int cancel_fd, struct err *err)
+{
+	struct pollfd fds[3] = {
+		{.fd = attach->fd, .events = POLLIN},
+		{.fd = cancel_fd},
+		{.fd = attach->c->engine->stop_fd, .events = POLLIN},
+	};
+
+	for (;;) {
+		int n = poll(fds, 3, -1);
+		if (n < 0 && errno != EINTR)
+			return err_sys(err, "attach");
+		if (n > 0 && fds[0].revents)
+			return 0;
+		if (n > 0 && (fds[2].revents || fds[1].revents & (POLLHUP | POLLERR)))
+			return err_set(err, ERR_CANCELED, "canceled");
+	}
+}
+
 int container_attach_end(struct container_attach *attach, int cancel_fd, struct err *err)
 {
 	int stream;
 
-	if (engine_poll(attach->c->engine, attach->fd, cancel_fd, -1, err) < 0)
+	if (attach_poll(attach, cancel_fd, err) < 0)
 		return -1;
 	pthread_mutex_lock(&attach->c->lock);
 	stream = attach->stream;
