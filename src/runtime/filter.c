@@ -301,7 +301,7 @@ struct range {
 
 struct section {
 	struct alternative *all; /* owned; sorted by number */
-	size_t count;
+	size_t count, max;
 	struct range *ranges; /* owned */
 	size_t range_count;
 	uint32_t default_action;
@@ -326,7 +326,7 @@ static int compare_alternatives(const void *a, const void *b)
 
 static int add_alternative(struct section *s, const struct alternative *a, struct err *err)
 {
-	if (s->count == RULES_MAX)
+	if (s->count == s->max)
 		return err_set(err, ERR_LIMIT, "more than %d rules", RULES_MAX);
 	s->all[s->count] = *a;
 	s->all[s->count].order = s->count;
@@ -456,13 +456,25 @@ static void emit_search(struct program *p, const struct section *s, size_t from,
 	emit_search(p, s, middle, to);
 }
 
+/* How many there can be at most: small profiles should not touch much memory. */
+static size_t count_alternatives(const struct oci_seccomp *profile)
+{
+	const struct oci_seccomp_rule *rules = profile->rules.items;
+	size_t count = 0;
+
+	for (size_t i = 0; i < profile->rules.count && count < RULES_MAX; i++)
+		count += rules[i].names.count * (rules[i].args.count ? rules[i].args.count : 1);
+	return count < RULES_MAX ? count : RULES_MAX;
+}
+
 static int emit_section(struct program *p, const struct oci_seccomp *profile, uint32_t token,
                         uint32_t default_action, struct err *err)
 {
 	__attribute__((cleanup(section_done))) struct section s = {.default_action =
 	                                                                   default_action};
 
-	s.all = calloc(RULES_MAX, sizeof(*s.all));
+	s.max = count_alternatives(profile);
+	s.all = calloc(s.max + 1, sizeof(*s.all));
 	if (!s.all)
 		return err_nomem(err);
 	if (collect_rules(&s, profile, token, err) < 0)
