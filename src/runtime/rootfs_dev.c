@@ -177,7 +177,8 @@ int rootfs_bind_console(struct rootfs *fs, int slave_fd, struct err *err)
 	auto_close int clone = fs_mount_clone(slave_fd, false, err);
 	if (clone < 0)
 		return err_wrap(err, "/dev/console");
-	auto_close int file = fs_open(dev_fd, "console", O_WRONLY | O_CREAT | O_EXCL, 0600, NULL);
+	int file = fs_open(dev_fd, "console", O_WRONLY | O_CREAT | O_EXCL, 0600, NULL);
+	cleanup_close(&file); /* one that is there already will do */
 	auto_close int target = fs_open(dev_fd, "console", O_PATH | O_NOFOLLOW, 0, err);
 	if (target < 0 || fs_mount_attach(clone, target, err) < 0)
 		return err_wrap(err, "/dev/console");
