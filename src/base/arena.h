@@ -31,7 +31,8 @@ void arena_done(struct arena *a);
 
 /* NULL: ERR_NOMEM, or ERR_LIMIT when the ceiling is reached. */
 void *arena_alloc(struct arena *a, size_t size, struct err *err);
-void *arena_array(struct arena *a, size_t count, size_t size, struct err *err); /* checked product */
+void *arena_array(struct arena *a, size_t count, size_t size,
+                  struct err *err); /* checked product */
 char *arena_strdup(struct arena *a, const char *s, struct err *err);
 char *arena_strndup(struct arena *a, const char *s, size_t len, struct err *err);
 void *arena_memdup(struct arena *a, const void *mem, size_t len, struct err *err);

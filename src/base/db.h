@@ -46,16 +46,17 @@ int db_exec(struct db *db, struct err *err, const char *sql, const char *types, 
 
 struct db_rows *db_query(struct db *db, struct err *err, const char *sql, const char *types, ...);
 int db_step(struct db_rows *rows, struct err *err); /* 1: a row, 0: the end, -1 */
-const char *db_text(struct db_rows *rows, int column);  /* borrowed until the next step; NULL = null */
+const char *db_text(struct db_rows *rows,
+                    int column); /* borrowed until the next step; NULL = null */
 int64_t db_int(struct db_rows *rows, int column);
 const void *db_blob(struct db_rows *rows, int column, size_t *len);
 void db_rows_free(struct db_rows *rows);
 DEFINE_AUTO(db_rows)
 
 /* One value; 1 if there was a row, 0 if not. */
-int db_query_int(struct db *db, struct err *err, int64_t *value, const char *sql,
-                 const char *types, ...);
+int db_query_int(struct db *db, struct err *err, int64_t *value, const char *sql, const char *types,
+                 ...);
 
-int db_begin(struct db *db, struct err *err); /* immediate; takes the handle's lock */
+int db_begin(struct db *db, struct err *err);  /* immediate; takes the handle's lock */
 int db_commit(struct db *db, struct err *err); /* on failure the transaction is rolled back */
 void db_rollback(struct db *db);               /* no-op outside a transaction of this thread */

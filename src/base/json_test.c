@@ -193,7 +193,7 @@ static void what_cannot_be_json_says_why(void **state)
 	assert_int_equal(json_encode_text(&doc_table, &doc, &out, &err), -1);
 	assert_int_equal(err.kind, ERR_INVALID);
 	assert_string_equal(err.msg, "cannot be written as JSON: text is not UTF-8");
-	doc = (struct doc){.d = INFINITY};
+	doc = (struct doc){.d = (double)INFINITY};
 	assert_int_equal(json_encode_text(&doc_table, &doc, &out, &err), -1);
 	assert_int_equal(err.kind, ERR_INVALID);
 }
@@ -311,7 +311,7 @@ static void a_document_made_by_hand_is_written_in_order(void **state)
 	assert_int_equal(json_set(doc, "a", list), 0);
 	assert_int_equal(json_set(doc, "e", json_object()), 0);
 	assert_int_equal(json_set(doc, "bad", json_string("\xff")), -1);
-	assert_int_equal(json_set(doc, "nan", json_double(NAN)), -1);
+	assert_int_equal(json_set(doc, "nan", json_double((double)NAN)), -1);
 	assert_int_equal(json_write(doc, &out, NULL), 0);
 	assert_string_equal(buf_str(&out), "{\"z\":\"\\u0001/\\t\",\"a\":[null],\"e\":{}}");
 	assert_int_equal(json_write_pretty(doc, &pretty, NULL), 0);

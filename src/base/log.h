@@ -38,8 +38,8 @@ void log_init(struct log *log, enum log_level level);
 int log_parse_level(const char *text, enum log_level *level, struct err *err);
 
 /* `event` is a short phrase; `fmt` gives key=value pairs and may be "". log may be NULL. */
-void log_write(const struct log *log, enum log_level level, const char *event, const char *fmt,
-               ...) __attribute__((format(printf, 4, 5)));
+void log_write(const struct log *log, enum log_level level, const char *event, const char *fmt, ...)
+	__attribute__((format(printf, 4, 5)));
 
 #define log_error(log, event, ...) log_write(log, LOG_LEVEL_ERROR, event, __VA_ARGS__)
 #define log_warn(log, event, ...)  log_write(log, LOG_LEVEL_WARN, event, __VA_ARGS__)

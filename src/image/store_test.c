@@ -1,6 +1,4 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "image/image.h"
-
 #include <sys/stat.h>
 #include <sys/sysmacros.h>
 #include <sys/xattr.h>
@@ -10,6 +8,7 @@
 #include "base/fs.h"
 #include "base/testing.h"
 #include "image/diff.h"
+#include "image/image.h"
 
 /* A store in a directory of its own; this program is its own worker. */
 struct fixture {
@@ -278,18 +277,20 @@ static void a_used_image_is_a_conflict_in_dockers_words(void **state)
 
 	add_image(f, &layer, 1, "", "app:1", "", id);
 	assert_int_equal(image_remove(f->store, "app:1", false, false, &told, &f->err), -1);
-	snprintf(expected, sizeof(expected),
-	         "conflict: unable to remove repository reference \"app:1\" (must force) - container "
-	         "c1c1c1c1c1c1 is using its referenced image %.12s",
-	         id + 7);
+	snprintf(
+		expected, sizeof(expected),
+		"conflict: unable to remove repository reference \"app:1\" (must force) - container "
+		"c1c1c1c1c1c1 is using its referenced image %.12s",
+		id + 7);
 	assert_string_equal(f->err.msg, expected);
 	assert_int_equal(f->err.kind, ERR_CONFLICT);
 	running = true;
 	assert_int_equal(image_remove(f->store, id, true, false, &told, &f->err), -1);
-	snprintf(expected, sizeof(expected),
-	         "conflict: unable to delete %.12s (cannot be forced) - image is being used by running "
-	         "container c1c1c1c1c1c1",
-	         id + 7);
+	snprintf(
+		expected, sizeof(expected),
+		"conflict: unable to delete %.12s (cannot be forced) - image is being used by running "
+		"container c1c1c1c1c1c1",
+		id + 7);
 	assert_string_equal(f->err.msg, expected);
 }
 
@@ -377,8 +378,7 @@ static void an_image_of_unknown_layers_is_refused(void **state)
 	char id[DIGEST_TEXT_MAX];
 
 	(void)layer;
-	assert_int_equal(
-		image_create(f->store, config, strlen(config), "", NULL, id, &f->err), -1);
+	assert_int_equal(image_create(f->store, config, strlen(config), "", NULL, id, &f->err), -1);
 	assert_int_equal(f->err.kind, ERR_NOT_FOUND);
 }
 

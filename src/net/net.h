@@ -38,8 +38,9 @@ struct buf;
 struct net;
 
 struct net_options {
-	const char *name;          /* suffix of bridge and table names; "" for the default daemon */
-	const char *default_pool;  /* CIDR that networks are cut from; NULL: "172.17.0.0/12"-like default */
+	const char *name; /* suffix of bridge and table names; "" for the default daemon */
+	const char *
+		default_pool; /* CIDR that networks are cut from; NULL: "172.17.0.0/12"-like default */
 	struct log *log;
 };
 
@@ -54,16 +55,16 @@ int net_reconcile(struct net *net, const char *const *ids, size_t count, struct 
 
 struct net_spec {
 	const char *name;
-	const char *driver;   /* "bridge"; "none" and "host" exist from the start */
+	const char *driver; /* "bridge"; "none" and "host" exist from the start */
 	const char *subnet, *gateway, *ip_range; /* NULL: chosen */
-	bool internal;        /* no way out */
+	bool internal;                           /* no way out */
 	bool attachable, enable_ipv6;
 	struct json_strmap labels, options;
 };
 
 struct net_network {
 	char id[ID_HEX_MAX];
-	char *name, *driver, *scope; /* scope: "local" */
+	char *name, *driver, *scope;              /* scope: "local" */
 	char subnet[24], gateway[16], bridge[16]; /* text; "" for none and host */
 	bool internal, attachable, enable_ipv6;
 	struct json_strmap labels, options;
@@ -85,18 +86,18 @@ int net_network_remove(struct net *net, const char *name, struct err *err);
 
 struct net_port { /* publishing */
 	uint16_t container_port;
-	uint16_t host_port;    /* 0: any free one */
+	uint16_t host_port;     /* 0: any free one */
 	uint16_t host_port_end; /* range to choose from; 0: only host_port */
-	char proto[5];         /* "tcp" "udp" "sctp" */
-	char host_ip[46];      /* "" or "0.0.0.0": all; "127.0.0.1" ... */
+	char proto[5];          /* "tcp" "udp" "sctp" */
+	char host_ip[46];       /* "" or "0.0.0.0": all; "127.0.0.1" ... */
 };
 
 struct net_attachment {
-	const char *network;         /* name or id; not "none", "host" */
-	const char *container_name;  /* answers DNS on this network, with the short id and aliases */
-	const char *const *aliases;  /* NULL-terminated or NULL */
-	const char *ipv4;            /* wanted address or NULL */
-	const char *mac;             /* wanted address or NULL */
+	const char *network;        /* name or id; not "none", "host" */
+	const char *container_name; /* answers DNS on this network, with the short id and aliases */
+	const char *const *aliases; /* NULL-terminated or NULL */
+	const char *ipv4;           /* wanted address or NULL */
+	const char *mac;            /* wanted address or NULL */
 };
 
 struct net_endpoint {
@@ -154,14 +155,14 @@ int net_resolv_conf(struct net *net, const char *container_id, const struct net_
 struct net_backend {
 	char ip[46];
 	uint16_t port;
-	bool local;        /* an address on one of our bridges: no masquerade */
+	bool local; /* an address on one of our bridges: no masquerade */
 };
 struct net_service {
-	const char *id;             /* service id; one call replaces all services */
-	uint16_t port;              /* published, on every address of this node */
+	const char *id; /* service id; one call replaces all services */
+	uint16_t port;  /* published, on every address of this node */
 	char proto[5];
 	const struct net_backend *backends;
-	size_t count;               /* 0: connections are refused at once */
+	size_t count; /* 0: connections are refused at once */
 };
 /* Replaces the whole table of published services in one nft transaction; new connections are spread
  * evenly and at random over the backends, established ones are left alone. Persisted, so that it is restored at start. */

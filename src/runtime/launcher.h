@@ -52,24 +52,24 @@ struct launch_rootfs {
 	const int *lower_fds; /* O_PATH or directory descriptors, top layer first; borrowed */
 	size_t lower_count;
 	int upper_fd, work_fd; /* -1 both: read-only root from the lowers */
-	bool is_volatile;         /* overlay "volatile": no syncs (build steps) */
+	bool is_volatile;      /* overlay "volatile": no syncs (build steps) */
 };
 
 struct launch_log {
-	int dir_fd;         /* where the log goes; -1: no log kept */
-	const char *name;   /* file name in dir_fd; rotated to name.1, name.2 ... */
-	int64_t size_max;   /* bytes before rotation; 0: never */
-	int64_t files_max;  /* kept, the current one included; >= 1 */
+	int dir_fd;        /* where the log goes; -1: no log kept */
+	const char *name;  /* file name in dir_fd; rotated to name.1, name.2 ... */
+	int64_t size_max;  /* bytes before rotation; 0: never */
+	int64_t files_max; /* kept, the current one included; >= 1 */
 };
 
 struct launch {
-	const char *id;          /* directory name under <run>; [a-zA-Z0-9_.-] */
-	int bundle_fd;           /* directory with config.json (an OCI runtime config) */
+	const char *id;                     /* directory name under <run>; [a-zA-Z0-9_.-] */
+	int bundle_fd;                      /* directory with config.json (an OCI runtime config) */
 	const struct launch_rootfs *rootfs; /* NULL: config's root.path below the bundle as it is */
 	const struct launch_log *log;       /* NULL: no log kept */
-	bool stdin_open;         /* keep a stdin pipe; else /dev/null */
-	bool stdin_once;         /* the first attached client's EOF closes it */
-	uint16_t rows, cols;     /* first size of the terminal; 0: unset */
+	bool stdin_open;                    /* keep a stdin pipe; else /dev/null */
+	bool stdin_once;                    /* the first attached client's EOF closes it */
+	uint16_t rows, cols;                /* first size of the terminal; 0: unset */
 	/* For an exec'ed process: the container it goes into. bundle_fd is then -1 and process_json
 	 * an OCI "process" object. */
 	const char *exec_into;
@@ -90,10 +90,10 @@ enum supervised_state {
 
 struct supervised {
 	enum supervised_state state;
-	pid_t pid;              /* in the host's pid namespace; 0 when stopped */
-	int64_t started_ns;     /* wall clock */
-	int64_t finished_ns;    /* wall clock; stopped only */
-	int exit_code;          /* 128 + signal when killed; stopped only */
+	pid_t pid;           /* in the host's pid namespace; 0 when stopped */
+	int64_t started_ns;  /* wall clock */
+	int64_t finished_ns; /* wall clock; stopped only */
+	int exit_code;       /* 128 + signal when killed; stopped only */
 	bool oom_killed;
 };
 
@@ -111,7 +111,8 @@ int supervisor_state(struct supervisor *s, struct supervised *out, struct err *e
 /* Lets the program run. An exec failure (not found 127, not executable 126) is ERR_NOT_FOUND or
  * ERR_DENIED with OCI words: `exec: "x": executable file not found in $PATH`; the exit record then says the code. */
 int supervisor_start(struct supervisor *s, struct err *err);
-int supervisor_kill(struct supervisor *s, int signal, bool all, struct err *err); /* ERR_NOT_FOUND when it has exited */
+int supervisor_kill(struct supervisor *s, int signal, bool all,
+                    struct err *err); /* ERR_NOT_FOUND when it has exited */
 int supervisor_resize(struct supervisor *s, uint16_t rows, uint16_t cols, struct err *err);
 int supervisor_pause(struct supervisor *s, bool pause, struct err *err);
 /* Changed limits: an OCI linux.resources object. */

@@ -42,7 +42,7 @@ struct spawn_options {
 	uint16_t rows, cols;
 	bool no_pivot;
 	bool no_new_keyring;
-	bool check_program; /* a program that cannot be executed fails here, not at release */
+	bool check_program;  /* a program that cannot be executed fails here, not at release */
 	size_t preserve_fds; /* descriptors 3.. to keep */
 	/* SIGKILL when the caller dies: a supervised process must not live on alone. Lost if the program changes
 	 * its user later. */
