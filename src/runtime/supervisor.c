@@ -11,6 +11,7 @@
 #include <sys/prctl.h>
 #include <sys/signalfd.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -139,14 +140,19 @@ static void remove_cgroup(struct supervision *s)
 	}
 }
 
+/* The engine has forgotten us before the end: nobody asks for a record. */
+static bool is_forgotten(const struct supervision *s)
+{
+	struct stat st;
+
+	return fstat(s->dir_fd, &st) == 0 && st.st_nlink == 0;
+}
+
 /* The record is the reason for our being: when there is no room for it we wait for some. */
 static void write_exit(struct supervision *s)
 {
-	for (int i = 0; i < RECORD_TRIES; i++) {
-		struct err err = ERR_INIT;
-
-		if (record_write(s->dir_fd, RECORD_EXIT, s->id, &s->record, &err) == 0 ||
-		    err.kind == ERR_NOT_FOUND) /* the directory was removed: nobody asks */
+	for (int i = 0; i < RECORD_TRIES && !is_forgotten(s); i++) {
+		if (record_write(s->dir_fd, RECORD_EXIT, s->id, &s->record, NULL) == 0)
 			return;
 		clock_sleep_ms(RECORD_RETRY_MS);
 	}

@@ -590,6 +590,18 @@ def test_many_starts_at_once(world):
     assert errors == []
 
 
+def test_a_supervisor_whose_directory_was_removed_ends_with_its_process(world):
+    id = world.create("sleep", "30")
+    world.probe("start", id)
+    record = world.record(id)
+    shutil.rmtree(world.run / id)
+    os.kill(record["pid"], signal.SIGKILL)
+    deadline = time.monotonic() + 2
+    while alive(record["supervisor"]) and time.monotonic() < deadline:
+        time.sleep(0.01)
+    assert not alive(record["supervisor"]) and cgroups(id) == []
+
+
 def test_garbage_and_crowds_on_its_socket_do_no_harm(world):
     p = world.probe
     id = world.create("sleep", "30")
