@@ -1,0 +1,425 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "image/registry.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#include "base/err.h"
+#include "base/hash.h"
+#include "base/json.h"
+#include "base/str.h"
+#include "image/challenge.h"
+#include "image/store.h"
+
+#define DOCKER_DOMAIN     "docker.io"
+#define DOCKER_HOST       "registry-1.docker.io"
+#define STALL_TIMEOUT_MS  60000
+#define TOKEN_MAX         (64u << 10)
+#define AUTHORIZATION_MAX (128u << 10)
+#define URL_MAX           4096
+
+struct registry {
+	struct image_store *store;     /* borrowed */
+	const struct image_auth *auth; /* borrowed; may be NULL */
+	struct http_client *client;
+	char base[300]; /* "https://host:port" */
+	char repository[256];
+	char actions[16];
+	char *authorization; /* "Authorization: ...", owned, or NULL */
+};
+
+/* ---- opening ---- */
+
+static bool is_loopback(const char *host)
+{
+	size_t name = host[0] == '[' ? strcspn(host, "]") + 1 : strcspn(host, ":");
+
+	return (name == 9 && strncmp(host, "localhost", 9) == 0) || str_starts(host, "127.") ||
+	       (name == 5 && strncmp(host, "[::1]", 5) == 0);
+}
+
+static bool is_plain(const struct image_store *store, const char *host)
+{
+	for (char **s = store->insecure; *s; s++)
+		if (strcmp(*s, host) == 0)
+			return true;
+	return is_loopback(host);
+}
+
+static int open_client(struct registry *r, struct err *err)
+{
+	r->client = http_client_create(
+		&(struct http_client_options){
+			.base = r->base,
+			.stall_timeout_ms = STALL_TIMEOUT_MS,
+			.user_agent = "buoy/" BUOY_VERSION,
+			.proxy = !str_starts(r->base, "http://"),
+		},
+		err);
+	return r->client ? 0 : -1;
+}
+
+struct registry *registry_open(struct image_store *store, const struct reference *ref,
+                               const struct image_auth *auth, const char *actions, struct err *err)
+{
+	auto_type(registry) r = calloc(1, sizeof(*r));
+	const char *host = strcmp(ref->domain, DOCKER_DOMAIN) == 0 ? DOCKER_HOST : ref->domain;
+
+	if (!r) {
+		(void)err_nomem(err);
+		return NULL;
+	}
+	r->store = store;
+	r->auth = auth;
+	(void)snprintf(r->base, sizeof(r->base), "%s://%s",
+	               is_plain(store, host) ? "http" : "https", host);
+	(void)snprintf(r->repository, sizeof(r->repository), "%s", ref->path);
+	(void)snprintf(r->actions, sizeof(r->actions), "%s", actions);
+	if (open_client(r, err) < 0)
+		return NULL;
+	return move_ptr(r);
+}
+
+struct registry *registry_clone(const struct registry *from, struct err *err)
+{
+	auto_type(registry) r = calloc(1, sizeof(*r));
+
+	if (!r) {
+		(void)err_nomem(err);
+		return NULL;
+	}
+	*r = *from;
+	r->client = NULL;
+	r->authorization = from->authorization ? strdup(from->authorization) : NULL;
+	if (from->authorization && !r->authorization) {
+		(void)err_nomem(err);
+		return NULL;
+	}
+	if (open_client(r, err) < 0)
+		return NULL;
+	return move_ptr(r);
+}
+
+static void wipe(char *secret)
+{
+	if (secret)
+		explicit_bzero(secret, strlen(secret));
+	free(secret);
+}
+
+void registry_free(struct registry *r)
+{
+	if (!r)
+		return;
+	http_client_free(r->client);
+	wipe(r->authorization);
+	free(r);
+}
+
+/* ---- credentials ---- */
+
+static bool has_password(const struct registry *r)
+{
+	return r->auth && !str_empty(r->auth->username) && r->auth->password;
+}
+
+/* "Authorization: Basic ..." for the password. */
+static char *basic(const struct registry *r, struct err *err)
+{
+	auto_buf struct buf pair = BUF_INIT(AUTHORIZATION_MAX / 2);
+	auto_buf struct buf line = BUF_INIT(AUTHORIZATION_MAX);
+
+	buf_addf(&pair, "%s:%s", r->auth->username, r->auth->password);
+	buf_add(&line, "Authorization: Basic ");
+	hash_base64(pair.data, pair.len, &line);
+	if (buf_check(&pair, err) < 0)
+		return NULL;
+	return buf_take(&line, err);
+}
+
+static void token_query(const struct registry *r, const struct challenge *c, struct buf *out)
+{
+	if (c->service[0]) {
+		buf_add(out, "service=");
+		http_encode(out, c->service);
+	}
+	if (r->actions[0]) {
+		buf_add(out, "&scope=");
+		char scope[400];
+		(void)snprintf(scope, sizeof(scope), "repository:%s:%s", r->repository, r->actions);
+		http_encode(out, scope);
+	}
+}
+
+/* Asks the token server. Credentials go along only where challenge_trusts() allows. */
+static int request_token(struct registry *r, const struct challenge *c,
+                         struct http_response *response, struct err *err)
+{
+	auto_buf struct buf url = BUF_INIT(URL_MAX), form = BUF_INIT(TOKEN_MAX);
+	bool trusted = challenge_trusts(c, r->base);
+	bool refresh = trusted && r->auth && !str_empty(r->auth->identity_token);
+	auto_free char *login = trusted && !refresh && has_password(r) ? basic(r, err) : NULL;
+	struct http_call call = {.method = "GET"};
+	const char *headers[3] = {login, NULL, NULL};
+
+	if (trusted && !refresh && has_password(r) && !login)
+		return -1;
+	if (!trusted && (has_password(r) || (r->auth && !str_empty(r->auth->identity_token))))
+		return err_set(err, ERR_DENIED,
+		               "registry %s asks to send the password to %s; refusing", r->base,
+		               c->realm);
+	buf_add(&url, c->realm);
+	if (refresh) {
+		token_query(r, c, &form);
+		buf_add(&form, "&grant_type=refresh_token&client_id=buoy&refresh_token=");
+		http_encode(&form, r->auth->identity_token);
+		call.method = "POST";
+		call.body = buf_str(&form);
+		call.body_len = form.len;
+		headers[0] = "Content-Type: application/x-www-form-urlencoded";
+	} else {
+		buf_add(&url, strchr(c->realm, '?') ? "&" : "?");
+		token_query(r, c, &url);
+	}
+	if (buf_check(&url, err) < 0 || buf_check(&form, err) < 0)
+		return -1;
+	call.path = buf_str(&url);
+	call.headers = headers;
+	int rc = http_call_run(r->client, &call, response, err);
+	if (login)
+		explicit_bzero(login, strlen(login));
+	return rc;
+}
+
+static int take_token(struct registry *r, const struct http_response *response, struct err *err)
+{
+	auto_buf struct buf line = BUF_INIT(AUTHORIZATION_MAX);
+
+	if (response->status >= 400)
+		return err_set(err, ERR_DENIED, "the registry's token server refused: status %d%s",
+		               response->status,
+		               has_password(r) ? " (wrong user name or password?)" : "");
+	auto_type(json) doc = json_parse(response->body ? response->body : "", response->len, err);
+	if (!doc)
+		return err_wrap(err, "answer of the registry's token server");
+	const char *token = json_get_string(doc, "token");
+	if (str_empty(token))
+		token = json_get_string(doc, "access_token");
+	if (str_empty(token) || strlen(token) > TOKEN_MAX || strpbrk(token, "\r\n"))
+		return err_set(err, ERR_DENIED, "the registry's token server gave no token");
+	buf_addf(&line, "Authorization: Bearer %s", token);
+	wipe(r->authorization);
+	r->authorization = buf_take(&line, err);
+	return r->authorization ? 0 : -1;
+}
+
+/* Makes r->authorization from what a 401 asks for. */
+static int authenticate(struct registry *r, const struct http_response *refusal, struct err *err)
+{
+	const char *header = http_response_header(refusal, "WWW-Authenticate");
+	struct challenge c;
+
+	if (!header || challenge_parse(header, &c, err) < 0)
+		return header ? -1
+		              : err_set(err, ERR_DENIED,
+		                        "%s wants authentication without saying how", r->base);
+	if (c.scheme == CHALLENGE_BASIC) {
+		if (!has_password(r))
+			return err_set(err, ERR_DENIED, "no basic auth credentials");
+		wipe(r->authorization);
+		r->authorization = basic(r, err);
+		return r->authorization ? 0 : -1;
+	}
+	struct http_response response = {0};
+	int rc = request_token(r, &c, &response, err);
+	if (rc == 0)
+		rc = take_token(r, &response, err);
+	http_response_done(&response);
+	return rc;
+}
+
+/* ---- calling ---- */
+
+char *registry_path(const struct registry *r, const char *kind, const char *name,
+                    char path[REGISTRY_PATH_MAX])
+{
+	(void)snprintf(path, REGISTRY_PATH_MAX, "/v2/%s/%s/%s", r->repository, kind, name);
+	return path;
+}
+
+static bool is_own(const struct registry *r, const char *path)
+{
+	size_t n = strlen(r->base);
+
+	return path[0] == '/' || (str_starts(path, r->base) && (path[n] == '/' || path[n] == '\0'));
+}
+
+static int run_once(struct registry *r, const struct http_call *call, const char *const *headers,
+                    struct http_response *response, struct err *err)
+{
+	const char *all[REGISTRY_HEADERS_MAX + 2] = {NULL};
+	struct http_call copy = *call;
+	size_t n = 0;
+
+	for (; headers && headers[n] && n < REGISTRY_HEADERS_MAX; n++)
+		all[n] = headers[n];
+	if (r->authorization && is_own(r, call->path))
+		all[n++] = r->authorization;
+	copy.headers = all;
+	http_response_done(response);
+	*response = (struct http_response){0};
+	return http_call_run(r->client, &copy, response, err);
+}
+
+int registry_call(struct registry *r, const struct http_call *call, const char *const *headers,
+                  struct http_response *response, struct err *err)
+{
+	if (run_once(r, call, headers, response, err) < 0)
+		return -1;
+	/* A body that was streamed away cannot be sent twice: those calls come after others. */
+	if (response->status == 401 && !call->read && is_own(r, call->path)) {
+		if (authenticate(r, response, err) < 0 ||
+		    run_once(r, call, headers, response, err) < 0)
+			return -1;
+	}
+	if (response->status == 401 || response->status == 403) {
+		struct err words = ERR_INIT;
+		(void)http_expect(response, &words);
+		return err_set(err, ERR_DENIED, "%s%sdenied%s%s", r->repository,
+		               r->repository[0] ? ": " : "", words.msg[0] ? ": " : "", words.msg);
+	}
+	return 0;
+}
+
+void registry_manifest_done(struct registry_manifest *m)
+{
+	free(m->body);
+	*m = (struct registry_manifest){0};
+}
+
+static void take_type(const struct http_response *response, char type[128])
+{
+	static const char *const known[] = {OCI_MANIFEST, OCI_INDEX, DOCKER_MANIFEST, DOCKER_LIST};
+	const char *header = http_response_header(response, "Content-Type");
+	size_t n = header ? strcspn(header, "; ") : 0;
+
+	type[0] = '\0';
+	for (size_t i = 0; i < ARRAY_LEN(known); i++)
+		if (strlen(known[i]) == n && strncmp(header, known[i], n) == 0)
+			(void)snprintf(type, 128, "%s", known[i]);
+}
+
+int registry_get_manifest(struct registry *r, const char *tag_or_digest,
+                          struct registry_manifest *out, struct err *err)
+{
+	static const char *const headers[] = {
+		"Accept: " OCI_INDEX,
+		"Accept: " OCI_MANIFEST,
+		"Accept: " DOCKER_LIST,
+		"Accept: " DOCKER_MANIFEST,
+		NULL,
+	};
+	char path[REGISTRY_PATH_MAX];
+	struct http_response response = {0};
+	struct http_call call = {.method = "GET",
+	                         .path = registry_path(r, "manifests", tag_or_digest, path)};
+	int rc = registry_call(r, &call, headers, &response, err);
+
+	if (rc == 0 && response.status == 404)
+		rc = err_set(err, ERR_NOT_FOUND, "manifest unknown");
+	else if (rc == 0)
+		rc = http_expect(&response, err);
+	if (rc == 0 && response.len > OCI_MANIFEST_MAX)
+		rc = err_set(err, ERR_LIMIT, "manifest is longer than %u bytes", OCI_MANIFEST_MAX);
+	if (rc == 0) {
+		take_type(&response, out->type);
+		out->body = move_ptr(response.body);
+		out->len = response.len;
+		digest_of(out->body ? out->body : "", out->len, out->digest);
+	}
+	http_response_done(&response);
+	if (rc == 0 && strchr(tag_or_digest, ':') && strcmp(tag_or_digest, out->digest) != 0) {
+		registry_manifest_done(out);
+		return err_set(err, ERR_INVALID, "the registry's manifest is not %s",
+		               tag_or_digest);
+	}
+	return rc;
+}
+
+static int add_to_buf(void *arg, const void *data, size_t len)
+{
+	struct buf *b = arg;
+
+	buf_add_mem(b, data, len);
+	return buf_check(b, NULL);
+}
+
+int registry_get_blob(struct registry *r, const char *digest, int64_t size, struct buf *out,
+                      struct err *err)
+{
+	char path[REGISTRY_PATH_MAX], got[DIGEST_TEXT_MAX];
+	struct http_response response = {0};
+	struct http_call call = {
+		.method = "GET",
+		.path = registry_path(r, "blobs", digest, path),
+		.write = add_to_buf,
+		.write_arg = out,
+	};
+
+	if (digest_check(digest, err) < 0)
+		return -1;
+	int rc = registry_call(r, &call, NULL, &response, err);
+	if (rc == 0)
+		rc = http_expect(&response, err);
+	http_response_done(&response);
+	if (rc < 0)
+		return err_wrap(err, "blob %s", digest);
+	if ((int64_t)out->len != size ||
+	    strcmp(digest_of(buf_str(out), out->len, got), digest) != 0)
+		return err_set(err, ERR_INVALID, "the registry's blob is not %s of %lld bytes",
+		               digest, (long long)size);
+	return 0;
+}
+
+int registry_has_blob(struct registry *r, const char *digest, struct err *err)
+{
+	char path[REGISTRY_PATH_MAX];
+	struct http_response response = {0};
+	struct http_call call = {.method = "HEAD", .path = registry_path(r, "blobs", digest, path)};
+	int rc = registry_call(r, &call, NULL, &response, err);
+
+	if (rc == 0 && response.status == 404)
+		rc = 0;
+	else if (rc == 0)
+		rc = http_expect(&response, err) < 0 ? -1 : 1;
+	http_response_done(&response);
+	return rc;
+}
+
+int image_login(struct image_store *store, const char *server, const struct image_auth *auth,
+                struct err *err)
+{
+	struct reference ref = {0};
+	struct http_response response = {0};
+	const char *host = server;
+
+	if (str_starts(host, "https://"))
+		host += strlen("https://");
+	else if (str_starts(host, "http://"))
+		host += strlen("http://");
+	size_t n = strcspn(host, "/");
+	if (n == 0 || n >= sizeof(ref.domain))
+		return err_set(err, ERR_INVALID, "bad registry address \"%.100s\"", server);
+	memcpy(ref.domain, host, n);
+	if (strcmp(ref.domain, "index.docker.io") == 0)
+		(void)snprintf(ref.domain, sizeof(ref.domain), "%s", DOCKER_DOMAIN);
+	auto_type(registry) r = registry_open(store, &ref, auth, "", err);
+	if (!r)
+		return -1;
+	struct http_call call = {.method = "GET", .path = "/v2/"};
+	int rc = registry_call(r, &call, NULL, &response, err);
+	if (rc == 0)
+		rc = http_expect(&response, err);
+	http_response_done(&response);
+	return rc < 0 ? err_wrap(err, "login to %s", ref.domain) : 0;
+}
