@@ -1,0 +1,238 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+
+/*
+ * image_tool - the image store without a daemon, for tests: `image_tool STORE COMMAND ARG...`.
+ * Prints what it made; errors go to stderr as "KIND: words" with exit status 1.
+ */
+
+#include <fcntl.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "base/err.h"
+#include "base/failpoint.h"
+#include "base/fs.h"
+#include "image/image.h"
+
+struct tool {
+	struct image_store *store;
+	char **args;
+	int count;
+};
+
+static int show(void *arg, const char *id, const char *status, int64_t current, int64_t total)
+{
+	(void)arg;
+	if (total == 0)
+		fprintf(stderr, "%s: %s\n", id, status);
+	(void)current;
+	return 0;
+}
+
+static const struct image_progress progress = {.update = show};
+
+static const struct image_auth *auth_of(struct image_auth *auth)
+{
+	auth->username = getenv("IMAGE_USER");
+	auth->password = getenv("IMAGE_PASSWORD");
+	return auth;
+}
+
+static int do_import(struct tool *t, struct err *err)
+{
+	struct oci_run_config config = {0};
+	struct reference ref;
+	char id[DIGEST_TEXT_MAX];
+	auto_close int fd = fs_trusted_open(t->args[0], O_RDONLY, 0, err);
+
+	if (fd < 0 || reference_parse(t->args[1], &ref, err) < 0 ||
+	    image_import(t->store, fd, &ref, NULL, &config, id, err) < 0)
+		return -1;
+	return printf("%s\n", id) < 0 ? -1 : 0;
+}
+
+static int do_pull(struct tool *t, struct err *err)
+{
+	struct reference ref;
+	struct image_auth auth = {0};
+	char id[DIGEST_TEXT_MAX], digest[DIGEST_TEXT_MAX];
+
+	if (reference_parse(t->args[0], &ref, err) < 0 ||
+	    image_pull(t->store, &ref, t->count > 1 ? t->args[1] : NULL, auth_of(&auth), &progress,
+	               id, digest, err) < 0)
+		return -1;
+	printf("%s %s\n", id, digest);
+	return 0;
+}
+
+static int do_push(struct tool *t, struct err *err)
+{
+	struct reference ref;
+	struct image_auth auth = {0};
+	char digest[DIGEST_TEXT_MAX];
+	int64_t size;
+
+	if (reference_parse(t->args[0], &ref, err) < 0 ||
+	    image_push(t->store, &ref, auth_of(&auth), &progress, digest, &size, err) < 0)
+		return -1;
+	printf("%s\n", digest);
+	return 0;
+}
+
+static int do_login(struct tool *t, struct err *err)
+{
+	struct image_auth auth = {0};
+
+	return image_login(t->store, t->args[0], auth_of(&auth), err);
+}
+
+static int do_tag(struct tool *t, struct err *err)
+{
+	struct reference ref;
+
+	if (reference_parse(t->args[1], &ref, err) < 0)
+		return -1;
+	return image_tag(t->store, t->args[0], &ref, err);
+}
+
+static int say(void *arg, const char *name, bool is_name)
+{
+	(void)arg, (void)is_name;
+	printf("%s\n", name);
+	return 0;
+}
+
+static int do_load(struct tool *t, struct err *err)
+{
+	auto_close int fd = fs_trusted_open(t->args[0], O_RDONLY, 0, err);
+
+	return fd < 0 ? -1 : image_load(t->store, fd, &progress, say, NULL, err);
+}
+
+static int do_save(struct tool *t, struct err *err)
+{
+	auto_close int fd = fs_trusted_open(t->args[0], O_WRONLY | O_CREAT | O_TRUNC, 0600, err);
+
+	return fd < 0 ? -1
+	              : image_save(t->store, (const char *const *)t->args + 1, (size_t)t->count - 1,
+	                           fd, err);
+}
+
+static int do_list(struct tool *t, struct err *err)
+{
+	size_t count;
+	struct image **list = image_list(t->store, true, &count, err);
+
+	if (!list)
+		return -1;
+	for (size_t i = 0; i < count; i++) {
+		printf("%s %s %s %lld\n", list[i]->id, list[i]->names[0] ? list[i]->names[0] : "-",
+		       list[i]->digests[0] ? list[i]->digests[0] : "-", (long long)list[i]->size);
+		image_free(list[i]);
+	}
+	free(list);
+	return 0;
+}
+
+static int do_remove(struct tool *t, struct err *err)
+{
+	return image_remove(t->store, t->args[0], false, false, NULL, err);
+}
+
+/* Where the layers lie, top first: for an overlay's lowers. */
+static int do_layers(struct tool *t, struct err *err)
+{
+	auto_type(image) image = image_find(t->store, t->args[0], err);
+
+	for (size_t i = image ? image->layer_count : 0; i > 0; i--)
+		printf("layers/%s/diff\n", digest_hex(image->layers[i - 1]));
+	return image ? 0 : -1;
+}
+
+static int do_layer(struct tool *t, struct err *err)
+{
+	struct image_layer layer;
+	auto_close int fd = fs_trusted_open(t->args[0], O_RDONLY, 0, err);
+
+	if (fd < 0 || image_layer_from_tar(t->store, "", fd, &layer, err) < 0)
+		return -1;
+	printf("layers/%s/diff %s\n", digest_hex(layer.chain_id), layer.diff_id);
+	return 0;
+}
+
+static int do_upper(struct tool *t, struct err *err)
+{
+	struct image_layer layer;
+	auto_close int fd = fs_trusted_open_dir(t->args[0], false, err);
+
+	if (fd < 0 || image_layer_from_upper(t->store, "", fd, false, &layer, err) < 0)
+		return -1;
+	printf("layers/%s/diff %s blobs/sha256/%s\n", digest_hex(layer.chain_id), layer.diff_id,
+	       digest_hex(layer.blob));
+	return 0;
+}
+
+static int do_unpack(struct tool *t, struct err *err)
+{
+	auto_close int fd = fs_trusted_open(t->args[0], O_RDONLY, 0, err);
+	auto_close int dir = fs_trusted_open_dir(t->args[1], false, err);
+
+	if (fd < 0 || dir < 0)
+		return -1;
+	return image_unpack(t->store, fd, dir, t->count > 2 ? IMAGE_UNPACK_FOLLOW : 0, err);
+}
+
+static int do_export(struct tool *t, struct err *err)
+{
+	auto_close int dir = fs_trusted_open_dir(t->args[0], false, err);
+	auto_close int fd = fs_trusted_open(t->args[1], O_WRONLY | O_CREAT | O_TRUNC, 0600, err);
+
+	return dir < 0 || fd < 0 ? -1 : image_export_dir(t->store, dir, fd, err);
+}
+
+static const struct {
+	const char *name;
+	int args;
+	int (*run)(struct tool *t, struct err *err);
+} commands[] = {
+	{"import", 2, do_import}, {"pull", 1, do_pull},     {"push", 1, do_push},
+	{"login", 1, do_login},   {"tag", 2, do_tag},       {"load", 1, do_load},
+	{"save", 2, do_save},     {"list", 0, do_list},     {"remove", 1, do_remove},
+	{"layers", 1, do_layers}, {"layer", 1, do_layer},   {"upper", 1, do_upper},
+	{"unpack", 2, do_unpack}, {"export", 2, do_export},
+};
+
+static int run(struct tool *t, const char *dir, const char *name, struct err *err)
+{
+	auto_close int fd = fs_trusted_open_dir(dir, true, err);
+	int rc = fd < 0 ? -1 : 1;
+
+	if (rc > 0)
+		t->store = image_store_open(fd, &(struct image_store_options){0}, err);
+	if (!t->store)
+		return -1;
+	for (size_t i = 0; i < sizeof(commands) / sizeof(commands[0]); i++)
+		if (strcmp(commands[i].name, name) == 0 && t->count >= commands[i].args)
+			rc = commands[i].run(t, err);
+	if (rc > 0)
+		rc = err_set(err, ERR_INVALID, "unknown command %s, or too few arguments", name);
+	image_store_close(t->store);
+	return rc;
+}
+
+int main(int argc, char **argv)
+{
+	struct tool t = {.args = argv + 3, .count = argc - 3};
+	struct err err = ERR_INIT;
+
+	if (argc > 1 && strcmp(argv[1], "worker") == 0)
+		return image_worker_main(argc, argv);
+	if (argc < 3 || failpoint_init(&err) < 0) {
+		fprintf(stderr, "usage: image_tool STORE COMMAND ARG... %s\n", err.msg);
+		return 2;
+	}
+	if (run(&t, argv[1], argv[2], &err) == 0)
+		return 0;
+	fprintf(stderr, "%d: %s\n", (int)err.kind, err.msg);
+	return 1;
+}
