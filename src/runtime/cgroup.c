@@ -127,18 +127,18 @@ int cgroup_make_path(const char *cgroups_path, const char *id, char out[CGROUP_P
 
 /* ---- files ---- */
 
-struct cgroup_place *cgroup_find(const struct cgroup *cg, const char *controller)
+struct cgroup_place *cgroup_find(struct cgroup *cg, const char *controller)
 {
 	struct cgroup_place *v2 = NULL;
 
 	for (size_t i = 0; i < cg->count; i++) {
-		const struct cgroup_place *place = &cg->places[i];
+		struct cgroup_place *place = &cg->places[i];
 		if (place->fd < 0)
 			continue;
 		if (place->hierarchy.v2)
-			v2 = (struct cgroup_place *)(uintptr_t)place;
+			v2 = place;
 		else if (has_word(place->hierarchy.controllers, controller))
-			return (struct cgroup_place *)(uintptr_t)place;
+			return place;
 	}
 	return v2;
 }
@@ -485,6 +485,7 @@ static int list_pids(struct pid_list *list, int fd)
 	return fs_list(fd, list_child, list, list->err);
 }
 
+/* NOLINTNEXTLINE(readability-non-const-parameter): filled by way of the list */
 ssize_t cgroup_pids(struct cgroup *cg, pid_t *pids, size_t max, struct err *err)
 {
 	struct cgroup_place *place = cgroup_find(cg, "freezer");
@@ -582,7 +583,7 @@ int cgroup_kill(struct cgroup *cg, int signal, struct err *err)
 
 /* ---- reading ---- */
 
-bool cgroup_controller_is_v2(const struct cgroup *cg, const char *controller)
+bool cgroup_controller_is_v2(struct cgroup *cg, const char *controller)
 {
 	const struct cgroup_place *place = cgroup_find(cg, controller);
 

@@ -94,7 +94,7 @@ int cgroup_oom_kills(struct cgroup *cg, uint64_t *count, struct err *err);
  * if there is no such controller or file. */
 int cgroup_read(struct cgroup *cg, const char *controller, const char *v1_file, const char *v2_file,
                 struct buf *out, struct err *err);
-bool cgroup_controller_is_v2(const struct cgroup *cg, const char *controller);
+bool cgroup_controller_is_v2(struct cgroup *cg, const char *controller);
 
 /* Removes it from every hierarchy, with what is nested; gone is success. Waits up to
  * two seconds for dying members, then ERR_CONFLICT. */

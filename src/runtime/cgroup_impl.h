@@ -19,7 +19,7 @@ struct cgroup {
 };
 
 /* The hierarchy that has this controller, version 1 first; NULL. */
-struct cgroup_place *cgroup_find(const struct cgroup *cg, const char *controller);
+struct cgroup_place *cgroup_find(struct cgroup *cg, const char *controller);
 int cgroup_write(struct cgroup_place *place, const char *file, const char *value, struct err *err);
 int cgroup_read_place(struct cgroup_place *place, const char *file, struct buf *out,
                       struct err *err);

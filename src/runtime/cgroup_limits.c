@@ -16,7 +16,7 @@
 
 #define VALUE_MAX 96
 
-static int need(const struct cgroup *cg, const char *controller, const char *field,
+static int need(struct cgroup *cg, const char *controller, const char *field,
                 struct cgroup_place **place, struct err *err)
 {
 	*place = cgroup_find(cg, controller);
@@ -313,11 +313,14 @@ static int each_rule(const struct oci_resources *r, const struct oci_device *dev
 
 	for (size_t i = 0; i < r->devices.count; i++) {
 		struct device_rule rule = {.allow = rules[i].allow,
-		                           .type = str_empty(rules[i].type) ? 'a' : *rules[i].type,
+		                           .type = 'a',
 		                           .major = rules[i].major,
 		                           .minor = rules[i].minor,
-		                           .access = str_empty(rules[i].access) ? "rwm"
-		                                                                : rules[i].access};
+		                           .access = "rwm"};
+		if (!str_empty(rules[i].type))
+			rule.type = *rules[i].type;
+		if (!str_empty(rules[i].access))
+			rule.access = rules[i].access;
 		if (fn(arg, &rule, err) < 0)
 			return err_wrap(err, "linux.resources.devices[%zu]", i);
 	}

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* spec, features: what the runtime offers. */
+#include <ctype.h>
 #include <getopt.h>
 #include <stdio.h>
 #include <string.h>
@@ -102,8 +103,7 @@ static struct json *capabilities(void)
 		char upper[64];
 		size_t i = 0;
 		for (; name && name[i] && i + 1 < sizeof(upper); i++)
-			upper[i] =
-				name[i] >= 'a' && name[i] <= 'z' ? (char)(name[i] - 32) : name[i];
+			upper[i] = (char)toupper((unsigned char)name[i]);
 		upper[i] = '\0';
 		if (str_starts(upper, "CAP_"))
 			json_append(list, json_string(upper));

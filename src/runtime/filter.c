@@ -583,8 +583,9 @@ int filter_install(const void *bpf, size_t len, unsigned flags, struct err *err)
 {
 	struct sock_fprog program = {
 		.len = (unsigned short)(len / sizeof(struct sock_filter)),
-		.filter = (struct sock_filter *)(uintptr_t)bpf,
 	};
+
+	memcpy(&program.filter, &bpf, sizeof(bpf)); /* which the kernel only reads */
 
 	if (syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, flags, &program) < 0)
 		return err_sys(err, "seccomp: install filter");

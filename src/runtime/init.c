@@ -39,7 +39,8 @@
 
 int init_send(int socket, const struct init_message *message, int fd, struct err *err)
 {
-	struct iovec part = {.iov_base = (void *)(uintptr_t)message, .iov_len = sizeof(*message)};
+	struct init_message copy = *message;
+	struct iovec part = {.iov_base = &copy, .iov_len = sizeof(copy)};
 	union {
 		char bytes[CMSG_SPACE(sizeof(int))];
 		struct cmsghdr align;

@@ -37,7 +37,7 @@ struct mount_plan *mount_options_parse(const struct json_strings *options, const
                                        struct arena *arena, struct err *err);
 
 /* "rslave" -> MS_SLAVE | MS_REC; 0 if it is not such a word. */
-unsigned long mount_options_propagation(const char *word);
+unsigned long mount_options_propagation(const char *name);
 
 /* The words known, NULL at the end, for `features`. Index counts up from 0. */
 const char *mount_options_word(size_t index);

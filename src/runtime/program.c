@@ -17,7 +17,7 @@
 
 static const char *find_path(const struct json_strings *env)
 {
-	for (size_t i = env->count; i > 0; i--)
+	for (size_t i = env->items ? env->count : 0; i > 0; i--)
 		if (str_starts(env->items[i - 1], "PATH="))
 			return env->items[i - 1] + 5;
 	return "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";

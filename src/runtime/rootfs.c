@@ -73,8 +73,12 @@ static int write_sysctls(struct rootfs *fs, struct err *err)
 		char path[512];
 		snprintf(path, sizeof(path), "sys/%s", all->items[i].key);
 		/* "net.ipv4.conf.eth0/1.x": dots part the name, slashes stand for dots in it. */
-		for (char *c = path + 4; *c; c++)
-			*c = *c == '.' ? '/' : *c == '/' ? '.' : *c;
+		for (char *c = path + 4; *c; c++) {
+			if (*c == '.')
+				*c = '/';
+			else if (*c == '/')
+				*c = '.';
+		}
 		if (fs_write_existing(fs->proc_fd, path, all->items[i].value,
 		                      strlen(all->items[i].value), err) < 0)
 			return err_wrap(err, "linux.sysctl.%s", all->items[i].key);

@@ -323,6 +323,7 @@ static int prepare_sockets(struct spawn *s, struct err *err)
 
 /* ---- birth ---- */
 
+/* NOLINTNEXTLINE(readability-non-const-parameter): the kernel writes it */
 static pid_t clone_child(struct spawn *s, int *pidfd, struct err *err)
 {
 	int cgroup_fd = s->cgroup ? cgroup_clone_fd(s->cgroup) : -1;
