@@ -279,7 +279,7 @@ static int prepare(struct run *run, struct err *err)
 
 static void clean_up(struct run *run)
 {
-	(void)supervisor_forget(run->engine->supervisors_fd, run->id, NULL);
+	(void)supervise_end(run->engine, run->id, NULL);
 	if (run->sandbox)
 		(void)net_sandbox_remove(run->engine->net, run->id, NULL);
 	(void)fs_remove_tree(run->engine->builds_fd, run->bundle, NULL);

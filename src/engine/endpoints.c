@@ -225,14 +225,13 @@ void endpoints_down(struct container *c)
 
 /* ---- docker network connect, disconnect ---- */
 
-/* A copy of the container's config that may be changed before it is shared. */
-static struct config *config_copy(struct container *c, struct err *err)
+/* A deep copy, by way of text: it may be changed before it is shared. */
+static struct config *config_copy(const struct config *from, struct err *err)
 {
-	auto_type(config) old = container_config(c);
 	auto_buf struct buf request = BUF_INIT(8u << 20), mounts = BUF_INIT(8u << 20);
 
-	if (api_container_create_write(&old->create, &request, err) < 0 ||
-	    config_write_mounts(old, &mounts, err) < 0)
+	if (api_container_create_write(&from->create, &request, err) < 0 ||
+	    config_write_mounts(from, &mounts, err) < 0)
 		return NULL;
 	return config_parse(buf_str(&request), buf_str(&mounts), err);
 }
@@ -303,22 +302,27 @@ static int reload_running(struct container *c, struct err *err)
 static int connect_locked(struct container *c, const struct net_network *network,
                           const struct api_endpoint *endpoint, struct err *err)
 {
-	auto_type(config) config = config_copy(c, err);
+	auto_type(config) old = container_config(c);
+	auto_type(config) draft = config_copy(old, err);
+	auto_type(config) config = NULL;
 
-	if (!config)
+	if (!draft)
 		return -1;
-	if (check_mode_is(config->create.host.network_mode, "host") ||
-	    check_mode_container(config->create.host.network_mode))
+	if (check_mode_is(draft->create.host.network_mode, "host") ||
+	    check_mode_container(draft->create.host.network_mode))
 		return err_set(err, ERR_DENIED,
 		               "container sharing network namespace with another "
 		               "container or host cannot be connected to any other "
 		               "network");
-	if (has_endpoint(config, network))
+	if (has_endpoint(draft, network))
 		return err_set(err, ERR_DENIED,
 		               "endpoint with name %s already exists in network %s", c->name,
 		               network->name);
-	if (add_endpoint(config, network->name, endpoint, err) < 0 ||
-	    state_save_config(c, config, err) < 0)
+	/* The draft borrows from the caller's endpoint; what is kept must not. */
+	if (add_endpoint(draft, network->name, endpoint, err) < 0)
+		return -1;
+	config = config_copy(draft, err);
+	if (!config || state_save_config(c, config, err) < 0)
 		return -1;
 	pthread_mutex_lock(&c->lock);
 	bool up = container_is_up(c);
@@ -337,7 +341,8 @@ static int connect_locked(struct container *c, const struct net_network *network
 static int disconnect_locked(struct container *c, const struct net_network *network, bool force,
                              struct err *err)
 {
-	auto_type(config) config = config_copy(c, err);
+	auto_type(config) old = container_config(c);
+	auto_type(config) config = config_copy(old, err);
 
 	if (!config)
 		return -1;

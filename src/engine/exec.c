@@ -408,7 +408,7 @@ static int exec_begin(struct exec *exec, const struct exec_start *start, int *st
 	if (check_up(exec->c, err) < 0 || claim(exec, err) < 0)
 		return -1;
 	if (exec_go(exec, start, stream, err) < 0) {
-		(void)supervisor_forget(exec->engine->supervisors_fd, exec->name, NULL);
+		(void)supervise_end(exec->engine, exec->name, NULL);
 		return -1;
 	}
 	exec_event(exec, "exec_start", "execID", exec->id);

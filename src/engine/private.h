@@ -225,6 +225,10 @@ int endpoints_reload(struct container *c, const struct net_port *ports, size_t c
 const char *endpoints_mode(const struct api_host_config *host);
 bool endpoints_is_network(const char *mode); /* not none, host, container:x */
 
+/* supervise.c */
+/* Kills what runs under that name, if anything does, and removes what is left of it. Blocks for seconds at most. */
+int supervise_end(struct engine *engine, const char *id, struct err *err);
+
 /* reconcile.c */
 int reconcile_run(struct engine *engine, struct err *err);
 

@@ -69,7 +69,7 @@ static void check_running(struct container *c)
 	if (ask(c, &state)) {
 		if (state.state == SUPERVISED_CREATED) {
 			/* Its program never ran, and nobody was told that it did. */
-			(void)supervisor_forget(c->engine->supervisors_fd, c->id, NULL);
+			(void)supervise_end(c->engine, c->id, NULL);
 			endpoints_down(c);
 			c->status = c->finished_ns ? STATUS_EXITED : STATUS_CREATED;
 			(void)state_save(c, NULL);
@@ -94,7 +94,7 @@ static void check_idle(struct container *c)
 {
 	if (!fs_exists(c->engine->supervisors_fd, c->id))
 		return;
-	(void)supervisor_forget(c->engine->supervisors_fd, c->id, NULL);
+	(void)supervise_end(c->engine, c->id, NULL);
 	endpoints_down(c);
 }
 
@@ -177,7 +177,7 @@ static int sweep_supervisor(void *arg, int dir_fd, const char *name, unsigned ch
 		s && supervisor_state(s, &state, NULL) == 0 && state.state != SUPERVISED_STOPPED;
 	if (lives && str_starts(name, "exec-"))
 		return 0;
-	(void)supervisor_forget(dir_fd, name, NULL);
+	(void)supervise_end(engine, name, NULL);
 	return 0;
 }
 

@@ -39,7 +39,7 @@ static int take_apart(struct container *c, bool volumes, struct err *err)
 	struct engine *engine = c->engine;
 
 	buf_addf(&holder, "container:%s", c->id);
-	(void)supervisor_forget(engine->supervisors_fd, c->id, NULL);
+	(void)supervise_end(engine, c->id, NULL);
 	endpoints_down(c);
 	if (fs_remove_tree(engine->containers_fd, c->id, err) < 0)
 		return err_wrap(err, "unable to remove filesystem for %s", c->id);

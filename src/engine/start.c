@@ -184,7 +184,7 @@ static int launch(struct container *c, const struct config *config, const struct
 		.cols = console_size(create->host.console_size, 1),
 	};
 	/* What an attempt that was cut off may have left. */
-	(void)supervisor_forget(c->engine->supervisors_fd, c->id, NULL);
+	(void)supervise_end(c->engine, c->id, NULL);
 	return launcher_create(c->engine->launcher, &what, err);
 }
 
@@ -266,7 +266,7 @@ static void undo(struct container *c, const struct err *why, struct err *err)
 {
 	int code = explain(why, err);
 
-	(void)supervisor_forget(c->engine->supervisors_fd, c->id, NULL);
+	(void)supervise_end(c->engine, c->id, NULL);
 	endpoints_down(c);
 	attach_tell(c, NULL);
 	pthread_mutex_lock(&c->lock);
