@@ -35,6 +35,7 @@ struct http_client {
 	char *origin;    /* owned; "https://host:port", no slash behind */
 	char *unix_path; /* owned; NULL: TCP */
 	char *user_agent;
+	struct curl_slist *connect_to; /* owned; NULL: as the name says */
 	struct pem ca, cert, key;
 	bool insecure, any_name, proxy;
 	int64_t connect_timeout_ms, timeout_ms, stall_timeout_ms;
@@ -97,6 +98,19 @@ static int set_base(struct http_client *client, const char *base, struct err *er
 	return 0;
 }
 
+static int set_connect_to(struct http_client *client, const char *address, struct err *err)
+{
+	auto_buf struct buf text = BUF_INIT(URL_MAX);
+
+	if (!address)
+		return 0;
+	buf_addf(&text, "::%s", address);
+	if (buf_check(&text, err) < 0)
+		return -1;
+	client->connect_to = curl_slist_append(NULL, buf_str(&text));
+	return client->connect_to ? 0 : err_nomem(err);
+}
+
 struct http_client *http_client_create(const struct http_client_options *options, struct err *err)
 {
 	auto_type(http_client) client = calloc(1, sizeof(*client));
@@ -123,7 +137,8 @@ struct http_client *http_client_create(const struct http_client_options *options
 	if (set_base(client, options->base, err) < 0 ||
 	    pem_open(&client->ca, options->ca_pem, err) < 0 ||
 	    pem_open(&client->cert, options->cert_pem, err) < 0 ||
-	    pem_open(&client->key, options->key_pem, err) < 0)
+	    pem_open(&client->key, options->key_pem, err) < 0 ||
+	    set_connect_to(client, options->connect_to, err) < 0)
 		return NULL;
 	return move_ptr(client);
 }
@@ -140,6 +155,7 @@ void http_client_free(struct http_client *client)
 	free(client->origin);
 	free(client->unix_path);
 	free(client->user_agent);
+	curl_slist_free_all(client->connect_to);
 	free(client);
 }
 
@@ -291,6 +307,9 @@ static void set_transport(const struct exchange *x)
 		curl_easy_setopt(easy, CURLOPT_PROXY, "");
 	if (c->unix_path && x->same_origin)
 		curl_easy_setopt(easy, CURLOPT_UNIX_SOCKET_PATH, c->unix_path);
+
+	if (c->connect_to && x->same_origin)
+		curl_easy_setopt(easy, CURLOPT_CONNECT_TO, c->connect_to);
 
 	curl_easy_setopt(easy, CURLOPT_SSLVERSION, (long)CURL_SSLVERSION_TLSv1_2);
 	curl_easy_setopt(easy, CURLOPT_SSL_VERIFYPEER, verify ? 1L : 0L);

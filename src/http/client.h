@@ -35,7 +35,9 @@ struct http_client_options {
 	const char *ca_pem; /* https: trust only this; NULL: the system's */
 	const char *cert_pem, *key_pem; /* client certificate */
 	bool insecure; /* https without verification (--insecure-registry only; and join's CA fetch) */
-	bool any_name; /* verify the chain, but not that the certificate names the host */
+	bool any_name;          /* verify the chain, but not that the certificate names the host */
+	const char *connect_to; /* "IP:PORT" to go to, whatever the base names (the certificate must
+	                         * name the base's host); NULL: where the base says */
 	int64_t connect_timeout_ms; /* 0: 10 s */
 	int64_t timeout_ms;         /* whole call; 0: none */
 	int64_t stall_timeout_ms;   /* no byte for so long: give up; 0: none */

@@ -1,0 +1,107 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#pragma once
+
+/*
+ * agent - a node's side of the cluster: gets tasks from the leader, has them run, says how they are.
+ *
+ *	struct agent *agent = agent_open(&options, err);   // agent.db in the directory
+ *	agent_poke(agent, task_id);                        // something happened to its container
+ *	agent_close(agent);                                // containers live on
+ *
+ * Two threads talk to the leader: one holds the stream that assignments come by, one sends the
+ * heartbeat with the statuses, each second and at once when there is news. Assignments are written
+ * down before anything is done about them, so an agent that was killed goes on where it was,
+ * finding its containers again through the executor; and it goes on with what it has when
+ * no leader answers. The rules of the exchange are in proto.h.
+ *
+ * Each task is brought step by step to what is desired, on a pool of threads, one step of a task
+ * at a time; a step looks at the container first, so pokes may come early, late or twice.
+ *
+ * The executor does the work on containers: see below. Thread-safe.
+ */
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/id.h"
+#include "cluster/endpoints.h"
+#include "cluster/model.h"
+
+struct agent;
+struct arena;
+struct err;
+struct log;
+
+enum agent_health {
+	AGENT_HEALTH_NONE, /* no check */
+	AGENT_HEALTH_STARTING,
+	AGENT_HEALTH_GOOD,
+	AGENT_HEALTH_BAD,
+};
+
+/* A task's container. */
+struct agent_container {
+	char id[ID_HEX_MAX]; /* "": there is none */
+	bool started;        /* at least once */
+	bool running;
+	int64_t pid, exit_code;
+	char *error; /* why it did not start or was killed; NULL */
+	enum agent_health health;
+	char *address;           /* on this machine; NULL */
+	struct json_array ports; /* struct model_port, published_port as the machine gave it */
+};
+
+struct agent_work {
+	const struct task *task;
+	const char *node_id, *node_name;
+};
+
+/* Calls block and come from several threads, one at a time for a task. Each may be repeated: what is
+ * done already is success. */
+struct agent_executor {
+	void *arg;
+	/* Image and container. A failure rejects the task. */
+	int (*prepare)(void *arg, const struct agent_work *work, struct err *err);
+	int (*start)(void *arg, const struct agent_work *work, struct err *err);
+	/* Politely, then by force. */
+	int (*stop)(void *arg, const struct agent_work *work, struct err *err);
+	/* By force if it runs. */
+	int (*remove)(void *arg, const char *task_id, struct err *err);
+	int (*look)(void *arg, const char *task_id, struct arena *arena,
+	            struct agent_container *out, struct err *err);
+	/* Ids of all tasks that have a container here. */
+	int (*list)(void *arg, struct arena *arena, struct json_strings *task_ids, struct err *err);
+	int (*publish)(void *arg, const struct endpoint_service *services, size_t count,
+	               struct err *err);
+	/* Writes Docker's frames of the task's output to fd, a socket, until it ends or the other side
+	 * has closed. `options`: Docker's query, {"stdout":"1","tail":"3",...}. */
+	int (*logs)(void *arg, const char *task_id, const struct json *options, int fd,
+	            struct err *err);
+};
+
+struct agent_options {
+	int dir_fd; /* for agent.db; borrowed */
+	const char *node_id;
+	const char *leader; /* "IP:PORT" */
+	const char *ca, *cert, *key;
+	const char *addr; /* where other nodes reach this one; NULL: as the leader sees it */
+	const struct node_description *description;
+	const struct agent_executor *executor; /* borrowed, lives longer than the agent */
+	const struct log *log;
+};
+
+struct agent *agent_open(const struct agent_options *options, struct err *err);
+void agent_close(struct agent *agent);
+
+/* The task's container started, ended, changed its health, or is gone. NULL: look at all. */
+void agent_poke(struct agent *agent, const char *task_id);
+
+/* Before leaving the cluster: stops talking, then removes every task's container. */
+int agent_leave(struct agent *agent, struct err *err);
+
+struct agent_state {
+	bool connected;
+	char error[256]; /* why it is not; "" */
+};
+void agent_look(struct agent *agent, struct agent_state *state);

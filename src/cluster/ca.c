@@ -1,0 +1,323 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "cluster/ca.h"
+
+#include <gnutls/abstract.h>
+#include <gnutls/gnutls.h>
+#include <gnutls/x509.h>
+#include <string.h>
+
+#include "base/buf.h"
+#include "base/clock.h"
+#include "base/err.h"
+#include "base/id.h"
+
+#define DAY           86400
+#define ROOT_DAYS     (20 * 365)
+#define NODE_DAYS     (10 * 365) /* a machine may lie in a drawer for years */
+#define CLOCK_SLACK   3600       /* clocks of machines differ */
+#define SERIAL_SIZE   16
+#define REQUEST_MAX   8192
+#define SECONDS(days) ((time_t)(days)*DAY)
+
+static void drop_key(gnutls_x509_privkey_t *key)
+{
+	if (*key)
+		gnutls_x509_privkey_deinit(*key);
+}
+
+static void drop_crt(gnutls_x509_crt_t *crt)
+{
+	if (*crt)
+		gnutls_x509_crt_deinit(*crt);
+}
+
+static void drop_crq(gnutls_x509_crq_t *crq)
+{
+	if (*crq)
+		gnutls_x509_crq_deinit(*crq);
+}
+
+#define auto_key __attribute__((cleanup(drop_key)))
+#define auto_crt __attribute__((cleanup(drop_crt)))
+#define auto_crq __attribute__((cleanup(drop_crq)))
+
+/* The first failure of a row of calls: TRY(rc, call) runs the next only while all went well. */
+#define TRY(rc, call)                                                                              \
+	do {                                                                                       \
+		if ((rc) >= 0)                                                                     \
+			(rc) = (call);                                                             \
+	} while (0)
+
+static int fail(struct err *err, const char *what, int rc)
+{
+	return err_set(err, rc == GNUTLS_E_MEMORY_ERROR ? ERR_NOMEM : ERR_INVALID, "%s: %s", what,
+	               gnutls_strerror(rc));
+}
+
+static char *copy_out(gnutls_datum_t *datum, struct err *err)
+{
+	char *text = strndup((const char *)datum->data, datum->size);
+
+	gnutls_free(datum->data);
+	if (!text)
+		err_nomem(err);
+	return text;
+}
+
+static int new_key(gnutls_x509_privkey_t *key)
+{
+	int rc = gnutls_x509_privkey_init(key);
+
+	TRY(rc, gnutls_x509_privkey_generate(*key, GNUTLS_PK_ECDSA,
+	                                     GNUTLS_CURVE_TO_BITS(GNUTLS_ECC_CURVE_SECP256R1), 0));
+	return rc;
+}
+
+static int key_text(gnutls_x509_privkey_t key, char **text, struct err *err)
+{
+	gnutls_datum_t out = {0};
+	int rc = gnutls_x509_privkey_export2(key, GNUTLS_X509_FMT_PEM, &out);
+
+	if (rc < 0)
+		return fail(err, "private key", rc);
+	*text = copy_out(&out, err);
+	return *text ? 0 : -1;
+}
+
+static int crt_text(gnutls_x509_crt_t crt, char **text, struct err *err)
+{
+	gnutls_datum_t out = {0};
+	int rc = gnutls_x509_crt_export2(crt, GNUTLS_X509_FMT_PEM, &out);
+
+	if (rc < 0)
+		return fail(err, "certificate", rc);
+	*text = copy_out(&out, err);
+	return *text ? 0 : -1;
+}
+
+static int read_crt(gnutls_x509_crt_t *crt, const char *text, struct err *err)
+{
+	gnutls_datum_t in = {(unsigned char *)text, (unsigned)strlen(text)};
+	int rc = gnutls_x509_crt_init(crt);
+
+	TRY(rc, gnutls_x509_crt_import(*crt, &in, GNUTLS_X509_FMT_PEM));
+	return rc < 0 ? fail(err, "certificate", rc) : 0;
+}
+
+static int read_key(gnutls_x509_privkey_t *key, const char *text, struct err *err)
+{
+	gnutls_datum_t in = {(unsigned char *)text, (unsigned)strlen(text)};
+	int rc = gnutls_x509_privkey_init(key);
+
+	TRY(rc, gnutls_x509_privkey_import(*key, &in, GNUTLS_X509_FMT_PEM));
+	return rc < 0 ? fail(err, "private key", rc) : 0;
+}
+
+static int set_name(gnutls_x509_crt_t crt, const char *oid, const char *value)
+{
+	return gnutls_x509_crt_set_dn_by_oid(crt, oid, 0, value, (unsigned)strlen(value));
+}
+
+/* What all our certificates have in common. */
+static int set_frame(gnutls_x509_crt_t crt, int days)
+{
+	uint8_t serial[SERIAL_SIZE];
+	time_t now = (time_t)(clock_wall_ns() / 1000000000);
+
+	id_random(serial, sizeof(serial));
+	serial[0] &= 0x7f; /* positive */
+	int rc = gnutls_x509_crt_set_version(crt, 3);
+	TRY(rc, gnutls_x509_crt_set_serial(crt, serial, sizeof(serial)));
+	TRY(rc, gnutls_x509_crt_set_activation_time(crt, now - CLOCK_SLACK));
+	TRY(rc, gnutls_x509_crt_set_expiration_time(crt, now + SECONDS(days)));
+	return rc;
+}
+
+/* ---- the root ---- */
+
+int ca_make(const char *cluster_id, struct ca_identity *root, struct err *err)
+{
+	auto_key gnutls_x509_privkey_t key = NULL;
+	auto_crt gnutls_x509_crt_t crt = NULL;
+	int rc = new_key(&key);
+
+	TRY(rc, gnutls_x509_crt_init(&crt));
+	TRY(rc, set_frame(crt, ROOT_DAYS));
+	TRY(rc, set_name(crt, GNUTLS_OID_X520_COMMON_NAME, "swarm-ca"));
+	TRY(rc, set_name(crt, GNUTLS_OID_X520_ORGANIZATION_NAME, cluster_id));
+	TRY(rc, gnutls_x509_crt_set_key(crt, key));
+	TRY(rc, gnutls_x509_crt_set_basic_constraints(crt, 1, 0));
+	TRY(rc, gnutls_x509_crt_set_key_usage(crt, GNUTLS_KEY_KEY_CERT_SIGN | GNUTLS_KEY_CRL_SIGN));
+	TRY(rc, gnutls_x509_crt_sign2(crt, crt, key, GNUTLS_DIG_SHA256, 0));
+	if (rc < 0)
+		return fail(err, "cluster CA", rc);
+	if (key_text(key, &root->key, err) < 0 || crt_text(crt, &root->cert, err) < 0) {
+		ca_identity_done(root);
+		return -1;
+	}
+	return 0;
+}
+
+void ca_identity_done(struct ca_identity *identity)
+{
+	if (identity->key)
+		explicit_bzero(identity->key, strlen(identity->key));
+	free(identity->key);
+	free(identity->cert);
+	*identity = (struct ca_identity){0};
+}
+
+/* ---- nodes ---- */
+
+int ca_request(char **key, char **request, struct err *err)
+{
+	auto_key gnutls_x509_privkey_t k = NULL;
+	auto_crq gnutls_x509_crq_t crq = NULL;
+	gnutls_datum_t out = {0};
+	auto_free char *text = NULL;
+	int rc = new_key(&k);
+
+	TRY(rc, gnutls_x509_crq_init(&crq));
+	TRY(rc, gnutls_x509_crq_set_version(crq, 1));
+	TRY(rc, gnutls_x509_crq_set_key(crq, k));
+	TRY(rc, gnutls_x509_crq_sign2(crq, k, GNUTLS_DIG_SHA256, 0));
+	TRY(rc, gnutls_x509_crq_export2(crq, GNUTLS_X509_FMT_PEM, &out));
+	if (rc < 0)
+		return fail(err, "certificate request", rc);
+	*request = copy_out(&out, err);
+	if (!*request)
+		return -1;
+	if (key_text(k, &text, err) < 0) {
+		free(move_ptr(*request));
+		return -1;
+	}
+	*key = move_ptr(text);
+	return 0;
+}
+
+static int read_request(gnutls_x509_crq_t *crq, const char *text, struct err *err)
+{
+	gnutls_datum_t in = {(unsigned char *)text, (unsigned)strlen(text)};
+
+	if (in.size > REQUEST_MAX)
+		return err_set(err, ERR_INVALID, "certificate request: more than %d bytes",
+		               REQUEST_MAX);
+	int rc = gnutls_x509_crq_init(crq);
+	TRY(rc, gnutls_x509_crq_import(*crq, &in, GNUTLS_X509_FMT_PEM));
+	TRY(rc, gnutls_x509_crq_verify(*crq, 0));
+	return rc < 0 ? fail(err, "certificate request", rc) : 0;
+}
+
+/* The key and nothing else of the request. */
+static int set_key_of(gnutls_x509_crt_t crt, gnutls_x509_crq_t crq)
+{
+	gnutls_pubkey_t key = NULL;
+	int rc = gnutls_pubkey_init(&key);
+
+	if (rc < 0)
+		return rc;
+	TRY(rc, gnutls_pubkey_import_x509_crq(key, crq, 0));
+	TRY(rc, gnutls_x509_crt_set_pubkey(crt, key));
+	gnutls_pubkey_deinit(key);
+	return rc;
+}
+
+static int set_role(gnutls_x509_crt_t crt, bool manager)
+{
+	int rc = gnutls_x509_crt_set_key_purpose_oid(crt, GNUTLS_KP_TLS_WWW_CLIENT, 0);
+
+	if (!manager)
+		return rc;
+	TRY(rc, gnutls_x509_crt_set_key_purpose_oid(crt, GNUTLS_KP_TLS_WWW_SERVER, 0));
+	TRY(rc, gnutls_x509_crt_set_subject_alt_name(crt, GNUTLS_SAN_DNSNAME, CA_MANAGER_NAME,
+	                                             strlen(CA_MANAGER_NAME), GNUTLS_FSAN_SET));
+	return rc;
+}
+
+int ca_sign(const struct ca_identity *root, const char *request, const struct ca_subject *subject,
+            char **cert, struct err *err)
+{
+	auto_crq gnutls_x509_crq_t crq = NULL;
+	auto_crt gnutls_x509_crt_t ca = NULL, crt = NULL;
+	auto_key gnutls_x509_privkey_t key = NULL;
+
+	if (read_request(&crq, request, err) < 0 || read_crt(&ca, root->cert, err) < 0 ||
+	    read_key(&key, root->key, err) < 0)
+		return -1;
+	int rc = gnutls_x509_crt_init(&crt);
+	TRY(rc, set_key_of(crt, crq));
+	TRY(rc, set_name(crt, GNUTLS_OID_X520_COMMON_NAME, subject->node_id));
+	TRY(rc, set_name(crt, GNUTLS_OID_X520_ORGANIZATIONAL_UNIT_NAME,
+	                 subject->manager ? CA_ROLE_MANAGER : CA_ROLE_WORKER));
+	TRY(rc, set_name(crt, GNUTLS_OID_X520_ORGANIZATION_NAME, subject->cluster_id));
+	TRY(rc, set_frame(crt, NODE_DAYS));
+	TRY(rc, gnutls_x509_crt_set_basic_constraints(crt, 0, -1));
+	TRY(rc, gnutls_x509_crt_set_key_usage(crt, GNUTLS_KEY_DIGITAL_SIGNATURE));
+	TRY(rc, set_role(crt, subject->manager));
+	TRY(rc, gnutls_x509_crt_sign2(crt, ca, key, GNUTLS_DIG_SHA256, 0));
+	if (rc < 0)
+		return fail(err, "node certificate", rc);
+	return crt_text(crt, cert, err);
+}
+
+/* ---- looking ---- */
+
+int ca_digest(const char *cert, uint8_t digest[HASH_SIZE], struct err *err)
+{
+	auto_crt gnutls_x509_crt_t crt = NULL;
+	gnutls_datum_t der = {0};
+
+	if (read_crt(&crt, cert, err) < 0)
+		return -1;
+	int rc = gnutls_x509_crt_export2(crt, GNUTLS_X509_FMT_DER, &der);
+	if (rc < 0)
+		return fail(err, "certificate", rc);
+	hash_bytes(der.data, der.size, digest);
+	gnutls_free(der.data);
+	return 0;
+}
+
+static char *base64_of(gnutls_datum_t *der, struct err *err)
+{
+	struct buf text = BUF_INIT(64 << 10);
+
+	hash_base64(der->data, der->size, &text);
+	gnutls_free(der->data);
+	return buf_take(&text, err);
+}
+
+static int public_key_of(gnutls_x509_crt_t crt, gnutls_datum_t *der)
+{
+	gnutls_pubkey_t key = NULL;
+	int rc = gnutls_pubkey_init(&key);
+
+	if (rc < 0)
+		return rc;
+	TRY(rc, gnutls_pubkey_import_x509(key, crt, 0));
+	TRY(rc, gnutls_pubkey_export2(key, GNUTLS_X509_FMT_DER, der));
+	gnutls_pubkey_deinit(key);
+	return rc;
+}
+
+int ca_describe(const char *cert, char **subject, char **public_key, struct err *err)
+{
+	auto_crt gnutls_x509_crt_t crt = NULL;
+	gnutls_datum_t name = {0}, key = {0};
+
+	if (read_crt(&crt, cert, err) < 0)
+		return -1;
+	int rc = gnutls_x509_crt_get_raw_dn(crt, &name);
+	if (rc < 0)
+		return fail(err, "certificate", rc);
+	auto_free char *first = base64_of(&name, err);
+	if (!first)
+		return -1;
+	rc = public_key_of(crt, &key);
+	if (rc < 0)
+		return fail(err, "certificate", rc);
+	*public_key = base64_of(&key, err);
+	if (!*public_key)
+		return -1;
+	*subject = move_ptr(first);
+	return 0;
+}

@@ -1,0 +1,58 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#pragma once
+
+/*
+ * ca - the cluster's certificate authority, and the certificates of its nodes. All PEM text.
+ *
+ *	struct ca_identity root = {0}, node = {0};
+ *	ca_make(cluster_id, &root, err);
+ *	ca_request(&node.key, &request, err);                        // on the node
+ *	ca_sign(&root, request, &subject, &node.cert, err);          // on the manager
+ *
+ * A node's certificate says CN = node id, OU = its role, O = the cluster's id. Managers also carry
+ * the DNS name CA_MANAGER_NAME and the right to serve: a worker's certificate cannot be used to
+ * pose as a manager, because clients ask for that name. Keys are EC P-256 and never leave the
+ * machine that made them. Whoever was removed from the cluster is refused by the missing node
+ * object, not by a revocation list.
+ *
+ * No call blocks or keeps state.
+ */
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/cleanup.h"
+#include "base/hash.h"
+
+struct err;
+
+#define CA_MANAGER_NAME "swarm-manager"
+#define CA_ROLE_MANAGER "swarm-manager"
+#define CA_ROLE_WORKER  "swarm-worker"
+
+struct ca_identity {
+	char *cert; /* owned */
+	char *key;  /* owned */
+};
+void ca_identity_done(struct ca_identity *identity);
+
+/* Self-signed, for twenty years. */
+int ca_make(const char *cluster_id, struct ca_identity *root, struct err *err);
+
+/* A node's new key, and the request for its certificate; both owned by the caller. */
+int ca_request(char **key, char **request, struct err *err);
+
+struct ca_subject {
+	const char *node_id, *cluster_id;
+	bool manager;
+};
+/* What the request says of its subject is ignored; only its key counts, and its signature must prove it.
+ * ERR_INVALID for a request that is not one. */
+int ca_sign(const struct ca_identity *root, const char *request, const struct ca_subject *subject,
+            char **cert, struct err *err);
+
+/* SHA-256 of the certificate's DER. ERR_INVALID when the text is not one certificate. */
+int ca_digest(const char *cert, uint8_t digest[HASH_SIZE], struct err *err);
+
+/* What Docker's TLSInfo shows of the root: base64 of the subject's and the public key's DER. Owned. */
+int ca_describe(const char *cert, char **subject, char **public_key, struct err *err);

@@ -1,0 +1,200 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "cluster/ca.h"
+
+#include <gnutls/gnutls.h>
+#include <gnutls/x509.h>
+
+#include "base/err.h"
+#include "base/testing.h"
+#include "cluster/token.h"
+
+struct bench {
+	struct ca_identity root;
+	char *key, *request, *cert;
+};
+
+static void bench_make(struct bench *b, bool manager)
+{
+	struct ca_subject subject = {.node_id = "n1", .cluster_id = "c1", .manager = manager};
+
+	*b = (struct bench){0};
+	assert_int_equal(ca_make("c1", &b->root, NULL), 0);
+	assert_int_equal(ca_request(&b->key, &b->request, NULL), 0);
+	assert_int_equal(ca_sign(&b->root, b->request, &subject, &b->cert, NULL), 0);
+}
+
+static void bench_done(struct bench *b)
+{
+	ca_identity_done(&b->root);
+	free(b->key);
+	free(b->request);
+	free(b->cert);
+}
+
+static gnutls_x509_crt_t parse(const char *text)
+{
+	gnutls_datum_t in = {(unsigned char *)text, (unsigned)strlen(text)};
+	gnutls_x509_crt_t crt;
+
+	assert_int_equal(gnutls_x509_crt_init(&crt), 0);
+	assert_int_equal(gnutls_x509_crt_import(crt, &in, GNUTLS_X509_FMT_PEM), 0);
+	return crt;
+}
+
+static unsigned verdict(const char *ca_text, const char *cert_text)
+{
+	gnutls_x509_crt_t ca = parse(ca_text), crt = parse(cert_text);
+	unsigned status = 0;
+
+	assert_int_equal(gnutls_x509_crt_verify(crt, &ca, 1, 0, &status), 0);
+	gnutls_x509_crt_deinit(ca);
+	gnutls_x509_crt_deinit(crt);
+	return status;
+}
+
+static bool has_manager_name(const char *text)
+{
+	gnutls_x509_crt_t crt = parse(text);
+	bool yes = gnutls_x509_crt_check_hostname(crt, CA_MANAGER_NAME);
+
+	gnutls_x509_crt_deinit(crt);
+	return yes;
+}
+
+static void assert_name(const char *text, const char *oid, const char *expected)
+{
+	gnutls_x509_crt_t crt = parse(text);
+	char value[64];
+	size_t len = sizeof(value);
+
+	assert_int_equal(gnutls_x509_crt_get_dn_by_oid(crt, oid, 0, 0, value, &len), 0);
+	assert_string_equal(value, expected);
+	len = sizeof(value);
+	assert_int_equal(gnutls_x509_crt_get_dn_by_oid(crt, oid, 1, 0, value, &len),
+	                 GNUTLS_E_REQUESTED_DATA_NOT_AVAILABLE);
+	gnutls_x509_crt_deinit(crt);
+}
+
+static void node_certificate_names_node_role_and_cluster(void **state)
+{
+	(void)state;
+	struct bench b;
+
+	bench_make(&b, false);
+	assert_int_equal(verdict(b.root.cert, b.cert), 0);
+	assert_name(b.cert, GNUTLS_OID_X520_COMMON_NAME, "n1");
+	assert_name(b.cert, GNUTLS_OID_X520_ORGANIZATIONAL_UNIT_NAME, CA_ROLE_WORKER);
+	assert_name(b.cert, GNUTLS_OID_X520_ORGANIZATION_NAME, "c1");
+	bench_done(&b);
+}
+
+static void only_managers_carry_the_managers_name(void **state)
+{
+	(void)state;
+	struct bench worker, manager;
+
+	bench_make(&worker, false);
+	bench_make(&manager, true);
+	assert_false(has_manager_name(worker.cert));
+	assert_true(has_manager_name(manager.cert));
+	bench_done(&worker);
+	bench_done(&manager);
+}
+
+static void certificate_of_another_cluster_is_not_valid(void **state)
+{
+	(void)state;
+	struct bench a, b;
+
+	bench_make(&a, false);
+	bench_make(&b, false);
+	assert_int_not_equal(verdict(a.root.cert, b.cert), 0);
+	bench_done(&a);
+	bench_done(&b);
+}
+
+static void a_node_cannot_sign_others(void **state)
+{
+	(void)state;
+	struct bench b;
+	struct ca_subject subject = {.node_id = "n2", .cluster_id = "c1", .manager = true};
+	char *cert = NULL;
+
+	bench_make(&b, true);
+	struct ca_identity fake = {.cert = b.cert, .key = b.key};
+	assert_int_equal(ca_sign(&fake, b.request, &subject, &cert, NULL), 0);
+	assert_int_not_equal(verdict(b.root.cert, cert), 0);
+	free(cert);
+	bench_done(&b);
+}
+
+static void request_that_is_none_is_refused(void **state)
+{
+	(void)state;
+	struct bench b;
+	struct err err = ERR_INIT;
+	struct ca_subject subject = {.node_id = "n2", .cluster_id = "c1"};
+	char *cert = NULL;
+
+	bench_make(&b, false);
+	assert_int_equal(ca_sign(&b.root, "nonsense", &subject, &cert, &err), -1);
+	assert_int_equal(err.kind, ERR_INVALID);
+	assert_null(cert);
+	bench_done(&b);
+}
+
+static void token_carries_the_digest_of_the_ca(void **state)
+{
+	(void)state;
+	struct bench b;
+	uint8_t digest[HASH_SIZE], again[HASH_SIZE];
+	char token[TOKEN_MAX], other[TOKEN_MAX];
+
+	bench_make(&b, false);
+	assert_int_equal(ca_digest(b.root.cert, digest, NULL), 0);
+	token_make(digest, token);
+	token_make(digest, other);
+	assert_int_equal(strlen(token), TOKEN_MAX - 1);
+	assert_int_equal(token_parse(token, again, NULL), 0);
+	assert_memory_equal(digest, again, HASH_SIZE);
+	assert_true(token_equal(token, token));
+	assert_false(token_equal(token, other));
+	bench_done(&b);
+}
+
+static void token_with_a_wrong_letter_or_length_is_refused(void **state)
+{
+	(void)state;
+	uint8_t digest[HASH_SIZE] = {0};
+	char token[TOKEN_MAX];
+	const size_t places[] = {0, 12, 59, 84};
+
+	for (size_t i = 0; i < 4; i++) {
+		token_make(digest, token);
+		token[places[i]] = '_';
+		assert_int_equal(token_parse(token, digest, NULL), -1);
+	}
+	token_make(digest, token);
+	token[TOKEN_MAX - 2] = '\0';
+	assert_int_equal(token_parse(token, digest, NULL), -1);
+	assert_int_equal(token_parse(NULL, digest, NULL), -1);
+	assert_int_equal(token_parse("", digest, NULL), -1);
+}
+
+static void token_whose_number_is_too_big_is_refused(void **state)
+{
+	(void)state;
+	uint8_t digest[HASH_SIZE];
+
+	assert_int_equal(token_parse("SWMTKN-1-zzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzz-"
+	                             "0000000000000000000000000",
+	                             digest, NULL),
+	                 -1);
+}
+
+TESTING_MAIN(TEST(node_certificate_names_node_role_and_cluster),
+             TEST(only_managers_carry_the_managers_name),
+             TEST(certificate_of_another_cluster_is_not_valid), TEST(a_node_cannot_sign_others),
+             TEST(request_that_is_none_is_refused), TEST(token_carries_the_digest_of_the_ca),
+             TEST(token_with_a_wrong_letter_or_length_is_refused),
+             TEST(token_whose_number_is_too_big_is_refused))

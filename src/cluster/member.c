@@ -1,0 +1,641 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "cluster/member.h"
+
+#include <pthread.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/arena.h"
+#include "base/buf.h"
+#include "base/err.h"
+#include "base/fs.h"
+#include "base/log.h"
+#include "base/str.h"
+#include "cluster/address.h"
+#include "cluster/ca.h"
+#include "cluster/node.h"
+#include "cluster/token.h"
+#include "http/client.h"
+
+#define DIRECTORY   "cluster"
+#define NEW         "cluster.new"
+#define CARD        "member.json"
+#define FILE_MAX    (64u << 10)
+#define JOIN_MS     20000
+#define CONNECT_MS  10000
+#define CARD_ARENA  (256u << 10)
+#define INSPECT_MAX (1u << 20)
+
+#define NOT_MANAGER                                                                                \
+	"This node is not a swarm manager. Use \"docker swarm init\" or \"docker swarm join\" to " \
+	"connect this node to swarm and try again."
+#define WORKER_ONLY                                                                                \
+	"This node is not a swarm manager. Worker nodes can't be used to view or modify cluster "  \
+	"state. Please run this command on a manager node or promote the current node to a "       \
+	"manager."
+#define ALREADY_IN                                                                                 \
+	"This node is already part of a swarm. Use \"docker swarm leave\" to leave this swarm "    \
+	"and join another one."
+#define NOT_IN "This node is not part of a swarm"
+#define LAST_MANAGER                                                                               \
+	"You are attempting to leave the swarm on a node that is participating as a manager. "     \
+	"Removing the last manager erases all current state of the swarm. Use `--force` to "       \
+	"ignore this message. "
+
+/* What member.json says. */
+struct card {
+	char *node_id, *cluster_id;
+	bool manager;
+	char *listen; /* managers: where the leader listens */
+	char *addr;   /* our own, as others reach it */
+	char *leader; /* "IP:PORT" of the manager, as it is shown */
+	char *leader_id;
+};
+
+static const struct json_field card_fields[] = {
+	JSON_FIELD(struct card, node_id, "NodeID", JSON_STRING, .required = true),
+	JSON_FIELD(struct card, cluster_id, "ClusterID", JSON_STRING, .required = true),
+	JSON_FIELD(struct card, manager, "Manager", JSON_BOOL),
+	JSON_FIELD(struct card, listen, "Listen", JSON_STRING, .empty = JSON_EMPTY_OMIT),
+	JSON_FIELD(struct card, addr, "Addr", JSON_STRING, .required = true),
+	JSON_FIELD(struct card, leader, "Leader", JSON_STRING, .required = true),
+	JSON_FIELD(struct card, leader_id, "LeaderID", JSON_STRING, .empty = JSON_EMPTY_OMIT),
+	JSON_END,
+};
+static const struct json_table card_table = JSON_TABLE(struct card, card_fields);
+
+struct member {
+	struct member_options options;
+	pthread_mutex_t changing; /* init, join, leave, close: one at a time */
+	pthread_rwlock_t lock;    /* guards the rest; written only by the above */
+	int dir_fd;               /* -1: no member */
+	struct arena arena;       /* of the card and the texts */
+	struct card card;
+	char *ca, *cert, *key;
+	struct leader *leader;
+	struct agent *agent;
+	char error[256];
+};
+
+/* ---- the directory ---- */
+
+static char *read_text(int dir_fd, const char *name, struct arena *arena, struct err *err)
+{
+	auto_buf struct buf text = BUF_INIT(FILE_MAX);
+
+	if (fs_read(dir_fd, name, FILE_MAX, &text, err) < 0)
+		return NULL;
+	return arena_strdup(arena, buf_str(&text), err);
+}
+
+static int write_text(int dir_fd, const char *name, const char *text, struct err *err)
+{
+	return fs_write_durable(dir_fd, name, text, strlen(text), 0600, err);
+}
+
+static int write_card(int dir_fd, const struct card *card, struct err *err)
+{
+	auto_buf struct buf text = BUF_INIT(FILE_MAX);
+
+	if (json_encode_text(&card_table, card, &text, err) < 0)
+		return -1;
+	return write_text(dir_fd, CARD, buf_str(&text), err);
+}
+
+static int read_all(struct member *m, struct err *err)
+{
+	const char *text = read_text(m->dir_fd, CARD, &m->arena, err);
+
+	if (!text ||
+	    json_decode_text(text, strlen(text), &card_table, &m->arena, &m->card, err) < 0)
+		return err_wrap(err, CARD);
+	m->ca = read_text(m->dir_fd, "ca.pem", &m->arena, err);
+	m->cert = read_text(m->dir_fd, "cert.pem", &m->arena, err);
+	m->key = read_text(m->dir_fd, "key.pem", &m->arena, err);
+	return m->ca && m->cert && m->key ? 0 : -1;
+}
+
+/* A directory in the making. What an earlier attempt left is thrown away. */
+static int make_directory(struct member *m, struct err *err)
+{
+	if (fs_remove_tree(m->options.root_fd, NEW, err) < 0 ||
+	    fs_mkdir(m->options.root_fd, NEW, 0700, err) < 0)
+		return -1;
+	return fs_open_dir(m->options.root_fd, NEW, err);
+}
+
+/* Gives it its name: from here on we are a member. */
+static int keep_directory(struct member *m, int dir_fd, struct err *err)
+{
+	if (fs_sync(dir_fd, err) < 0 ||
+	    fs_rename_new(m->options.root_fd, NEW, m->options.root_fd, DIRECTORY, err) < 0)
+		return -1;
+	return fs_sync(m->options.root_fd, err);
+}
+
+/* ---- taking up and laying down ---- */
+
+static int start_leader(struct member *m, struct err *err)
+{
+	m->leader = leader_open(m->dir_fd, m->options.log, err);
+	if (!m->leader)
+		return -1;
+	return leader_serve(
+		m->leader,
+		&(struct leader_address){.listen = m->card.listen, .cert = m->cert, .key = m->key},
+		err);
+}
+
+/* A manager's own agent goes the short way to whatever address the leader listens on. */
+static int agent_target(const struct member *m, char out[ADDRESS_MAX], struct err *err)
+{
+	char host[ADDRESS_MAX];
+
+	if (!m->card.manager)
+		return address_complete(m->card.leader, NULL, LEADER_PORT, out, err);
+	if (address_host(m->card.listen, host, err) < 0)
+		return -1;
+	if (str_eq(host, "0.0.0.0"))
+		snprintf(host, sizeof(host), "127.0.0.1");
+	if (str_eq(host, "::"))
+		snprintf(host, sizeof(host), "::1");
+	snprintf(out, ADDRESS_MAX, strchr(host, ':') ? "[%.80s]:%u" : "%.80s:%u", host,
+	         address_port(m->card.listen));
+	return 0;
+}
+
+static int start_agent(struct member *m, struct err *err)
+{
+	char target[ADDRESS_MAX];
+
+	if (agent_target(m, target, err) < 0)
+		return -1;
+	m->agent = agent_open(&(struct agent_options){.dir_fd = m->dir_fd,
+	                                              .node_id = m->card.node_id,
+	                                              .leader = target,
+	                                              .ca = m->ca,
+	                                              .cert = m->cert,
+	                                              .key = m->key,
+	                                              .addr = m->card.addr,
+	                                              .description = m->options.description,
+	                                              .executor = m->options.executor,
+	                                              .log = m->options.log},
+	                      err);
+	return m->agent ? 0 : -1;
+}
+
+static void lay_down(struct member *m)
+{
+	agent_close(m->agent);
+	leader_close(m->leader);
+	if (m->dir_fd >= 0)
+		close(m->dir_fd);
+	arena_done(&m->arena);
+	m->agent = NULL;
+	m->leader = NULL;
+	m->dir_fd = -1;
+	m->card = (struct card){0};
+	m->ca = m->cert = m->key = NULL;
+	m->error[0] = '\0';
+}
+
+/* From the directory. Whatever fails, we are a member still, with an error to show. */
+static int take_up(struct member *m, struct err *err)
+{
+	m->dir_fd = fs_open_dir(m->options.root_fd, DIRECTORY, err);
+	if (m->dir_fd < 0 || read_all(m, err) < 0)
+		return -1;
+	/* The agent starts in any case: its containers go on without a leader. */
+	int rc = m->card.manager ? start_leader(m, err) : 0;
+	if (rc < 0) {
+		leader_close(m->leader);
+		m->leader = NULL;
+	}
+	return start_agent(m, rc < 0 ? NULL : err) < 0 ? -1 : rc;
+}
+
+struct member *member_open(const struct member_options *options, struct err *err)
+{
+	struct member *m = calloc(1, sizeof(*m));
+
+	if (!m) {
+		err_nomem(err);
+		return NULL;
+	}
+	m->options = *options;
+	m->dir_fd = -1;
+	m->arena = ARENA_INIT(CARD_ARENA);
+	pthread_mutex_init(&m->changing, NULL);
+	pthread_rwlock_init(&m->lock, NULL);
+	struct err why = ERR_INIT;
+	if (fs_exists(options->root_fd, DIRECTORY) && take_up(m, &why) < 0) {
+		snprintf(m->error, sizeof(m->error), "%.255s", why.msg);
+		log_error(options->log, "cluster membership not taken up", "error=%s", why.msg);
+	}
+	return m;
+}
+
+void member_close(struct member *m)
+{
+	if (!m)
+		return;
+	lay_down(m);
+	pthread_rwlock_destroy(&m->lock);
+	pthread_mutex_destroy(&m->changing);
+	free(m);
+}
+
+/* ---- init ---- */
+
+struct founding {
+	char listen[ADDRESS_MAX], advertise[ADDRESS_MAX], addr[ADDRESS_MAX];
+	char node_id[ID_SWARM_MAX], cluster_id[ID_SWARM_MAX];
+};
+
+/* An IP with or without a port, or an interface. */
+static int find_advertise(const char *text, uint16_t port, char out[ADDRESS_MAX], struct err *err)
+{
+	char ip[ADDRESS_MAX];
+
+	if (!str_empty(text) && address_complete(text, NULL, port, out, NULL) == 0)
+		return 0;
+	if (address_of_interface(str_empty(text) ? NULL : text, ip, err) < 0)
+		return -1;
+	return address_complete(ip, NULL, port, out, err);
+}
+
+static int plan(const struct member_init *init, struct founding *f, struct err *err)
+{
+	char host[ADDRESS_MAX];
+	const char *listen = str_empty(init->listen) ? "0.0.0.0" : init->listen;
+
+	if (address_complete(listen, "0.0.0.0", LEADER_PORT, f->listen, err) < 0 ||
+	    address_host(f->listen, host, err) < 0)
+		return -1;
+	const char *advertise = init->advertise;
+	if (str_empty(advertise) && !str_eq(host, "0.0.0.0") && !str_eq(host, "::"))
+		advertise = f->listen;
+	if (find_advertise(advertise, address_port(f->listen), f->advertise, err) < 0)
+		return -1;
+	id_make_swarm(f->node_id);
+	id_make_swarm(f->cluster_id);
+	return address_host(f->advertise, f->addr, err);
+}
+
+/* The manager's own node, with its availability. */
+static int add_self(struct leader *leader, const struct founding *f, const char *availability,
+                    struct err *err)
+{
+	struct control *c = leader_enter(leader);
+	int rc = control_node_add(c, leader_now(), f->node_id, "manager", f->advertise, err);
+	const struct node *n = rc == 0 ? control_node(c, f->node_id) : NULL;
+
+	if (n && !str_empty(availability) && !str_eq(availability, "active")) {
+		char text[128];
+
+		snprintf(text, sizeof(text), "{\"Role\":\"manager\",\"Availability\":\"%.16s\"}",
+		         availability);
+		rc = node_update(c, leader_now(),
+		                 &(struct node_change){.ref = f->node_id,
+		                                       .version = n->version.index,
+		                                       .text = text,
+		                                       .len = strlen(text)},
+		                 err);
+	}
+	leader_exit(leader);
+	return rc;
+}
+
+static char *ca_of(struct leader *leader, struct err *err)
+{
+	struct control *c = leader_enter(leader);
+	const struct cluster *cluster = control_cluster(c);
+	const char *cert = cluster ? json_get_string(cluster->tls, "TrustRoot") : NULL;
+	char *copy = cert ? strdup(cert) : NULL;
+
+	leader_exit(leader);
+	if (!copy)
+		err_nomem(err);
+	return copy;
+}
+
+static int found(struct leader *leader, const struct member_init *init, const struct founding *f,
+                 int dir_fd, struct err *err)
+{
+	auto_free char *key = NULL, *request = NULL, *cert = NULL;
+	auto_type(json) none = json_object();
+	struct card card = {
+		.node_id = (char *)f->node_id,
+		.cluster_id = (char *)f->cluster_id,
+		.manager = true,
+		.listen = (char *)f->listen,
+		.addr = (char *)f->addr,
+		.leader = (char *)f->advertise,
+		.leader_id = (char *)f->node_id,
+	};
+
+	if (leader_found(leader, f->cluster_id, init->spec ? init->spec : none, err) < 0 ||
+	    add_self(leader, f, init->availability, err) < 0 ||
+	    ca_request(&key, &request, err) < 0 ||
+	    leader_sign(leader, request, f->node_id, true, &cert, err) < 0)
+		return -1;
+	auto_free char *ca = ca_of(leader, err);
+	if (!ca || write_text(dir_fd, "ca.pem", ca, err) < 0 ||
+	    write_text(dir_fd, "cert.pem", cert, err) < 0 ||
+	    write_text(dir_fd, "key.pem", key, err) < 0)
+		return -1;
+	return write_card(dir_fd, &card, err);
+}
+
+static int init_locked(struct member *m, const struct member_init *init, char node_id[ID_SWARM_MAX],
+                       struct err *err)
+{
+	struct founding f;
+
+	if (m->dir_fd >= 0)
+		return err_set(err, ERR_UNAVAILABLE, ALREADY_IN);
+	if (plan(init, &f, err) < 0)
+		return -1;
+	auto_close int dir_fd = make_directory(m, err);
+	if (dir_fd < 0)
+		return -1;
+	struct leader *leader = leader_open(dir_fd, m->options.log, err);
+	int rc = leader ? found(leader, init, &f, dir_fd, err) : -1;
+	leader_close(leader);
+	if (rc < 0 || keep_directory(m, dir_fd, err) < 0)
+		return -1;
+	pthread_rwlock_wrlock(&m->lock);
+	rc = take_up(m, err);
+	if (rc < 0) { /* the port is taken, most likely: then we are in no cluster */
+		lay_down(m);
+		(void)fs_remove_tree(m->options.root_fd, DIRECTORY, NULL);
+	}
+	pthread_rwlock_unlock(&m->lock);
+	snprintf(node_id, ID_SWARM_MAX, "%s", f.node_id);
+	return rc;
+}
+
+int member_init(struct member *m, const struct member_init *init, char node_id[ID_SWARM_MAX],
+                struct err *err)
+{
+	pthread_mutex_lock(&m->changing);
+	int rc = init_locked(m, init, node_id, err);
+	pthread_mutex_unlock(&m->changing);
+	return rc;
+}
+
+/* ---- join ---- */
+
+/* The CA over a connection that nothing vouches for yet; the token's digest then does. */
+static char *fetch_ca(const char *remote, const uint8_t digest[HASH_SIZE], struct err *err)
+{
+	uint8_t got[HASH_SIZE];
+	auto_type(json) doc = NULL;
+	auto_type(http_client) client =
+		http_client_create(&(struct http_client_options){.base = "https://" CA_MANAGER_NAME,
+	                                                         .connect_to = remote,
+	                                                         .insecure = true,
+	                                                         .connect_timeout_ms = CONNECT_MS,
+	                                                         .timeout_ms = JOIN_MS},
+	                           err);
+
+	if (!client || http_call_json(client, "GET", "/v1/ca", NULL, &doc, err) < 0)
+		return NULL;
+	const char *cert = json_get_string(doc, "Certificate");
+	if (!cert || ca_digest(cert, got, err) < 0 || memcmp(got, digest, HASH_SIZE) != 0) {
+		err_set(err, ERR_DENIED,
+		        "remote CA does not match fingerprint. Expected: the one in the token");
+		return NULL;
+	}
+	char *copy = strdup(cert);
+	if (!copy)
+		err_nomem(err);
+	return copy;
+}
+
+static struct json *ask_to_join(const char *remote, const char *ca, const char *token,
+                                const char *request, struct err *err)
+{
+	struct json *reply = NULL, *body = json_object();
+	auto_type(http_client) client =
+		http_client_create(&(struct http_client_options){.base = "https://" CA_MANAGER_NAME,
+	                                                         .connect_to = remote,
+	                                                         .ca_pem = ca,
+	                                                         .connect_timeout_ms = CONNECT_MS,
+	                                                         .timeout_ms = JOIN_MS},
+	                           err);
+
+	json_set(body, "Token", json_string(token));
+	json_set(body, "Request", json_string(request));
+	if (!client) {
+		json_free(body);
+		return NULL;
+	}
+	if (http_call_json(client, "POST", "/v1/join", body, &reply, err) < 0)
+		return NULL;
+	return reply;
+}
+
+static int write_membership(int dir_fd, const struct json *reply, const struct card *card,
+                            const char *ca, const char *key, struct err *err)
+{
+	const char *cert = json_get_string(reply, "Certificate");
+
+	if (!cert || !card->node_id || !card->cluster_id || strlen(card->node_id) >= ID_SWARM_MAX)
+		return err_set(err, ERR_UNAVAILABLE, "the manager's answer is incomplete");
+	if (write_text(dir_fd, "ca.pem", ca, err) < 0 ||
+	    write_text(dir_fd, "cert.pem", cert, err) < 0 ||
+	    write_text(dir_fd, "key.pem", key, err) < 0)
+		return -1;
+	return write_card(dir_fd, card, err);
+}
+
+static int enrol(const struct member_join *join, const char *remote, int dir_fd, struct err *err)
+{
+	uint8_t digest[HASH_SIZE];
+	char advertise[ADDRESS_MAX], addr[ADDRESS_MAX];
+	auto_free char *key = NULL, *request = NULL;
+
+	if (token_parse(join->token, digest, err) < 0)
+		return -1;
+	if (!str_empty(join->advertise) &&
+	    (find_advertise(join->advertise, LEADER_PORT, advertise, err) < 0 ||
+	     address_host(advertise, addr, err) < 0))
+		return -1;
+	auto_free char *ca = fetch_ca(remote, digest, err);
+	if (!ca || ca_request(&key, &request, err) < 0)
+		return -1;
+	auto_type(json) reply = ask_to_join(remote, ca, join->token, request, err);
+	if (!reply)
+		return -1;
+	if (str_empty(join->advertise))
+		snprintf(addr, sizeof(addr), "%.90s",
+		         json_get_string(reply, "Addr") ? json_get_string(reply, "Addr") : "");
+	struct card card = {
+		.node_id = (char *)json_get_string(reply, "NodeID"),
+		.cluster_id = (char *)json_get_string(reply, "ClusterID"),
+		.addr = addr,
+		.leader = (char *)remote,
+		.leader_id = (char *)json_get_string(reply, "LeaderID"),
+	};
+	return write_membership(dir_fd, reply, &card, ca, key, err);
+}
+
+static int join_locked(struct member *m, const struct member_join *join, struct err *err)
+{
+	char remote[ADDRESS_MAX];
+
+	if (m->dir_fd >= 0)
+		return err_set(err, ERR_UNAVAILABLE, ALREADY_IN);
+	if (str_empty(join->remote) || str_empty(join->token))
+		return err_set(err, ERR_INVALID, "a manager's address and a join token are needed");
+	if (address_complete(join->remote, NULL, LEADER_PORT, remote, err) < 0)
+		return -1;
+	auto_close int dir_fd = make_directory(m, err);
+	if (dir_fd < 0 || enrol(join, remote, dir_fd, err) < 0 ||
+	    keep_directory(m, dir_fd, err) < 0)
+		return -1;
+	pthread_rwlock_wrlock(&m->lock);
+	int rc = take_up(m, err);
+	pthread_rwlock_unlock(&m->lock);
+	return rc;
+}
+
+int member_join(struct member *m, const struct member_join *join, struct err *err)
+{
+	pthread_mutex_lock(&m->changing);
+	int rc = join_locked(m, join, err);
+	pthread_mutex_unlock(&m->changing);
+	return rc;
+}
+
+/* ---- leave ---- */
+
+static int leave_locked(struct member *m, bool force, struct err *err)
+{
+	if (m->dir_fd < 0)
+		return err_set(err, ERR_UNAVAILABLE, NOT_IN);
+	if (m->card.manager && !force)
+		return err_set(err, ERR_UNAVAILABLE, LAST_MANAGER);
+	pthread_rwlock_wrlock(&m->lock);
+	struct err why = ERR_INIT;
+	int rc = m->agent ? agent_leave(m->agent, &why) : 0;
+	if (rc < 0 && !force) {
+		/* The containers that are left are found by their labels at the next attempt. */
+		agent_close(m->agent);
+		m->agent = NULL;
+		pthread_rwlock_unlock(&m->lock);
+		return err_set(err, why.kind, "containers of the cluster are left: %.400s",
+		               why.msg);
+	}
+	lay_down(m);
+	rc = fs_remove_tree(m->options.root_fd, DIRECTORY, err);
+	pthread_rwlock_unlock(&m->lock);
+	return rc;
+}
+
+int member_leave(struct member *m, bool force, struct err *err)
+{
+	pthread_mutex_lock(&m->changing);
+	int rc = leave_locked(m, force, err);
+	pthread_mutex_unlock(&m->changing);
+	return rc;
+}
+
+/* ---- the control plane ---- */
+
+/* Holds the lock for reading when it returns 0. */
+static int begin(struct member *m, struct err *err)
+{
+	pthread_rwlock_rdlock(&m->lock);
+	if (m->leader)
+		return 0;
+	int rc = err_set(err, ERR_UNAVAILABLE, "%s",
+	                 m->dir_fd >= 0 && !m->card.manager ? WORKER_ONLY
+	                 : m->error[0]                      ? m->error
+	                                                    : NOT_MANAGER);
+	pthread_rwlock_unlock(&m->lock);
+	return rc;
+}
+
+struct control *member_enter(struct member *m, struct err *err)
+{
+	return begin(m, err) < 0 ? NULL : leader_enter(m->leader);
+}
+
+void member_exit(struct member *m)
+{
+	leader_exit(m->leader);
+	pthread_rwlock_unlock(&m->lock);
+}
+
+int member_update(struct member *m, const struct json *spec, uint64_t version, unsigned rotate,
+                  struct err *err)
+{
+	if (begin(m, err) < 0)
+		return -1;
+	int rc = leader_update(m->leader, spec, version, rotate, err);
+	pthread_rwlock_unlock(&m->lock);
+	return rc;
+}
+
+int member_inspect(struct member *m, bool tokens, struct buf *out, struct err *err)
+{
+	struct control *c = member_enter(m, err);
+
+	if (!c)
+		return -1;
+	struct cluster shown = *control_cluster(c);
+	shown.secret = NULL;
+	auto_type(json) doc = json_encode(&cluster_table, &shown, err);
+	member_exit(m);
+	if (!doc)
+		return -1;
+	if (!tokens)
+		json_set(doc, "JoinTokens", json_null());
+	json_set(doc, "RootRotationInProgress", json_bool(false));
+	json_set(doc, "DefaultAddrPool", json_null());
+	json_set(doc, "SubnetSize", json_int(24));
+	json_set(doc, "DataPathPort", json_int(4789));
+	return json_write(doc, out, err);
+}
+
+int member_logs(struct member *m, const char *node_id, const char *task_id,
+                const struct json *options, struct err *err)
+{
+	if (begin(m, err) < 0)
+		return -1;
+	int fd = leader_logs(m->leader, node_id, task_id, options, err);
+	pthread_rwlock_unlock(&m->lock);
+	return fd;
+}
+
+void member_poke(struct member *m, const char *task_id)
+{
+	pthread_rwlock_rdlock(&m->lock);
+	if (m->agent)
+		agent_poke(m->agent, task_id);
+	pthread_rwlock_unlock(&m->lock);
+}
+
+void member_look(struct member *m, struct member_view *view)
+{
+	struct agent_state state = {0};
+
+	*view = (struct member_view){0};
+	pthread_rwlock_rdlock(&m->lock);
+	view->active = m->dir_fd >= 0;
+	view->manager = m->card.manager;
+	if (m->agent)
+		agent_look(m->agent, &state);
+	view->connected = state.connected;
+	snprintf(view->node_id, sizeof(view->node_id), "%s",
+	         m->card.node_id ? m->card.node_id : "");
+	snprintf(view->addr, sizeof(view->addr), "%.63s", m->card.addr ? m->card.addr : "");
+	snprintf(view->leader, sizeof(view->leader), "%.95s", m->card.leader ? m->card.leader : "");
+	snprintf(view->leader_id, sizeof(view->leader_id), "%.25s",
+	         m->card.leader_id ? m->card.leader_id : "");
+	snprintf(view->error, sizeof(view->error), "%s", m->error[0] ? m->error : state.error);
+	pthread_rwlock_unlock(&m->lock);
+}

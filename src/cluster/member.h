@@ -1,0 +1,97 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#pragma once
+
+/*
+ * member - this machine's part in a cluster, if it has one: the leader, the agent, or both.
+ *
+ *	struct member *m = member_open(&options, err);          // goes on with what it was before
+ *	member_init(m, &(struct member_init){...}, err);        // a new cluster, this machine its manager
+ *	member_join(m, &(struct member_join){...}, err);        // a worker of an existing one
+ *	struct control *c = member_enter(m, err);               // managers: the control plane, locked
+ *	node_list(c, NULL, &out, err);
+ *	member_exit(m);
+ *	member_close(m);                                        // stays a member, containers live on
+ *
+ * On the disk, below options.root_fd, directory `cluster` (0700):
+ *   member.json  who we are and where the manager is; written last, so that what is there is whole
+ *   cert.pem key.pem ca.pem   agent.db   cluster.db (managers)
+ *
+ * Thread-safe. init, join and leave exclude each other and what goes on between enter and exit.
+ */
+
+#include <stdbool.h>
+#include <stddef.h>
+
+#include "base/cleanup.h"
+#include "base/id.h"
+#include "cluster/agent.h"
+#include "cluster/leader.h"
+
+struct buf;
+struct err;
+struct log;
+struct member;
+
+struct member_options {
+	int root_fd;                                /* borrowed */
+	const struct node_description *description; /* borrowed until member_close() */
+	const struct agent_executor *executor;      /* the same */
+	const struct log *log;
+};
+
+/* A membership that cannot be taken up (its port is taken, say) is no failure: member_look() tells. */
+struct member *member_open(const struct member_options *options, struct err *err);
+void member_close(struct member *member);
+static inline void member_free(struct member *member)
+{
+	member_close(member);
+}
+DEFINE_AUTO(member)
+
+struct member_init {
+	const char *listen;       /* "IP:PORT", "IP" or NULL: 0.0.0.0:2377 */
+	const char *advertise;    /* "IP:PORT", "IP", an interface's name, or NULL: found out */
+	const struct json *spec;  /* Docker's, borrowed; NULL: empty */
+	const char *availability; /* NULL: active */
+};
+/* node_id gets our id. ERR_UNAVAILABLE in Docker's words when we are in one already. */
+int member_init(struct member *member, const struct member_init *init, char node_id[ID_SWARM_MAX],
+                struct err *err);
+
+struct member_join {
+	const char *remote; /* "IP:PORT" or "IP" */
+	const char *token;
+	const char *advertise; /* as above; NULL: the address that the manager sees */
+};
+int member_join(struct member *member, const struct member_join *join, struct err *err);
+
+/* Removes the tasks' containers and forgets the cluster. A manager needs force: the cluster's state
+ * goes with it. */
+int member_leave(struct member *member, bool force, struct err *err);
+
+/* ERR_UNAVAILABLE in Docker's words on a machine that is no manager; then member_exit() must not
+ * be called. */
+struct control *member_enter(struct member *member, struct err *err);
+void member_exit(struct member *member);
+
+/* With member_enter()'s rule for who may: */
+int member_update(struct member *member, const struct json *spec, uint64_t version, unsigned rotate,
+                  struct err *err);
+/* The cluster as GET /swarm shows it; tokens: with the join tokens. */
+int member_inspect(struct member *member, bool tokens, struct buf *out, struct err *err);
+int member_logs(struct member *member, const char *node_id, const char *task_id,
+                const struct json *options, struct err *err);
+
+/* The task's container may have changed. */
+void member_poke(struct member *member, const char *task_id);
+
+struct member_view {
+	bool active, manager;
+	bool connected;               /* to the leader */
+	char node_id[ID_SWARM_MAX];   /* "" when inactive */
+	char addr[64];                /* ours */
+	char leader_id[ID_SWARM_MAX]; /* "" when not known */
+	char leader[96];              /* "IP:PORT" */
+	char error[256];              /* what is wrong; "" */
+};
+void member_look(struct member *member, struct member_view *view);
