@@ -5,7 +5,7 @@
 #include "base/err.h"
 #include "base/str.h"
 
-int filter_check(const struct json *filters, const char *const *allowed, struct err *err)
+int filter_allow(const struct json *filters, const char *const *allowed, struct err *err)
 {
 	auto_buf struct buf names = BUF_INIT(ERR_MSG_MAX);
 	void *iter = NULL;

@@ -14,7 +14,7 @@
 struct err;
 
 /* `allowed` is NULL-terminated. ERR_INVALID "invalid filter 'x'" names them. */
-int filter_check(const struct json *filters, const char *const *allowed, struct err *err);
+int filter_allow(const struct json *filters, const char *const *allowed, struct err *err);
 
 /* True if the key is absent, or fn says yes to one of its values. */
 bool filter_any(const struct json *filters, const char *key,

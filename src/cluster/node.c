@@ -72,7 +72,7 @@ int node_list(struct control *c, const struct json *filters, struct buf *out, st
 	                                      "label", "node.label", NULL};
 	auto_type(json) list = json_array();
 
-	if (filter_check(filters, allowed, err) < 0)
+	if (filter_allow(filters, allowed, err) < 0)
 		return -1;
 	for (size_t i = 0; i < c->m.nodes.count; i++) {
 		const struct node *n = mirror_node_at(&c->m, i)->n;

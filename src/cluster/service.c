@@ -300,7 +300,7 @@ int service_list(struct control *c, const struct json *filters, bool status, str
 	static const char *const allowed[] = {"id", "name", "label", "mode", "runtime", NULL};
 	auto_type(json) list = json_array();
 
-	if (filter_check(filters, allowed, err) < 0)
+	if (filter_allow(filters, allowed, err) < 0)
 		return -1;
 	for (size_t i = 0; i < c->m.services.count; i++) {
 		const struct mirror_service *service = mirror_service_at(&c->m, i);

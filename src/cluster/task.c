@@ -122,7 +122,7 @@ int task_list(struct control *c, const struct json *filters, struct buf *out, st
 	                                      "_up-to-date", "runtime", NULL};
 	auto_type(json) list = json_array();
 
-	if (filter_check(filters, allowed, err) < 0)
+	if (filter_allow(filters, allowed, err) < 0)
 		return -1;
 	for (size_t i = 0; i < c->m.tasks.count; i++) {
 		const struct mirror_task *task = mirror_task_at(&c->m, i);
