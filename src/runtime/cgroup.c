@@ -5,11 +5,13 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
+#include <linux/magic.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/vfs.h>
 
 #include "base/buf.h"
 #include "base/clock.h"
@@ -53,8 +55,19 @@ static void add_controllers(char *out, size_t size, const char *options)
 			                         known[i]);
 }
 
+/* Another mount may lie over this one: then its path leads elsewhere or nowhere. */
+static bool is_visible(const struct cgroup_hierarchy *h)
+{
+	struct statfs fs;
+
+	if (statfs(h->mount, &fs) < 0)
+		return false;
+	return fs.f_type == (h->v2 ? CGROUP2_SUPER_MAGIC : CGROUP_SUPER_MAGIC);
+}
+
 /* "36 35 98:0 /root /mount opts shared:1 - type source superopts" */
-static int add_line(const char *line, size_t len, struct cgroup_layout *out, struct err *err)
+static int add_line(const char *line, size_t len, bool check, struct cgroup_layout *out,
+                    struct err *err)
 {
 	char text[4096], mount[256], type[32], options[1024];
 
@@ -73,6 +86,8 @@ static int add_line(const char *line, size_t len, struct cgroup_layout *out, str
 		add_controllers(h.controllers, sizeof(h.controllers), options);
 	if (!h.v2 && !*h.controllers)
 		return 0;
+	if (check && !is_visible(&h))
+		return 0;
 	for (size_t i = 0; i < out->count; i++) /* the first mount of each counts */
 		if (out->hierarchies[i].v2 == h.v2 &&
 		    str_eq(out->hierarchies[i].controllers, h.controllers))
@@ -84,16 +99,22 @@ static int add_line(const char *line, size_t len, struct cgroup_layout *out, str
 	return 0;
 }
 
-int cgroup_layout_parse(const char *mountinfo, struct cgroup_layout *out, struct err *err)
+static int parse_layout(const char *mountinfo, bool check, struct cgroup_layout *out,
+                        struct err *err)
 {
 	*out = (struct cgroup_layout){0};
 	for (const char *line = mountinfo; *line;) {
 		size_t len = strcspn(line, "\n");
-		if (add_line(line, len, out, err) < 0)
+		if (add_line(line, len, check, out, err) < 0)
 			return -1;
 		line += len + (line[len] == '\n');
 	}
 	return 0;
+}
+
+int cgroup_layout_parse(const char *mountinfo, struct cgroup_layout *out, struct err *err)
+{
+	return parse_layout(mountinfo, false, out, err);
 }
 
 int cgroup_layout_read(struct cgroup_layout *out, struct err *err)
@@ -102,7 +123,7 @@ int cgroup_layout_read(struct cgroup_layout *out, struct err *err)
 
 	if (fs_trusted_read("/proc/self/mountinfo", 16 << 20, &text, err) < 0)
 		return -1;
-	return cgroup_layout_parse(buf_str(&text), out, err);
+	return parse_layout(buf_str(&text), true, out, err);
 }
 
 int cgroup_make_path(const char *cgroups_path, const char *id, char out[CGROUP_PATH_MAX],

@@ -15,7 +15,7 @@
  * A layout is plain data, so a test points it at directories of its own.
  * Single-threaded per handle. Freezing and killing wait, for at most a few seconds.
  *
- * Version 1 and 2 differ in every file name and in some units; cgroup_limits.c has them.
+ * Version 1 and 2 differ in every file name and in some units; cgroup_limits.c and cgroup_devices.c know.
  */
 
 #include <stdbool.h>

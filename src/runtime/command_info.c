@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* spec, features: what the runtime offers. */
-#include <ctype.h>
 #include <getopt.h>
 #include <stdio.h>
 #include <string.h>
@@ -94,19 +93,24 @@ static const char *namespace_at(size_t index)
 	return spec_namespace_names[index];
 }
 
+/* libcap says "cap_kill" */
+static void upper_case(char *text)
+{
+	for (; *text; text++)
+		if (*text >= 'a' && *text <= 'z')
+			*text = (char)(*text & ~0x20);
+}
+
 static struct json *capabilities(void)
 {
 	struct json *list = json_array();
 
 	for (int cap = 0; prctl(PR_CAPBSET_READ, cap, 0, 0, 0) >= 0; cap++) {
 		char *name = cap_to_name(cap);
-		char upper[64];
-		size_t i = 0;
-		for (; name && name[i] && i + 1 < sizeof(upper); i++)
-			upper[i] = (char)toupper((unsigned char)name[i]);
-		upper[i] = '\0';
-		if (str_starts(upper, "CAP_"))
-			json_append(list, json_string(upper));
+		if (!name)
+			break;
+		upper_case(name);
+		json_append(list, json_string(name));
 		cap_free(name);
 	}
 	return list;

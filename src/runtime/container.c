@@ -213,10 +213,10 @@ enum container_status container_status(struct container *c)
 		return CONTAINER_CREATING;
 	if (!container_is_alive(c))
 		return CONTAINER_STOPPED;
-	if (fs_exists(c->dir_fd, "start.sock"))
-		return CONTAINER_CREATED;
 	auto_type(cgroup) cg = container_cgroup(c, NULL);
-	return cg && cgroup_is_frozen(cg) ? CONTAINER_PAUSED : CONTAINER_RUNNING;
+	if (cg && cgroup_is_frozen(cg))
+		return CONTAINER_PAUSED;
+	return fs_exists(c->dir_fd, "start.sock") ? CONTAINER_CREATED : CONTAINER_RUNNING;
 }
 
 const char *container_status_name(enum container_status status)
