@@ -9,15 +9,20 @@
 Everything is private: namespaces named buoytest-*, directories below a temporary one. The run
 ends with the leak oracle: mounts, namespaces, links, tables, cgroups and processes as before.
 """
+import fcntl
 import http.client
 import json
 import os
 import pathlib
+import pty
+import select
 import shutil
 import signal
 import socket
+import struct
 import subprocess
 import tempfile
+import termios
 import time
 
 import pytest
@@ -26,6 +31,9 @@ TOP = pathlib.Path(__file__).resolve().parents[2]
 BUILD = pathlib.Path(os.environ.get("BUOY_BUILD", TOP / "build")).resolve()
 DOCKER = next((p for p in ("/usr/local/bin/docker", "/usr/bin/docker") if os.access(p, os.X_OK)), None)
 PREFIX = "buoytest"
+MARK = "BUOYTEST_RUN"
+NSENTER = ("nsenter", "--net=/run/netns/{}")
+IP_NETNS_EXEC = ("ip", "netns", "exec", "{}")
 
 
 def sh(*command, check=True, timeout=120, **kwargs):
@@ -93,12 +101,15 @@ class Network:
 class Daemon:
     """A machine: one namespace, one buoyd."""
 
+    namespaces = set()  # inode numbers of the network namespaces of all machines
+
     def __init__(self, name, base, network):
         self.name, self.netns = name, f"{PREFIX}-{os.getpid()}-{name}"
         self.dir = pathlib.Path(base) / name
         self.root, self.run_dir = self.dir / "root", self.dir / "run"
         self.dir.mkdir()
         sh("ip", "netns", "add", self.netns)
+        self.namespaces.add(os.stat(f"/run/netns/{self.netns}").st_ino)
         sh("ip", "-n", self.netns, "link", "set", "lo", "up")
         self.ip = network.plug(self.netns)
         self.socket = str(self.run_dir / "buoy.sock")
@@ -106,8 +117,9 @@ class Daemon:
         self.process = None
         self.log = self.dir / "log"
 
-    def start(self, *extra, env=None, wait=True):
-        command = ["ip", "netns", "exec", self.netns, BUILD / "buoyd", "--root", self.root,
+    def start(self, *extra, env=None, wait=True, enter=NSENTER):
+        """enter: how the daemon gets into the machine's network; nsenter leaves the mounts alone."""
+        command = [*(word.format(self.netns) for word in enter), BUILD / "buoyd", "--root", self.root,
                    "--run", self.run_dir, "--host", self.host, "--name", self.name,
                    "--listen-addr", f"{self.ip}:2377", "--log-level", "debug", *extra]
         with open(self.log, "ab") as log:
@@ -224,7 +236,7 @@ class Daemon:
 
     def inside(self, *command, **kwargs):
         """Runs a command on the machine itself (its network, not a container)."""
-        return sh("ip", "netns", "exec", self.netns, *command, **kwargs)
+        return sh("nsenter", f"--net=/run/netns/{self.netns}", *command, **kwargs)
 
 
 def unmount_below(path):
@@ -265,19 +277,89 @@ def load_busybox(daemon, tar):
     return daemon
 
 
+# ---- clients ----
+
+class Client:
+    """One of the two command lines, pointed at one daemon: cli("ps", "-a") is docker or buoy ps -a."""
+
+    def __init__(self, daemon, which):
+        self.daemon, self.which = daemon, which
+
+    def __call__(self, *args, **kwargs):
+        return self.daemon.cli(self.which, *args, **kwargs)
+
+    def out(self, *args, **kwargs):
+        """What it printed, without the white space around it."""
+        return self(*args, **kwargs).stdout.strip()
+
+    def inspect(self, *args):
+        return json.loads(self("inspect", *args).stdout)
+
+    def start(self, *args, **kwargs):
+        """A client in the background; the caller ends it."""
+        return subprocess.Popen([str(c) for c in (self.program(), *args)], env=self.env(), **kwargs)
+
+    def program(self):
+        return DOCKER if self.which == "docker" else BUILD / "buoy"
+
+    def env(self):
+        return dict(os.environ, DOCKER_HOST=self.daemon.host, BUOY_HOST=self.daemon.host,
+                    DOCKER_BUILDKIT="0", HOME=str(self.daemon.dir), TERM="xterm")
+
+    def on_terminal(self, *args, typed=b"", timeout=20, size=None):
+        """Runs it on a terminal of its own, types once something was printed; (exit code, what the screen got)."""
+        pid, terminal = pty.fork()
+        if pid == 0:
+            os.execve(self.program(), [str(self.program()), *map(str, args)], self.env())
+        if size:
+            fcntl.ioctl(terminal, termios.TIOCSWINSZ, struct.pack("HHHH", *size, 0, 0))
+        screen, end = b"", time.monotonic() + timeout
+        while time.monotonic() < end:
+            if select.select([terminal], [], [], 0.1)[0]:
+                try:
+                    screen += os.read(terminal, 65536)
+                except OSError:
+                    break
+            if typed and screen:
+                os.write(terminal, typed)
+                typed = b""
+        else:
+            os.kill(pid, signal.SIGKILL)
+        os.close(terminal)
+        status = os.waitpid(pid, 0)[1]
+        return os.waitstatus_to_exitcode(status), screen.decode(errors="replace")
+
+
+def missing_client(which):
+    program = DOCKER if which == "docker" else BUILD / "buoy"
+    return None if program and os.access(program, os.X_OK) else f"the {which} command line is not there"
+
+
+@pytest.fixture(params=["docker", "buoy"])
+def cli(request, daemon):
+    """The test runs twice: driven by docker, and by buoy."""
+    missing = missing_client(request.param)
+    if missing:
+        pytest.xfail(missing)
+    return Client(daemon, request.param)
+
+
 # ---- machines ----
 
 @pytest.fixture(scope="session")
-def lab(tmp_path_factory):
+def oracle():
+    return LeakOracle()
+
+
+@pytest.fixture(scope="session")
+def lab(oracle):
     """Directory and cable of this run, and the leak oracle around everything."""
-    before = snapshot()
-    base = tempfile.mkdtemp(prefix=f"{PREFIX}-")
     network = Network(f"{PREFIX}-{os.getpid()}-net")
-    yield base, network
+    yield oracle.base, network
     network.remove()
-    unmount_below(base)
-    shutil.rmtree(base)
-    leaked = compare(before, eventually_settled(before))
+    unmount_below(oracle.base)
+    shutil.rmtree(oracle.base)
+    leaked = oracle.leaked()
     assert not leaked, "left behind: " + json.dumps(leaked, indent=1)
 
 
@@ -327,44 +409,87 @@ def machines(lab, busybox_tar):
 
 # ---- the leak oracle ----
 
-def snapshot():
-    def lines(*command):
-        return set(sh(*command, check=False).stdout.splitlines())
+class LeakOracle:
+    """What this run has on the machine, and what of it was not there at first. Other runs may go on
+    beside it: a thing counts if it carries this run's mark, or if nobody else's daemon knows it."""
 
-    with open("/proc/self/mountinfo") as f:
-        mounts = {" ".join(line.split()[3:5]) for line in f}
-    cgroups = set()
-    for parent, names, _ in os.walk("/sys/fs/cgroup"):
-        cgroups |= {os.path.join(parent, n) for n in names if "buoy" in n or "buoy" in parent}
-    processes = set()
-    for entry in os.listdir("/proc"):
-        if entry.isdigit():
+    def __init__(self):
+        os.environ[MARK] = self.mark = f"{os.getpid()}-{time.monotonic_ns()}"
+        self.base = tempfile.mkdtemp(prefix=f"{PREFIX}-")
+        self.names = f"{PREFIX}-{os.getpid()}-"
+        self.before = self.snapshot()
+
+    def is_ours(self, pid):
+        """The process or one above it was started by this run."""
+        while pid > 1:
             try:
-                command = pathlib.Path(f"/proc/{entry}/cmdline").read_bytes().split(b"\0")[0].decode(errors="replace")
+                if f"{MARK}={self.mark}".encode() in pathlib.Path(f"/proc/{pid}/environ").read_bytes().split(b"\0"):
+                    return True
+                if os.stat(f"/proc/{pid}/ns/net").st_ino in Daemon.namespaces:
+                    return True
+                pid = int(pathlib.Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
+            except OSError:
+                return False
+        return False
+
+    def processes(self):
+        ours, others_run_dirs = set(), set()
+        for entry in filter(str.isdigit, os.listdir("/proc")):
+            try:
+                command = pathlib.Path(f"/proc/{entry}/cmdline").read_bytes().decode(errors="replace").split("\0")
                 name = pathlib.Path(f"/proc/{entry}/comm").read_text().strip()
             except OSError:
                 continue
-            if str(BUILD) in command or name.startswith("buoy"):
-                processes.add(f"{entry} {name} {command}")
-    return {
-        "mounts": mounts,
-        "namespaces": {line.split()[0] for line in lines("ip", "netns", "list")},
-        "links": {line.split(":")[1].split("@")[0].strip() for line in lines("ip", "-o", "link")},
-        "tables": lines("nft", "list", "tables"),
-        "cgroups": cgroups,
-        "processes": processes,
-        "sockets": {line.split()[-1] for line in open("/proc/net/unix") if "@buoy" in line},
-    }
+            if not name.startswith("buoy") and str(BUILD) not in command[0]:
+                continue
+            if self.is_ours(int(entry)):
+                ours.add(f"{entry} {name} {command[0]}")
+            elif "--run" in command[:-1]:
+                others_run_dirs.add(command[command.index("--run") + 1])
+        return ours, others_run_dirs
 
+    def cgroups(self, others_run_dirs):
+        others = {name for run in others_run_dirs if os.path.isdir(f"{run}/containers")
+                  for name in os.listdir(f"{run}/containers")}
+        found = set()
+        for parent, names, _ in os.walk("/sys/fs/cgroup"):
+            for name in names:
+                if name in others or "buoy" not in parent + name or name == "buoy" and others:
+                    continue
+                try:
+                    pids = pathlib.Path(parent, name, "cgroup.procs").read_text().split()
+                except OSError:
+                    continue
+                if not pids or any(self.is_ours(int(pid)) for pid in pids):
+                    found.add(os.path.join(parent, name))
+        return found
 
-def compare(before, after):
-    return {kind: sorted(after[kind] - before[kind]) for kind in before if after[kind] - before[kind]}
+    def snapshot(self):
+        def lines(*command):
+            return set(sh(*command, check=False).stdout.splitlines())
 
+        with open("/proc/self/mountinfo") as f:
+            mounts = {" ".join(line.split()[3:5]) for line in f}
+        with open("/proc/net/unix") as f:
+            sockets = {line.split()[-1] for line in f if "@buoy" in line}
+        processes, others = self.processes()
+        return {
+            "mounts": {m for m in mounts if self.base in m or self.names in m},
+            "namespaces": {n for n in lines("ip", "netns", "list") if n.startswith(self.names)},
+            "links": {line.split(":")[1].split("@")[0].strip() for line in lines("ip", "-o", "link")
+                      if line.split(":")[1].strip().startswith(("vb", "buoy", "by-", "port", "cable"))},
+            "tables": {t for t in lines("nft", "list", "tables") if "buoy" in t},
+            "cgroups": self.cgroups(others),
+            "processes": processes,
+            "sockets": sockets,
+        }
 
-def eventually_settled(before, timeout=5):
-    end = time.monotonic() + timeout
-    while True:
-        after = snapshot()
-        if not compare(before, after) or time.monotonic() > end:
-            return after
-        time.sleep(0.2)
+    def leaked(self, timeout=5):
+        """Kind by kind what is left behind; {} is how it should be. Gives it time to go."""
+        end = time.monotonic() + timeout
+        while True:
+            after = self.snapshot()
+            more = {kind: sorted(after[kind] - self.before[kind]) for kind in after if after[kind] - self.before[kind]}
+            if not more or time.monotonic() > end:
+                return more
+            time.sleep(0.2)
