@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* buoyd: opens the engine, serves the API, waits for a signal. Containers live on without it. */
 
+#include <malloc.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdio.h>
@@ -209,6 +210,9 @@ int main(int argc, char **argv)
 	struct err err = ERR_INIT;
 	struct options options;
 
+	/* Two arenas instead of eight a processor: threads come and go, and each would leave one behind. */
+	(void)mallopt(M_ARENA_MAX, 2);
+	(void)mallopt(M_TRIM_THRESHOLD, 64 << 10);
 	umask(022); /* what must be private says so itself */
 	if (argc > 1 && strcmp(argv[1], "worker") == 0)
 		return image_worker_main(argc, argv);
