@@ -138,7 +138,7 @@ static void undo(struct container *c, const struct spawned *p)
 		(void)kill(p->pid, SIGKILL);
 		(void)waitpid(p->pid, NULL, 0);
 	}
-	(void)container_remove(c, NULL);
+	(void)container_remove(c, p->cgroup, NULL);
 }
 
 static int announce(struct container *c, const struct create_options *o, const struct spawned *p,
@@ -199,7 +199,7 @@ static int failed_start(struct container *c, struct spawned *p, const struct err
 	                      .control_fd = p->control_fd,
 	                      .console_fd = p->console_fd,
 	                      .cgroup = p->cgroup};
-	(void)container_remove(c, NULL);
+	(void)container_remove(c, p->cgroup, NULL);
 	if (err)
 		*err = *why;
 	fprintf(stderr, "buoy-runtime: %s\n", why->msg);
@@ -233,7 +233,7 @@ int command_run(const struct command_globals *g, int argc, char **argv, struct e
 	if (o.console_socket)
 		close(move_fd(&p.console_fd)); /* the other side's now */
 	int status = foreground_wait(&p, err);
-	if (!o.keep && container_remove(c, status < 0 ? NULL : err) < 0)
+	if (!o.keep && container_remove(c, p.cgroup, status < 0 ? NULL : err) < 0)
 		return -1;
 	run_hooks(c, SPEC_HOOK_POSTSTOP, "stopped");
 	return status;

@@ -221,7 +221,7 @@ int command_delete(const struct command_globals *g, int argc, char **argv, struc
 			(void)cgroup_kill(cg, SIGKILL, NULL);
 		wait_dead(k);
 	}
-	if (container_remove(k, err) < 0)
+	if (container_remove(k, NULL, err) < 0)
 		return -1;
 	if (hooks_run(k->spec, SPEC_HOOK_POSTSTOP, &state, &why) < 0)
 		fprintf(stderr, "buoy-runtime: warning: %s\n", why.msg);

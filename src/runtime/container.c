@@ -259,14 +259,18 @@ struct json *container_state(struct container *c, struct err *err)
 	return move_ptr(j);
 }
 
-int container_remove(struct container *c, struct err *err)
+int container_remove(struct container *c, struct cgroup *cg, struct err *err)
 {
-	auto_type(cgroup) cg = container_cgroup(c, NULL);
+	auto_type(cgroup) opened = cg ? NULL : container_cgroup(c, NULL);
+	pid_t any;
 
+	if (!cg)
+		cg = opened;
 	if (container_is_alive(c))
 		(void)kill((pid_t)c->pid, SIGKILL);
 	if (cg) {
-		(void)cgroup_kill(cg, SIGKILL, NULL);
+		if (cgroup_pids(cg, &any, 1, NULL) != 0)
+			(void)cgroup_kill(cg, SIGKILL, NULL);
 		if (cgroup_remove(cg, err) < 0)
 			return -1;
 	}

@@ -61,8 +61,9 @@ bool container_is_alive(const struct container *c);
 
 /* The cgroup of a created container. NULL: ERR_NOT_FOUND. */
 struct cgroup *container_cgroup(const struct container *c, struct err *err);
-/* Kills what is left, removes cgroup and directory. */
-int container_remove(struct container *c, struct err *err);
+/* Kills what is left, removes cgroup and directory. `cg` is its cgroup where the caller has it
+ * open, else NULL. */
+int container_remove(struct container *c, struct cgroup *cg, struct err *err);
 
 /* The state as OCI's runtime.md has it, with runc's additions. The caller owns it. */
 struct json *container_state(struct container *c, struct err *err);
