@@ -223,6 +223,12 @@ static int check_rows(struct image_store *store, struct err *err)
 
 static int recover(struct image_store *store, struct err *err)
 {
+	/* Cut off between a layer's row and its blob's: nothing else runs yet, so both go now. */
+	if (db_exec(store->db, err,
+	            "delete from blob where not exists(select 1 from layer where blob ="
+	            " blob.digest)",
+	            "") < 0)
+		return -1;
 	if (fs_list(store->staging_fd, drop_staged, store, err) < 0 ||
 	    fs_list(store->layers_fd, drop_unknown_layer, store, err) < 0 ||
 	    fs_list(store->blobs_fd, drop_unknown_blob, store, err) < 0 ||
