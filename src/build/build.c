@@ -112,13 +112,16 @@ static int pull_base(struct buildstate *s, const char *name, char id[DIGEST_TEXT
                      struct err *err)
 {
 	const struct build_request *r = s->request;
+	struct image_pulled pulled;
 	struct reference ref;
-	char digest[DIGEST_TEXT_MAX];
 
 	if (reference_parse(name, &ref, err) < 0)
 		return -1;
 	const struct image_auth *auth = r->auth_for ? r->auth_for(r->auth_arg, ref.domain) : NULL;
-	return image_pull(s->store, &ref, r->platform, auth, &s->output->pull, id, digest, err);
+	if (image_pull(s->store, &ref, r->platform, auth, &s->output->pull, &pulled, err) < 0)
+		return -1;
+	memcpy(id, pulled.id, sizeof(pulled.id));
+	return 0;
 }
 
 static int find_base(struct buildstate *s, const char *name, char id[DIGEST_TEXT_MAX],

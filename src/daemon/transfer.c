@@ -46,7 +46,8 @@ static int pull(struct daemon *d, struct http_request *req, const char *from, st
 {
 	auto_arena struct arena arena = ARENA_INIT(AUTH_ARENA);
 	struct image_store *store = engine_images(d->engine);
-	char id[DIGEST_TEXT_MAX], digest[DIGEST_TEXT_MAX], line[REFERENCE_MAX + 64];
+	char line[REFERENCE_MAX + 64];
+	struct image_pulled pulled;
 	char familiar[REFERENCE_MAX];
 	struct image_auth auth;
 	struct reference ref;
@@ -64,14 +65,14 @@ static int pull(struct daemon *d, struct http_request *req, const char *from, st
 	struct progress p = {.req = req,
 	                     .heading = reply_status(*ref.tag ? ref.tag : ref.digest, line)};
 	struct image_progress progress = progress_of(&p);
-	if (image_pull(store, &ref, http_query(req, "platform"), &auth, &progress, id, digest,
-	               err) < 0)
+	if (image_pull(store, &ref, http_query(req, "platform"), &auth, &progress, &pulled, err) <
+	    0)
 		return progress_end(&p, -1, err);
 
-	snprintf(line, sizeof(line), "Digest: %s", digest);
+	snprintf(line, sizeof(line), "Digest: %s", pulled.digest);
 	(void)progress_send(&p, reply_status(NULL, line), NULL);
 	snprintf(line, sizeof(line), "Status: %s for %s",
-	         strcmp(before, id) == 0 ? "Image is up to date" : "Downloaded newer image",
+	         strcmp(before, pulled.id) == 0 ? "Image is up to date" : "Downloaded newer image",
 	         familiar);
 	(void)progress_send(&p, reply_status(NULL, line), NULL);
 	event_add(d->engine, "image", "pull", familiar, "name", familiar, NULL);

@@ -161,12 +161,16 @@ struct image_auth { /* decoded X-Registry-Auth; NULL members: none */
 	const char *username, *password, *identity_token, *server;
 };
 
-/* Fetches and unpacks ref for this platform (or "os/arch"). *id gets the image. Layers that are here are
+/* Fetches and unpacks ref for this platform (or "os/arch"). *out gets the image. Layers that are here are
  * not fetched ("Already exists"). ERR_NOT_FOUND "manifest for x not found", ERR_DENIED (authentication),
  * ERR_UNAVAILABLE (registry), the last three possible only before the first progress line. */
+struct image_pulled {
+	char id[DIGEST_TEXT_MAX];
+	char digest[DIGEST_TEXT_MAX]; /* of the manifest or index that the tag named */
+};
 int image_pull(struct image_store *store, const struct reference *ref, const char *platform,
                const struct image_auth *auth, const struct image_progress *progress,
-               char id[DIGEST_TEXT_MAX], char digest[DIGEST_TEXT_MAX], struct err *err);
+               struct image_pulled *out, struct err *err);
 int image_push(struct image_store *store, const struct reference *ref,
                const struct image_auth *auth, const struct image_progress *progress,
                char digest[DIGEST_TEXT_MAX], int64_t *manifest_size, struct err *err);

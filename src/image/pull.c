@@ -533,7 +533,7 @@ static void pull_done(struct pull *p)
 
 int image_pull(struct image_store *store, const struct reference *ref, const char *platform,
                const struct image_auth *auth, const struct image_progress *progress,
-               char id[DIGEST_TEXT_MAX], char digest[DIGEST_TEXT_MAX], struct err *err)
+               struct image_pulled *out, struct err *err)
 {
 	struct pull p = {
 		.store = store,
@@ -554,8 +554,8 @@ int image_pull(struct image_store *store, const struct reference *ref, const cha
 	pthread_condattr_destroy(&attr);
 	int rc = pull_run(&p, str_empty(platform) ? NULL : platform, auth, &why);
 	if (rc == 0) {
-		memcpy(id, p.image.id, sizeof(p.image.id));
-		memcpy(digest, p.top.digest, sizeof(p.top.digest));
+		memcpy(out->id, p.image.id, sizeof(out->id));
+		memcpy(out->digest, p.top.digest, sizeof(out->digest));
 	} else if (err) {
 		*err = why;
 	}

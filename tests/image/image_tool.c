@@ -55,13 +55,13 @@ static int do_pull(struct tool *t, struct err *err)
 {
 	struct reference ref;
 	struct image_auth auth = {0};
-	char id[DIGEST_TEXT_MAX], digest[DIGEST_TEXT_MAX];
+	struct image_pulled pulled;
 
 	if (reference_parse(t->args[0], &ref, err) < 0 ||
 	    image_pull(t->store, &ref, t->count > 1 ? t->args[1] : NULL, auth_of(&auth), &progress,
-	               id, digest, err) < 0)
+	               &pulled, err) < 0)
 		return -1;
-	printf("%s %s\n", id, digest);
+	printf("%s %s\n", pulled.id, pulled.digest);
 	return 0;
 }
 

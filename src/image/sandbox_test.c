@@ -1,0 +1,119 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "image/sandbox.h"
+
+#include <errno.h>
+#include <signal.h>
+#include <sys/socket.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+
+#include "base/err.h"
+#include "base/fs.h"
+#include "base/testing.h"
+#include "image/apply.h"
+
+/* What a child does inside; its return value is its exit status. */
+typedef int inside_fn(void);
+
+/* Runs fn in a sandboxed child with descriptor 3 as its directory. Returns the wait status. */
+static int run_inside(inside_fn *fn)
+{
+	char path[] = "/tmp/image-sandbox-test.XXXXXX";
+	int status;
+
+	assert_non_null(mkdtemp(path));
+	fflush(NULL);
+	pid_t pid = fork();
+	assert_true(pid >= 0);
+	if (pid == 0) {
+		int dir = fs_trusted_open_dir(path, false, NULL);
+		if (dir < 0 || dup2(dir, 3) < 0 || sandbox_enter(3, APPLY_LAYER, NULL) < 0)
+			_exit(99);
+		_exit(fn());
+	}
+	assert_int_equal(waitpid(pid, &status, 0), pid);
+	testing_remove_tree(path);
+	return status;
+}
+
+static bool died_of_sigsys(int status)
+{
+	return WIFSIGNALED(status) && WTERMSIG(status) == SIGSYS;
+}
+
+static int do_execve(void)
+{
+	char *argv[] = {(char[]){"true"}, NULL};
+
+	execve("/bin/true", argv, argv + 1);
+	return 0;
+}
+
+static int do_socket(void)
+{
+	return socket(AF_UNIX, SOCK_STREAM, 0) < 0;
+}
+
+static int do_fork(void)
+{
+	return fork() < 0;
+}
+
+static void starting_programs_sockets_and_processes_kills(void **state)
+{
+	(void)state;
+	assert_true(died_of_sigsys(run_inside(do_execve)));
+	assert_true(died_of_sigsys(run_inside(do_socket)));
+	assert_true(died_of_sigsys(run_inside(do_fork)));
+}
+
+static int do_open(void)
+{
+	return syscall(SYS_openat, 3, ".", O_RDONLY, 0) == -1 && errno == EPERM ? 42 : 1;
+}
+
+static void only_openat2_opens(void **state)
+{
+	int status = run_inside(do_open);
+
+	(void)state;
+	assert_true(WIFEXITED(status));
+	assert_int_equal(WEXITSTATUS(status), 42);
+}
+
+static int do_work(void)
+{
+	int fd = fs_open(3, "file", O_WRONLY | O_CREAT | O_EXCL, 0600, NULL);
+
+	return fd >= 0 && write(fd, "x", 1) == 1 && fchmod(fd, 0644) == 0 ? 42 : 1;
+}
+
+static void the_work_itself_is_allowed(void **state)
+{
+	int status = run_inside(do_work);
+
+	(void)state;
+	assert_true(WIFEXITED(status));
+	assert_int_equal(WEXITSTATUS(status), 42);
+}
+
+static int do_count_fds(void)
+{
+	for (int fd = 5; fd < 64; fd++)
+		if (fcntl(fd, F_GETFD) >= 0)
+			return 1;
+	return fcntl(3, F_GETFD) >= 0 ? 42 : 2;
+}
+
+static void other_descriptors_are_closed(void **state)
+{
+	int spare = dup(1);
+	int status = run_inside(do_count_fds);
+
+	(void)state;
+	close(spare);
+	assert_int_equal(WEXITSTATUS(status), 42);
+}
+
+TESTING_MAIN(TEST(starting_programs_sockets_and_processes_kills), TEST(only_openat2_opens),
+             TEST(the_work_itself_is_allowed), TEST(other_descriptors_are_closed))
