@@ -187,6 +187,9 @@ static int begin_stage(struct buildstate *s, const char *name, struct err *err)
 		return err_set(err, ERR_INVALID,
 		               "invalid name for build stage: \"%s\": it must begin with a letter",
 		               name);
+	for (size_t i = 0; *name && i < s->stage_count; i++)
+		if (strcasecmp(s->stages[i].name, name) == 0)
+			return err_set(err, ERR_INVALID, "stage name \"%s\" is already used", name);
 	s->stages[s->stage_count++] = (struct buildstate_stage){.name = name};
 	s->arg_count = 0;
 	s->cmd_set = false;
