@@ -57,7 +57,8 @@ struct agent_work {
 	const char *node_id, *node_name;
 };
 
-/* Calls block and come from several threads, one at a time for a task. Each may be repeated: what is
+/* A call that fails with ERR_CANCELED (the engine stops) says nothing about the task: it is made
+ * again. Calls block and come from several threads, one at a time for a task. Each may be repeated: what is
  * done already is success. */
 struct agent_executor {
 	void *arg;

@@ -191,6 +191,8 @@ static bool prepare(struct step *s)
 
 	tell(s, &(struct saying){TASK_PREPARING, "preparing", NULL});
 	if (x->prepare(x->arg, &s->work, &err) < 0) {
+		if (err.kind == ERR_CANCELED)
+			return fail_later(s, "task not prepared", &err);
 		end(s, &(struct saying){TASK_REJECTED, "preparing", err.msg});
 		return false;
 	}
@@ -229,6 +231,8 @@ static bool start(struct step *s)
 	tell(s, &(struct saying){TASK_STARTING, "starting", NULL});
 	if (x->start(x->arg, &s->work, &err) == 0)
 		return true;
+	if (err.kind == ERR_CANCELED)
+		return fail_later(s, "container not started", &err);
 	(void)look(s, NULL);
 	if (s->container.exit_code == 0)
 		s->container.exit_code = EXIT_ENGINE;

@@ -293,6 +293,8 @@ static const struct json_field task_fields[] = {
 	JSON_FIELD(struct task, status, "Status", JSON_OBJECT, .table = &task_status_table),
 	JSON_FIELD(struct task, desired_name, "DesiredState", JSON_STRING, .required = true),
 	JSON_FIELD(struct task, networks, "NetworksAttachments", JSON_RAW, OMIT),
+	JSON_FIELD(struct task, ports, "EndpointPorts", JSON_OBJECTS, .table = &model_port_table,
+                   OMIT),
 	JSON_FIELD(struct task, spec_version, "SpecVersion", JSON_INT, OMIT),
 	JSON_FIELD(struct task, restarts, "Restarts", JSON_INT, OMIT),
 	JSON_FIELD(struct task, restarts_since, "RestartsSince", JSON_STRING, OMIT),

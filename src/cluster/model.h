@@ -280,12 +280,13 @@ struct task {
 	char *node_id;      /* NULL or "" until assigned */
 	struct task_status status;
 	char *desired_name;
-	struct json *networks; /* "NetworksAttachments" */
-	int64_t spec_version;  /* ours: the service's when it was made */
-	int64_t restarts;      /* ours: restarts in this slot since restarts_since */
-	char *restarts_since;  /* ours: start of the window the restarts are counted in */
-	int64_t generation;    /* ours: rises from task to task within a slot */
-	bool done;             /* ours: the restart policy ended this slot; a new spec revives it */
+	struct json *networks;   /* "NetworksAttachments" */
+	struct json_array ports; /* ours: struct model_port, what its service publishes */
+	int64_t spec_version;    /* ours: the service's when it was made */
+	int64_t restarts;        /* ours: restarts in this slot since restarts_since */
+	char *restarts_since;    /* ours: start of the window the restarts are counted in */
+	int64_t generation;      /* ours: rises from task to task within a slot */
+	bool done; /* ours: the restart policy ended this slot; a new spec revives it */
 	enum task_state desired;  /* derived */
 	struct service_task spec; /* derived */
 };

@@ -27,6 +27,7 @@ struct mirror_task *orchestrator_add(struct control *c, struct mirror_service *s
 		.id = id,
 		.spec_raw = like ? like->t->spec_raw : s->spec.task_raw,
 		.spec_version = like ? like->t->spec_version : s->spec_version,
+		.ports = like ? like->t->ports : s->endpoint.ports,
 		.service_id = s->id,
 		.service_name = s->spec.name,
 		.slot = slot->number,

@@ -16,9 +16,11 @@
 #include "base/id.h"
 #include "http/server.h"
 
-struct cluster;
+struct executor;
 struct engine;
 struct log;
+struct member;
+struct swarm_self;
 
 #define DAEMON_API_VERSION     144 /* what we say, and the newest that we take */
 #define DAEMON_API_VERSION_MIN 124
@@ -30,12 +32,15 @@ struct daemon {
 	const char *listen_addr;    /* "IP:PORT" for the cluster; NULL: the default */
 	const char *advertise_addr; /* or NULL */
 	int64_t started_ns;
-	struct cluster *cluster; /* set by daemon/swarm.c; NULL without */
+	struct member *member;     /* our part in a cluster; by swarm_open() */
+	struct executor *executor; /* the same */
+	struct swarm_self *self;   /* the same: how this machine describes itself to others */
 };
 
 extern const struct http_route containers_routes[], streams_routes[], exec_routes[],
 	images_routes[], transfer_routes[], build_routes[], networks_routes[], volumes_routes[],
-	system_routes[], events_routes[];
+	system_routes[], events_routes[], swarm_routes[], nodes_routes[], services_routes[],
+	tasks_routes[];
 
 /* All tables, joined; the caller free()s it. */
 struct http_route *daemon_routes(struct err *err);

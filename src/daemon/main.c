@@ -21,6 +21,7 @@
 #include "daemon/daemon.h"
 #include "daemon/mountns.h"
 #include "daemon/options.h"
+#include "daemon/swarm.h"
 #include "engine/engine.h"
 #include "image/image.h"
 
@@ -199,7 +200,11 @@ static int run(struct options *o, struct err *err)
 	d.engine = engine_open(&options, err);
 	if (!d.engine)
 		return -1;
-	int rc = run_engine(&d, o, &log, err);
+	int rc = swarm_open(&d, err);
+	if (rc == 0)
+		rc = run_engine(&d, o, &log, err);
+	engine_stop(d.engine);
+	swarm_close(&d);
 	engine_close(d.engine);
 	log_info(&log, "stopped; containers live on", "%s", "");
 	return rc;

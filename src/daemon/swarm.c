@@ -1,25 +1,454 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+/* /swarm: making, joining, leaving a cluster. */
+
 #include "daemon/swarm.h"
 
-#include "base/json.h"
+#include <stdlib.h>
+#include <string.h>
+#include <sys/sysinfo.h>
+#include <sys/utsname.h>
+#include <unistd.h>
+
+#include "base/buf.h"
+#include "base/err.h"
+#include "base/log.h"
+#include "base/str.h"
+#include "cluster/member.h"
+#include "cluster/node.h"
 #include "daemon/daemon.h"
+#include "daemon/executor.h"
+#include "engine/engine.h"
+
+#define SHOW_MAX (64u << 20) /* bytes of a list */
+
+/* ---- life ---- */
+
+/* Lives as long as the member, which borrows it. */
+struct swarm_self {
+	struct node_description description;
+	struct utsname machine;
+	struct json *plugins;
+};
+
+static struct json *plugin(const char *type, const char *name)
+{
+	struct json *doc = json_object();
+
+	json_set(doc, "Type", json_string(type));
+	json_set(doc, "Name", json_string(name));
+	return doc;
+}
+
+static struct json *plugins(void)
+{
+	struct json *list = json_array();
+
+	json_append(list, plugin("Log", "json-file"));
+	json_append(list, plugin("Log", "local"));
+	json_append(list, plugin("Network", "bridge"));
+	json_append(list, plugin("Network", "host"));
+	json_append(list, plugin("Network", "null"));
+	json_append(list, plugin("Volume", "local"));
+	return list;
+}
+
+static void describe(struct daemon *d, struct swarm_self *self)
+{
+	struct sysinfo info = {0};
+
+	uname(&self->machine);
+	sysinfo(&info);
+	self->plugins = plugins();
+	self->description = (struct node_description){
+		.hostname = (char *)d->name,
+		.platform = {.architecture = self->machine.machine, .os = (char *)"linux"},
+		.resources = {.nano_cpus = sysconf(_SC_NPROCESSORS_ONLN) * 1000000000L,
+	                      .memory_bytes = (int64_t)info.totalram * info.mem_unit},
+		.engine = {.version = (char *)BUOY_VERSION, .plugins = self->plugins},
+	};
+}
+
+int swarm_open(struct daemon *d, struct err *err)
+{
+	d->self = calloc(1, sizeof(*d->self));
+	if (!d->self)
+		return err_nomem(err);
+	d->executor = executor_create(d->engine, err);
+	if (!d->executor)
+		return -1;
+	describe(d, d->self);
+	d->member = member_open(&(struct member_options){.root_fd = engine_root_fd(d->engine),
+	                                                 .description = &d->self->description,
+	                                                 .executor = executor_vtable(d->executor),
+	                                                 .log = d->log},
+	                        err);
+	return d->member ? executor_watch(d->executor, d->member, err) : -1;
+}
+
+void swarm_close(struct daemon *d)
+{
+	executor_unwatch(d->executor);
+	member_close(d->member);
+	executor_free(d->executor);
+	if (d->self)
+		json_free(d->self->plugins);
+	free(d->self);
+	d->member = NULL;
+	d->executor = NULL;
+	d->self = NULL;
+}
+
+/* ---- what others ask ---- */
 
 const char *swarm_ping_state(struct daemon *d)
 {
-	(void)d;
-	return "inactive";
+	struct member_view view;
+
+	if (!d->member)
+		return "inactive";
+	member_look(d->member, &view);
+	if (!view.active)
+		return "inactive";
+	return view.manager ? "active/manager" : "active/worker";
+}
+
+static struct json *remote_managers(const struct member_view *view)
+{
+	struct json *one = json_object(), *list = json_array();
+
+	json_set(one, "NodeID", json_string(view->leader_id));
+	json_set(one, "Addr", json_string(view->leader));
+	json_append(list, one);
+	return list;
+}
+
+/* What only a manager knows. */
+static void add_cluster(struct daemon *d, struct json *doc)
+{
+	auto_buf struct buf text = BUF_INIT(SHOW_MAX);
+	struct control *c = member_enter(d->member, NULL);
+	const struct node *n;
+	int64_t nodes = 0, managers = 0;
+
+	if (!c)
+		return;
+	for (size_t at = 0; (n = control_next_node(c, &at)) != NULL; nodes++)
+		managers += n->manager != NULL;
+	member_exit(d->member);
+	json_set(doc, "Nodes", json_int(nodes));
+	json_set(doc, "Managers", json_int(managers));
+	if (member_inspect(d->member, false, &text, NULL) == 0)
+		json_set(doc, "Cluster", json_parse(buf_str(&text), text.len, NULL));
 }
 
 struct json *swarm_info(struct daemon *d)
 {
+	struct member_view view = {0};
 	struct json *doc = json_object();
 
-	(void)d;
-	json_set(doc, "NodeID", json_string(""));
-	json_set(doc, "NodeAddr", json_string(""));
-	json_set(doc, "LocalNodeState", json_string("inactive"));
-	json_set(doc, "ControlAvailable", json_bool(false));
-	json_set(doc, "Error", json_string(""));
-	json_set(doc, "RemoteManagers", json_null());
+	if (d->member)
+		member_look(d->member, &view);
+	bool broken = view.active && view.manager && view.error[0] && !view.connected;
+	json_set(doc, "NodeID", json_string(view.node_id));
+	json_set(doc, "NodeAddr", json_string(view.addr));
+	json_set(doc, "LocalNodeState",
+	         json_string(!view.active ? "inactive"
+	                     : broken     ? "error"
+	                                  : "active"));
+	json_set(doc, "ControlAvailable", json_bool(view.manager));
+	json_set(doc, "Error", json_string(view.error));
+	json_set(doc, "RemoteManagers", view.active ? remote_managers(&view) : json_null());
+	if (view.manager)
+		add_cluster(d, doc);
 	return doc;
 }
+
+/* ---- shared with nodes.c, services.c, tasks.c ---- */
+
+int swarm_read_version(struct http_request *req, const char *what, uint64_t *version,
+                       struct err *err)
+{
+	const char *text = http_query(req, "version");
+	char *end = NULL;
+
+	if (str_empty(text))
+		return err_set(err, ERR_INVALID,
+		               "invalid %s version '': strconv.ParseUint: parsing \"\": invalid "
+		               "syntax",
+		               what);
+	*version = strtoull(text, &end, 10);
+	if (*end || *text < '0' || *text > '9')
+		return err_set(err, ERR_INVALID,
+		               "invalid %s version '%.40s': strconv.ParseUint: parsing \"%.40s\": "
+		               "invalid syntax",
+		               what, text, text);
+	return 0;
+}
+
+struct json *swarm_read_filters(struct http_request *req, struct err *err)
+{
+	const char *text = http_query(req, "filters");
+
+	if (str_empty(text))
+		return json_object();
+	return json_parse(text, strlen(text), err);
+}
+
+int swarm_fail(struct http_request *req, struct err *err)
+{
+	if (err->kind == ERR_CONFLICT && strstr(err->msg, "update out of sequence"))
+		return http_reply_error(req, 500,
+		                        "rpc error: code = Unknown desc = update out of sequence");
+	return -1;
+}
+
+int swarm_show(struct daemon *d, struct http_request *req,
+               int (*fn)(struct control *c, struct http_request *req, struct buf *out,
+                         struct err *err),
+               struct err *err)
+{
+	struct buf out = BUF_INIT(SHOW_MAX);
+	struct control *c = member_enter(d->member, err);
+
+	if (!c)
+		return -1;
+	int rc = fn(c, req, &out, err);
+	member_exit(d->member);
+	if (rc < 0) {
+		buf_free(&out);
+		return -1;
+	}
+	return http_reply_buf(req, 200, &out);
+}
+
+int swarm_change(struct daemon *d, struct http_request *req,
+                 int (*fn)(struct control *c, struct http_request *req, struct err *err),
+                 struct err *err)
+{
+	struct control *c = member_enter(d->member, err);
+
+	if (!c)
+		return -1;
+	int rc = fn(c, req, err);
+	member_exit(d->member);
+	return rc < 0 ? swarm_fail(req, err) : http_reply_empty(req, 200);
+}
+
+/* ---- the routes ---- */
+
+/* A number that a spec leaves out, or 0 where 0 makes no sense. */
+static void set_default(struct json *spec, const char *part, const char *key, int64_t value)
+{
+	struct json *inner = json_get(spec, part);
+
+	if (!json_is_object(inner)) {
+		json_set(spec, part, json_object());
+		inner = json_get(spec, part);
+	}
+	if (json_get_int(inner, key, 0) == 0)
+		json_set(inner, key, json_int(value));
+}
+
+/* The clients read these, so they are there. */
+static void complete_spec(struct json *spec)
+{
+	if (!json_get_string(spec, "Name"))
+		json_set(spec, "Name", json_string("default"));
+	if (!json_is_object(json_get(spec, "Labels")))
+		json_set(spec, "Labels", json_object());
+	set_default(spec, "Orchestration", "TaskHistoryRetentionLimit", 5);
+	set_default(spec, "Raft", "SnapshotInterval", 10000);
+	set_default(spec, "Raft", "LogEntriesForSlowFollowers", 500);
+	set_default(spec, "Raft", "ElectionTick", 10);
+	set_default(spec, "Raft", "HeartbeatTick", 1);
+	set_default(spec, "Dispatcher", "HeartbeatPeriod", 1000000000);
+	set_default(spec, "CAConfig", "NodeCertExpiry", 7776000000000000);
+	if (!json_is_object(json_get(spec, "TaskDefaults")))
+		json_set(spec, "TaskDefaults", json_object());
+	if (!json_is_object(json_get(spec, "EncryptionConfig"))) {
+		struct json *encryption = json_object();
+		json_set(encryption, "AutoLockManagers", json_bool(false));
+		json_set(spec, "EncryptionConfig", encryption);
+	}
+}
+
+static const char *text_or(const char *text, const char *otherwise)
+{
+	return str_empty(text) ? otherwise : text;
+}
+
+static int init(void *ctx, struct http_request *req, struct err *err)
+{
+	struct daemon *d = ctx;
+	char node_id[ID_SWARM_MAX];
+	auto_type(json) body = http_body_json(req, err);
+
+	if (!body)
+		return -1;
+	if (json_get_bool(body, "ForceNewCluster", false))
+		return err_set(err, ERR_UNSUPPORTED,
+		               "force-new-cluster: a cluster here has one manager, whose state "
+		               "is never lost to others");
+	if (json_get_bool(body, "AutoLockManagers", false))
+		return err_set(err, ERR_UNSUPPORTED, "locked managers are not supported yet");
+	struct json *spec = json_get(body, "Spec");
+	auto_type(json) empty = json_object();
+	if (!json_is_object(spec))
+		spec = empty;
+	complete_spec(spec);
+	/* The client always names an address; one given to the daemon is meant for its default. */
+	const char *listen = json_get_string(body, "ListenAddr");
+	if (d->listen_addr && (str_empty(listen) || str_eq(listen, "0.0.0.0:2377")))
+		listen = d->listen_addr;
+	struct member_init init = {
+		.listen = listen,
+		.advertise = text_or(json_get_string(body, "AdvertiseAddr"), d->advertise_addr),
+		.spec = spec,
+		.availability = json_get_string(body, "Availability"),
+	};
+	if (member_init(d->member, &init, node_id, err) < 0)
+		return -1;
+	return http_reply_json(req, 200, json_string(node_id));
+}
+
+static int join(void *ctx, struct http_request *req, struct err *err)
+{
+	struct daemon *d = ctx;
+	struct err why = ERR_INIT;
+	auto_type(json) body = http_body_json(req, err);
+
+	if (!body)
+		return -1;
+	const struct json *remotes = json_get(body, "RemoteAddrs");
+	if (json_count(remotes) == 0)
+		return err_set(err, ERR_INVALID, "at least one RemoteAddr is required to join");
+	for (size_t i = 0; i < json_count(remotes); i++) {
+		struct member_join join = {
+			.remote = json_str(json_at(remotes, i)),
+			.token = json_get_string(body, "JoinToken"),
+			.advertise =
+				text_or(json_get_string(body, "AdvertiseAddr"), d->advertise_addr),
+		};
+
+		if (member_join(d->member, &join, &why) == 0)
+			return http_reply_empty(req, 200);
+	}
+	*err = why;
+	return -1;
+}
+
+static int leave(void *ctx, struct http_request *req, struct err *err)
+{
+	struct daemon *d = ctx;
+	bool force;
+
+	if (http_query_bool(req, "force", false, &force, err) < 0 ||
+	    member_leave(d->member, force, err) < 0)
+		return -1;
+	return http_reply_empty(req, 200);
+}
+
+static int inspect(void *ctx, struct http_request *req, struct err *err)
+{
+	struct daemon *d = ctx;
+	struct buf out = BUF_INIT(SHOW_MAX);
+
+	if (member_inspect(d->member, true, &out, err) < 0) {
+		buf_free(&out);
+		return -1;
+	}
+	return http_reply_buf(req, 200, &out);
+}
+
+static int update(void *ctx, struct http_request *req, struct err *err)
+{
+	struct daemon *d = ctx;
+	uint64_t version;
+	bool worker, manager, unlock;
+	auto_type(json) spec = http_body_json(req, err);
+
+	if (!spec || swarm_read_version(req, "swarm", &version, err) < 0 ||
+	    http_query_bool(req, "rotateWorkerToken", false, &worker, err) < 0 ||
+	    http_query_bool(req, "rotateManagerToken", false, &manager, err) < 0 ||
+	    http_query_bool(req, "rotateManagerUnlockKey", false, &unlock, err) < 0)
+		return -1;
+	if (unlock || json_get_bool(json_get(spec, "EncryptionConfig"), "AutoLockManagers", false))
+		return err_set(err, ERR_UNSUPPORTED, "locked managers are not supported yet");
+	unsigned rotate =
+		(worker ? LEADER_ROTATE_WORKER : 0u) | (manager ? LEADER_ROTATE_MANAGER : 0u);
+	if (json_count(spec) > 0)
+		complete_spec(spec);
+	if (member_update(d->member, spec, version, rotate, err) < 0)
+		return swarm_fail(req, err);
+	return http_reply_empty(req, 200);
+}
+
+static int no_unlock(void *ctx, struct http_request *req, struct err *err)
+{
+	(void)ctx, (void)req;
+	return err_set(err, ERR_UNSUPPORTED, "locked managers are not supported yet");
+}
+
+/* ---- secrets and configs: known, none yet ---- */
+
+static int write_nothing(struct control *c, struct http_request *req, struct buf *out,
+                         struct err *err)
+{
+	(void)c, (void)req;
+	buf_add(out, "[]");
+	return buf_check(out, err);
+}
+
+static int list_none(void *ctx, struct http_request *req, struct err *err)
+{
+	return swarm_show(ctx, req, write_nothing, err);
+}
+
+static int is_not_there(void *ctx, struct http_request *req, struct err *err)
+{
+	struct daemon *d = ctx;
+	const char *what = str_starts(http_path(req), "/secrets") ? "secret" : "config";
+
+	if (!member_enter(d->member, err))
+		return -1;
+	member_exit(d->member);
+	return err_set(err, ERR_NOT_FOUND, "%s %s not found", what, http_arg(req, 0));
+}
+
+static int cannot_make(void *ctx, struct http_request *req, struct err *err)
+{
+	(void)ctx;
+	return err_set(err, ERR_UNSUPPORTED, "%s of a cluster are not supported yet",
+	               str_starts(http_path(req), "/secrets") ? "secrets" : "configs");
+}
+
+/* Clients pin a service's image by it, and go on with a warning without. */
+static int distribution(void *ctx, struct http_request *req, struct err *err)
+{
+	(void)ctx;
+	return err_set(err, ERR_NOT_FOUND,
+	               "the digest of %.200s is not looked up: nodes use their own copy or pull",
+	               http_arg(req, 0));
+}
+
+const struct http_route swarm_routes[] = {
+	{"GET", "/swarm", inspect, false},
+	{"POST", "/swarm/init", init, false},
+	{"POST", "/swarm/join", join, false},
+	{"POST", "/swarm/leave", leave, false},
+	{"POST", "/swarm/update", update, false},
+	{"GET", "/swarm/unlockkey", no_unlock, false},
+	{"POST", "/swarm/unlock", no_unlock, false},
+	{"GET", "/secrets", list_none, false},
+	{"POST", "/secrets/create", cannot_make, false},
+	{"GET", "/secrets/{}", is_not_there, false},
+	{"DELETE", "/secrets/{}", is_not_there, false},
+	{"POST", "/secrets/{}/update", is_not_there, false},
+	{"GET", "/configs", list_none, false},
+	{"POST", "/configs/create", cannot_make, false},
+	{"GET", "/configs/{}", is_not_there, false},
+	{"DELETE", "/configs/{}", is_not_there, false},
+	{"POST", "/configs/{}/update", is_not_there, false},
+	{"GET", "/distribution/{*}/json", distribution, false},
+	{NULL, NULL, NULL, false},
+};
