@@ -149,7 +149,7 @@ static int need_image(struct executor *x, const char *name, struct err *err)
 {
 	static const struct image_auth nobody = {0};
 	static const struct image_progress quiet = {0};
-	char id[DIGEST_TEXT_MAX], digest[DIGEST_TEXT_MAX];
+	struct image_pulled pulled;
 	struct reference ref;
 	auto_type(image) image = image_find(engine_images(x->engine), name, NULL);
 
@@ -157,7 +157,7 @@ static int need_image(struct executor *x, const char *name, struct err *err)
 		return 0;
 	if (reference_parse(name, &ref, err) < 0)
 		return -1;
-	return image_pull(engine_images(x->engine), &ref, NULL, &nobody, &quiet, id, digest, err);
+	return image_pull(engine_images(x->engine), &ref, NULL, &nobody, &quiet, &pulled, err);
 }
 
 static int x_prepare(void *arg, const struct agent_work *work, struct err *err)
