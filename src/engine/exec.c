@@ -358,13 +358,6 @@ static int failure_code(const struct err *why)
 	return strstr(why->msg, "exec: ") ? 127 : 126;
 }
 
-static const char *reason(const struct err *why)
-{
-	const char *exec = strstr(why->msg, "exec: ");
-
-	return exec ? exec : why->msg; /* without the supervisor's name in front */
-}
-
 /* A stream that says what went wrong, in the shape that the client reads. */
 static int failure_stream(const struct exec *exec, const struct err *why, struct err *err)
 {
@@ -374,7 +367,7 @@ static int failure_stream(const struct exec *exec, const struct err *why, struct
 	buf_addf(&text,
 	         "OCI runtime exec failed: exec failed: unable to start container process: "
 	         "%s: unknown\r\n",
-	         reason(why));
+	         supervise_reason(why, exec->name));
 	if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair) < 0)
 		return err_sys(err, "exec");
 	if (!exec->create.tty) {

@@ -228,6 +228,8 @@ bool endpoints_is_network(const char *mode); /* not none, host, container:x */
 /* supervise.c */
 /* Kills what runs under that name, if anything does, and removes what is left of it. Blocks for seconds at most. */
 int supervise_end(struct engine *engine, const char *id, struct err *err);
+/* What went wrong, without the supervisor's own name in front. */
+const char *supervise_reason(const struct err *why, const char *id);
 
 /* reconcile.c */
 int reconcile_run(struct engine *engine, struct err *err);

@@ -245,26 +245,26 @@ static int let_go(struct container *c, struct err *err)
 }
 
 /* The words that clients look for, and the exit code that goes with them. */
-static int explain(const struct err *why, struct err *err)
+static int explain(const struct container *c, const struct err *why, struct err *err)
 {
-	const char *exec = strstr(why->msg, "exec: "); /* without the supervisor's name in front */
-	bool missing = strstr(why->msg, "not found") || strstr(why->msg, "no such file");
-	bool denied = strstr(why->msg, "permission denied");
+	const char *text = supervise_reason(why, c->id);
+	bool missing = strstr(text, "not found") || strstr(text, "no such file");
+	bool denied = strstr(text, "permission denied");
 
-	if (err)
-		*err = *why;
-	if (!exec)
+	if (strncmp(text, "exec: ", 6) != 0) {
+		err_do_set(err, why->kind, "%s", text);
 		return 128;
-	(void)err_set(err, ERR_INVALID,
-	              "failed to create task for container: failed to start container process: "
-	              "%.300s: unknown",
-	              exec);
+	}
+	err_do_set(err, ERR_INVALID,
+	           "failed to create task for container: failed to start container process: "
+	           "%.300s: unknown",
+	           text);
 	return missing ? 127 : denied ? 126 : 128;
 }
 
 static void undo(struct container *c, const struct err *why, struct err *err)
 {
-	int code = explain(why, err);
+	int code = explain(c, why, err);
 
 	(void)supervise_end(c->engine, c->id, NULL);
 	endpoints_down(c);

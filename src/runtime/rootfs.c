@@ -86,6 +86,19 @@ static int write_sysctls(struct rootfs *fs, struct err *err)
 	return 0;
 }
 
+/* A working directory that the image does not have is made, as other runtimes do. Where it cannot be, the
+ * program's chdir() says so. */
+static void make_cwd(struct rootfs *fs)
+{
+	const char *cwd = fs->plan->spec->process.cwd;
+	int fd = cwd ? fs_open_in(fs->root_fd, cwd, O_PATH | O_DIRECTORY, 0, NULL) : -1;
+
+	if (fd < 0 && cwd)
+		fd = fs_mkdir_all_in(fs->root_fd, cwd, 0755, NULL);
+	if (fd >= 0)
+		close(fd);
+}
+
 int rootfs_setup(struct rootfs *fs, struct err *err)
 {
 	if (open_null(fs, err) < 0 || attach_root(fs, err) < 0)
@@ -95,6 +108,7 @@ int rootfs_setup(struct rootfs *fs, struct err *err)
 			return -1;
 	if (rootfs_make_devices(fs, err) < 0)
 		return -1;
+	make_cwd(fs);
 	return write_sysctls(fs, err);
 }
 

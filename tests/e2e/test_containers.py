@@ -54,6 +54,10 @@ def test_a_program_that_cannot_run_says_so(daemon, command, code):
     assert daemon.json("GET", "/containers/json?all=1") == []
 
 
+def test_a_working_directory_is_made(daemon):
+    assert daemon.docker("run", "--rm", "-w", "/new/dir", "busybox", "pwd").stdout == "/new/dir\n"
+
+
 def test_an_unknown_image_is_not_found(daemon):
     status_code, text = daemon.api("POST", "/containers/create", {"Image": "nosuch:1"})
     assert status_code == 404 and "No such image" in json.loads(text)["message"]
