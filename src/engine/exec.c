@@ -34,6 +34,7 @@ struct exec {
 	struct api_exec_create create;
 	pthread_mutex_t lock;
 	pthread_cond_t changed;
+	bool listed;                  /* in the table: can be asked for; set before it starts */
 	bool started, running, ended; /* guarded by lock, as are the next two */
 	int exit_code;
 	pid_t pid;
@@ -169,7 +170,7 @@ int exec_create(struct engine *engine, const char *ref, const struct api_exec_cr
 	else
 		rc = map_set(engine->execs, exec->id, exec, NULL, err);
 	if (rc == 0)
-		exec_ref(exec);
+		exec_ref(exec)->listed = true;
 	pthread_mutex_unlock(&engine->lock);
 	if (rc < 0)
 		return -1;
@@ -238,6 +239,10 @@ static void on_exec_event(void *arg, int fd, uint32_t revents)
 		(void)supervisor_read_exit(exec->engine->supervisors_fd, exec->name, &state, NULL);
 	exec_ended(exec, state.exit_code);
 	engine_later(exec->engine, forget_job, exec_ref(exec));
+	if (!exec->listed) {
+		exec_watch_free(watch);
+		return;
+	}
 	loop_source_free(watch->source);
 	watch->source = loop_add_timer(exec->engine->loop, KEEP_MS, expire, watch, NULL);
 	supervisor_close(watch->s);
