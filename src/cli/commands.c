@@ -1,0 +1,10 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "cli/commands.h"
+
+#include <stddef.h>
+
+const struct command *const cli_commands[] = {
+	command_run,      command_exec,    command_life,  command_ps,
+	command_logs,     command_inspect, command_build, command_images,
+	command_transfer, command_system,  command_meta,  NULL,
+};

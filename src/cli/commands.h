@@ -1,0 +1,11 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#pragma once
+
+/* commands - the tables, one per file; commands.c puts them in the order of the help. */
+
+#include "cli/args.h"
+#include "cli/cli.h"
+
+extern const struct command command_run[], command_exec[], command_life[], command_ps[],
+	command_logs[], command_inspect[], command_images[], command_build[], command_transfer[],
+	command_system[], command_meta[];

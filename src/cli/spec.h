@@ -1,0 +1,35 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#pragma once
+
+/*
+ * spec - the short notations of flags (-p 8080:80, -v data:/data, --mount ...) as the API's JSON.
+ *
+ * All add to documents that the caller owns, and name what they did not understand (ERR_INVALID).
+ */
+
+#include "base/json.h"
+#include "cli/args.h"
+
+struct err;
+
+/* "[IP:][HOST:]CONTAINER[/PROTO]", ranges "8000-8002:80-82". Adds to ExposedPorts and PortBindings. */
+int spec_port(const char *text, struct json *exposed, struct json *bindings, struct err *err);
+/* The same for services: adds one PortConfig per port; also target=80,published=8080,protocol=tcp,mode=host. */
+int spec_service_port(const char *text, struct json *list, struct err *err);
+/* "SOURCE:TARGET[:MODE]" goes to Binds, "TARGET" to Volumes; a relative source is resolved. */
+int spec_volume(const char *text, struct json *binds, struct json *volumes, struct err *err);
+/* "type=bind,source=/a,target=/b,readonly": the caller owns the Mount. */
+struct json *spec_mount(const char *text, struct err *err);
+/* "KEY=VALUE", or "KEY": then the value is ours (left out if we have none). */
+int spec_env(const char *text, struct json *list, struct err *err);
+int spec_env_file(const char *path, struct json *list, struct err *err);
+/* "KEY=VALUE" or "KEY" into an object of strings. */
+int spec_label(const char *text, struct json *map, struct err *err);
+/* "nofile=1024:2048": the caller owns {Name, Soft, Hard}. */
+struct json *spec_ulimit(const char *text, struct err *err);
+/* "no", "always", "unless-stopped", "on-failure[:3]". */
+struct json *spec_restart(const char *text, struct err *err);
+/* "1.5" CPUs as billionths. */
+int spec_cpus(const char *text, int64_t *nano, struct err *err);
+/* The words of a flag as an array of strings; NULL when it was not given. */
+struct json *spec_list(const struct args *args, const char *flag);
