@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "base/db.h"
 
+#include <errno.h>
 #include <fcntl.h>
 #include <pthread.h>
 #include <stdarg.h>
@@ -31,11 +32,17 @@ struct db_rows {
 static int fail(struct db *db, const char *what, struct err *err)
 {
 	int code = sqlite3_errcode(db->handle);
+	int system = sqlite3_system_errno(db->handle);
 	const char *words = sqlite3_errmsg(db->handle);
 
 	switch (code) {
 	case SQLITE_CONSTRAINT:
 		return err_set(err, ERR_CONFLICT, "database: %s: %s", what, words);
+	case SQLITE_IOERR:
+		if (system != ENOSPC && system != EDQUOT)
+			return err_set(err, ERR_SYSTEM, "database: %s: %s%s%s", what, words,
+			               system ? ": " : "", system ? strerror(system) : "");
+		return err_set(err, ERR_LIMIT, "database: %s: no space left on the disk", what);
 	case SQLITE_FULL:
 		return err_set(err, ERR_LIMIT, "database: %s: no space left on the disk", what);
 	case SQLITE_NOMEM:

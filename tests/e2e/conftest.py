@@ -109,7 +109,8 @@ class Daemon:
         self.root, self.run_dir = self.dir / "root", self.dir / "run"
         self.dir.mkdir()
         sh("ip", "netns", "add", self.netns)
-        self.namespaces.add(os.stat(f"/run/netns/{self.netns}").st_ino)
+        self.inode = os.stat(f"/run/netns/{self.netns}").st_ino
+        self.namespaces.add(self.inode)
         sh("ip", "-n", self.netns, "link", "set", "lo", "up")
         self.ip = network.plug(self.netns)
         self.socket = str(self.run_dir / "buoy.sock")
@@ -178,7 +179,9 @@ class Daemon:
             self.process.wait()
 
     def remove(self):
-        """Ends containers through the API where possible, then everything that is left."""
+        """Ends containers through the API where possible, then everything that is left. Of a machine
+        that went down with containers the cgroups are swept too: in earnest its memory would be gone."""
+        down = not self.process or self.process.poll() is not None
         try:
             if self.process and self.process.poll() is None:
                 self.api("POST", "/swarm/leave?force=1")
@@ -190,8 +193,17 @@ class Daemon:
         finally:
             self.power_off()
             time.sleep(0.05)
+            if down:
+                self.sweep_cgroups()
             unmount_below(self.dir)
             sh("ip", "netns", "del", self.netns, check=False)
+            self.namespaces.discard(self.inode) # the number may be another run's next
+
+    def sweep_cgroups(self):
+        ids = {p.name for base in (self.root, self.run_dir) for p in base.glob("containers/*")}
+        for parent, names, _ in os.walk("/sys/fs/cgroup", topdown=False):
+            for name in ids & set(names):
+                os.rmdir(os.path.join(parent, name))
 
     def clean(self):
         for c in self.json("GET", "/containers/json?all=1"):
