@@ -57,6 +57,22 @@ static int settle_endpoints(struct config *config, struct err *err)
 	return 0;
 }
 
+/* Clients read HostIp and HostPort of each without looking whether they are there. */
+static void complete_bindings(struct json *bindings)
+{
+	const char *key;
+	struct json *list;
+
+	for (void *iter = NULL; json_next(bindings, &iter, &key, &list);)
+		for (size_t i = 0; i < json_count(list); i++) {
+			struct json *binding = json_at(list, i);
+			if (json_is_object(binding) && !json_get(binding, "HostIp"))
+				(void)json_set(binding, "HostIp", json_string(""));
+			if (json_is_object(binding) && !json_get(binding, "HostPort"))
+				(void)json_set(binding, "HostPort", json_string(""));
+		}
+}
+
 static int set_defaults(struct config *config, const char *id, struct err *err)
 {
 	struct api_container_create *create = &config->create;
@@ -69,6 +85,7 @@ static int set_defaults(struct config *config, const char *id, struct err *err)
 		if (!c->hostname)
 			return -1;
 	}
+	complete_bindings(h->port_bindings);
 	if (str_empty(h->network_mode))
 		h->network_mode = (char *)"default";
 	if (str_empty(h->log_config.type))
