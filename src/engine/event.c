@@ -14,15 +14,14 @@
 #include "engine/private.h"
 
 #define RING           1024
-#define ATTRIBUTES_MAX 1024
+#define ATTRIBUTES_MAX 32 /* of event_add() */
 
-/* One event; shared by the ring and the readers that copy it. */
+/* One event; shared by the ring and the readers that copy it. In one piece: a thousand are kept. */
 struct record {
 	atomic_int refs;
-	struct arena arena;
-	struct event event;
+	struct event event; /* points into what follows */
 	uint64_t serial;
-	size_t room; /* pairs that fit into attributes */
+	struct json_pair pairs[]; /* then the texts */
 };
 
 struct events {
@@ -42,10 +41,8 @@ struct event_feed {
 
 static void record_drop(struct record *r)
 {
-	if (!r || atomic_fetch_sub(&r->refs, 1) != 1)
-		return;
-	arena_done(&r->arena);
-	free(r);
+	if (r && atomic_fetch_sub(&r->refs, 1) == 1)
+		free(r);
 }
 
 struct events *events_create(struct err *err)
@@ -82,98 +79,99 @@ static void publish(struct events *events, struct record *r)
 	record_drop(old);
 }
 
-static struct record *record_create(const char *type, const char *action, const char *actor)
+static char *put(char **at, const char *text)
 {
-	struct record *r = calloc(1, sizeof(*r));
+	size_t n = strlen(text) + 1;
+	char *copy = memcpy(*at, text, n);
 
+	*at += n;
+	return copy;
+}
+
+/* NULL: no memory. */
+static struct record *record_create(const struct event *event)
+{
+	const struct json_strmap *in = &event->attributes;
+	size_t texts = strlen(event->type) + strlen(event->action) + strlen(event->actor) +
+	               strlen(event->scope) + 4;
+
+	for (size_t i = 0; i < in->count; i++)
+		texts += strlen(in->items[i].key) + strlen(in->items[i].value) + 2;
+	struct record *r = calloc(1, sizeof(*r) + in->count * sizeof(*in->items) + texts);
 	if (!r)
 		return NULL;
+	char *at = (char *)(r->pairs + in->count);
 	atomic_store(&r->refs, 1);
-	r->arena = ARENA_INIT(1 << 20);
-	r->event.type = arena_strdup(&r->arena, type, NULL);
-	r->event.action = arena_strdup(&r->arena, action, NULL);
-	r->event.actor = arena_strdup(&r->arena, actor ? actor : "", NULL);
-	r->event.scope = arena_strdup(&r->arena, "local", NULL);
-	r->event.time_ns = clock_wall_ns();
-	r->event.attributes.present = true;
-	if (!r->event.type || !r->event.action || !r->event.actor || !r->event.scope) {
-		record_drop(r);
-		return NULL;
+	r->event = (struct event){
+		.type = put(&at, event->type),
+		.action = put(&at, event->action),
+		.actor = put(&at, event->actor),
+		.scope = put(&at, event->scope),
+		.attributes = {r->pairs, in->count, true},
+		.time_ns = event->time_ns,
+	};
+	for (size_t i = 0; i < in->count; i++) {
+		r->pairs[i].key = put(&at, in->items[i].key);
+		r->pairs[i].value = put(&at, in->items[i].value);
 	}
 	return r;
 }
 
-static bool record_grow(struct record *r)
+/* A later pair of the same name replaces the one before. */
+static void set_pair(struct json_strmap *map, const char *key, const char *value)
 {
-	struct json_strmap *map = &r->event.attributes;
-	size_t room = r->room ? r->room * 2 : 8;
-	struct json_pair *more;
+	size_t i = 0;
 
-	if (room > ATTRIBUTES_MAX)
-		return false;
-	more = arena_array(&r->arena, room, sizeof(*more), NULL);
-	if (!more)
-		return false;
-	if (map->count)
-		memcpy(more, map->items, map->count * sizeof(*more));
-	map->items = more;
-	r->room = room;
-	return true;
+	while (i < map->count && !str_eq(map->items[i].key, key))
+		i++;
+	map->items[i] = (struct json_pair){(char *)key, (char *)(value ? value : "")};
+	if (i == map->count)
+		map->count++;
 }
 
-static bool record_attribute(struct record *r, const char *key, const char *value)
+static void add(struct engine *engine, const char *type, const char *action, const char *actor,
+                const struct json_strmap *attributes)
 {
-	struct json_strmap *map = &r->event.attributes;
-	struct json_pair pair = {arena_strdup(&r->arena, key, NULL),
-	                         arena_strdup(&r->arena, value, NULL)};
+	const struct event event = {
+		.type = (char *)type,
+		.action = (char *)action,
+		.actor = (char *)(actor ? actor : ""),
+		.scope = (char *)"local",
+		.attributes = *attributes,
+		.time_ns = clock_wall_ns(),
+	};
+	struct record *r = record_create(&event);
 
-	if (!pair.key || !pair.value)
-		return false;
-	for (size_t i = 0; i < map->count; i++) {
-		if (str_eq(map->items[i].key, key)) {
-			map->items[i].value = pair.value;
-			return true;
-		}
-	}
-	if (map->count == r->room && !record_grow(r))
-		return false;
-	map->items[map->count++] = pair;
-	return true;
+	if (r)
+		publish(engine->events, r);
 }
 
 void event_add_map(struct engine *engine, const char *type, const char *action, const char *actor,
                    const struct json_strmap *attributes)
 {
-	struct record *r = record_create(type, action, actor);
+	struct json_strmap map = {calloc(attributes->count + 1, sizeof(struct json_pair)), 0, true};
 
-	for (size_t i = 0; r && i < attributes->count; i++) {
-		const struct json_pair *pair = &attributes->items[i];
-		if (!record_attribute(r, pair->key, pair->value ? pair->value : "")) {
-			record_drop(r);
-			r = NULL;
-		}
-	}
-	if (r)
-		publish(engine->events, r);
+	for (size_t i = 0; map.items && i < attributes->count; i++)
+		set_pair(&map, attributes->items[i].key, attributes->items[i].value);
+	if (map.items)
+		add(engine, type, action, actor, &map);
+	free(map.items);
 }
 
 void event_add(struct engine *engine, const char *type, const char *action, const char *actor, ...)
 {
-	struct record *r = record_create(type, action, actor);
-	bool ok = r != NULL;
+	struct json_pair pairs[ATTRIBUTES_MAX];
+	struct json_strmap map = {pairs, 0, true};
 	va_list ap;
 
 	va_start(ap, actor);
-	for (const char *key; ok && (key = va_arg(ap, const char *));) {
+	for (const char *key; map.count < ATTRIBUTES_MAX && (key = va_arg(ap, const char *));) {
 		const char *value = va_arg(ap, const char *);
 		if (value)
-			ok = record_attribute(r, key, value);
+			set_pair(&map, key, value);
 	}
 	va_end(ap);
-	if (ok)
-		publish(engine->events, r);
-	else
-		record_drop(r);
+	add(engine, type, action, actor, &map);
 }
 
 struct event_feed *event_subscribe(struct engine *engine, const struct event_filter *filter,
