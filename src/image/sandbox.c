@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <stddef.h>
+#include <stdio.h>
 #include <sys/capability.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
@@ -10,12 +11,15 @@
 
 #include <seccomp.h>
 
+#include "base/buf.h"
 #include "base/err.h"
+#include "base/fs.h"
 #include "base/str.h"
 #include "image/apply.h"
 
-#define SANDBOX_MEMORY         (1ul << 30) /* bytes of address space beyond what is mapped at the start */
-#define SANDBOX_FILES          64          /* descriptors */
+#define SANDBOX_MEMORY                                                                             \
+	(1ul << 30) /* bytes of heap and the like beyond what is mapped at the start */
+#define SANDBOX_FILES          64 /* descriptors */
 #define SANDBOX_FIRST_OTHER_FD 5
 
 static int set_limit(int what, rlim_t value, struct err *err)
@@ -25,12 +29,23 @@ static int set_limit(int what, rlim_t value, struct err *err)
 	return 0;
 }
 
+/* Bytes of data that are mapped now, the sixth number of statm; a sanitizer maps terabytes. */
+static rlim_t mapped_data(void)
+{
+	auto_buf struct buf text = BUF_INIT(256);
+	unsigned long pages = 0;
+
+	if (fs_trusted_read("/proc/self/statm", 256, &text, NULL) < 0 ||
+	    sscanf(buf_str(&text), "%*u %*u %*u %*u %*u %lu", &pages) != 1)
+		return 0;
+	return (rlim_t)pages * (rlim_t)sysconf(_SC_PAGESIZE);
+}
+
 static int set_limits(struct err *err)
 {
 	if (set_limit(RLIMIT_CORE, 0, err) < 0 || set_limit(RLIMIT_NOFILE, SANDBOX_FILES, err) < 0)
 		return -1;
-	/* Heap and anonymous maps; a sanitizer's shadow memory does not count in this one. */
-	return set_limit(RLIMIT_DATA, SANDBOX_MEMORY, err);
+	return set_limit(RLIMIT_DATA, mapped_data() + SANDBOX_MEMORY, err);
 }
 
 static int enter_root(int dir_fd, struct err *err)
