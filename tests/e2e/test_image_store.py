@@ -275,17 +275,18 @@ class Fake(http.server.ThreadingHTTPServer):
     def address(self):
         return f"127.0.0.1:{self.server_port}"
 
-    def add_image(self, name, tag, layer, config=None, **changes):
+    def add_image(self, name, tag, *layers, config=None, **changes):
         config = config or json.dumps({"architecture": "amd64", "os": "linux", "rootfs": {
-            "type": "layers", "diff_ids": [digest(layer)]}}).encode()
+            "type": "layers", "diff_ids": [digest(layer) for layer in layers]}}).encode()
         doc = {"schemaVersion": 2, "mediaType": "application/vnd.oci.image.manifest.v1+json",
                "config": {"mediaType": "application/vnd.oci.image.config.v1+json",
                           "digest": digest(config), "size": len(config)},
                "layers": [{"mediaType": "application/vnd.oci.image.layer.v1.tar",
-                           "digest": digest(layer), "size": len(layer)}]}
+                           "digest": digest(layer), "size": len(layer)} for layer in layers]}
         doc.update(changes)
         self.objects[f"/v2/{name}/blobs/{digest(config)}"] = ("application/octet-stream", config)
-        self.objects[f"/v2/{name}/blobs/{digest(layer)}"] = ("application/octet-stream", layer)
+        for layer in layers:
+            self.objects[f"/v2/{name}/blobs/{digest(layer)}"] = ("application/octet-stream", layer)
         self.objects[f"/v2/{name}/manifests/{tag}"] = (doc["mediaType"], json.dumps(doc).encode())
         return doc
 
@@ -399,6 +400,38 @@ def test_a_layer_that_is_not_what_the_config_says_is_refused(store, layer_tar):
     failed = tool(store, "pull", f"{fake.address}/app:1", check=False)
     assert re.search("it unpacks to sha256:.*, the config says", failed.stderr)
     assert verify(store) == []
+
+
+def make_layers(tmp_path, count):
+    return [make_tar(tmp_path / f"layer{i}.tar", {"n": str(i).encode(), f"f{i}": os.urandom(200000)}).read_bytes()
+            for i in range(count)]
+
+
+def test_many_layers_come_at_once_and_in_order(tmp_path, store):
+    fake = Fake()
+    layers = make_layers(tmp_path, 8)
+    fake.add_image("app", "1", *layers)
+    tool(store, "pull", f"{fake.address}/app:1")
+    opened = tool(store, "layers", f"{fake.address}/app:1").stdout.split()
+    assert [(store / layer / "n").read_text() for layer in opened] == list("76543210")
+    # A second image shares the lower half.
+    fake.add_image("app", "2", *layers[:4], *make_layers(tmp_path, 1))
+    again = tool(store, "pull", f"{fake.address}/app:2")
+    assert again.stderr.count("Already exists") == 4
+    tool(store, "remove", f"{fake.address}/app:1")
+    assert len(tool(store, "layers", f"{fake.address}/app:2").stdout.split()) == 5
+    assert len(list((store / "layers").iterdir())) == 5
+    verify(store)
+
+
+def test_one_bad_layer_among_many_spoils_all(tmp_path, store):
+    fake = Fake()
+    layers = make_layers(tmp_path, 8)
+    fake.add_image("app", "1", *layers)
+    fake.objects[f"/v2/app/blobs/{digest(layers[5])}"] = ("x", bytes(len(layers[5])))
+    assert tool(store, "pull", f"{fake.address}/app:1", check=False).returncode == 1
+    assert verify(store) == []
+    assert not list((store / "layers").iterdir())
 
 
 def test_an_index_gives_the_entry_of_the_platform(store, layer_tar):
