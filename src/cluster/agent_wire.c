@@ -17,8 +17,9 @@
 #define STALL_MS      3000 /* the leader writes twice a second */
 #define RETRY_MIN_MS  100
 #define RETRY_MAX_MS  1000
-#define REPORT_MS     3000 /* for one report */
-#define GATHER_MS     10   /* news within that time go together */
+#define REPORT_MS     3000  /* for one report */
+#define LOOK_MS       30000 /* so often all tasks are looked at, in case an event was lost */
+#define GATHER_MS     10    /* news within that time go together */
 #define MESSAGE_ARENA (64u << 20)
 
 /* ---- what to send ---- */
@@ -379,7 +380,7 @@ void *wire_report(void *arg)
 {
 	struct agent *agent = arg;
 	struct http_client *client = NULL;
-	int64_t beat = clock_mono_ms();
+	int64_t beat = clock_mono_ms(), looked = beat;
 
 	pthread_mutex_lock(&agent->lock);
 	while (!agent->stop) {
@@ -393,6 +394,10 @@ void *wire_report(void *arg)
 		if (agent->stop)
 			break;
 		pthread_mutex_unlock(&agent->lock);
+		if (clock_mono_ms() - looked >= LOOK_MS) {
+			agent_poke(agent, NULL);
+			looked = clock_mono_ms();
+		}
 		agent_publish(agent);
 		if (speak)
 			beat_once(agent, &client);

@@ -6,6 +6,7 @@
 #include "base/arena.h"
 #include "base/buf.h"
 #include "base/err.h"
+#include "base/map.h"
 #include "base/str.h"
 #include "cluster/control.h"
 #include "cluster/proto.h"
@@ -36,32 +37,77 @@ static int ingress_ports(const struct service *s, struct arena *arena, struct js
 	return 0;
 }
 
-/* Is it a task of the service to which connections may go? */
-static bool answers(const struct control *c, const struct task *t, const char *service_id)
+/* The services that go into the table, and the way from a service's id to its place. */
+struct draft {
+	const struct control *c;
+	struct arena *arena;
+	struct proto_service *services;
+	size_t count;
+	struct map *by_id; /* struct proto_service; owned */
+};
+
+static int add_services(struct draft *d, struct err *err)
 {
-	return t->status.state == TASK_RUNNING && t->desired == TASK_RUNNING && t->node_id &&
-	       str_eq(t->service_id, service_id) && control_node_is_alive(c, t->node_id);
+	const struct service *s;
+	size_t most = 0;
+
+	for (size_t at = 0; control_next_service(d->c, &at) != NULL;)
+		most++;
+	d->services = arena_array(d->arena, most + 1, sizeof(*d->services), err);
+	if (!d->services)
+		return -1;
+	for (size_t at = 0; (s = control_next_service(d->c, &at)) != NULL;) {
+		struct proto_service *one = &d->services[d->count];
+
+		if (ingress_ports(s, d->arena, &one->ports, err) < 0)
+			return -1;
+		if (one->ports.count == 0)
+			continue;
+		one->id = s->id;
+		one->name = s->spec.name;
+		if (map_set(d->by_id, s->id, one, NULL, err) < 0)
+			return -1;
+		d->count++;
+	}
+	return 0;
 }
 
-static int backends_of(const struct control *c, const char *service_id, struct arena *arena,
-                       struct json_array *out, struct err *err)
+/* The service that connections to the task come by. NULL: none do. */
+static struct proto_service *service_of(const struct draft *d, const struct task *t)
 {
-	const struct task *t;
-	size_t count = 0;
+	if (t->status.state != TASK_RUNNING || t->desired != TASK_RUNNING || !t->service_id ||
+	    !t->node_id || !control_node_is_alive(d->c, t->node_id))
+		return NULL;
+	return map_find(d->by_id, t->service_id);
+}
 
-	for (size_t at = 0; (t = control_next_task(c, &at)) != NULL;)
-		count += answers(c, t, service_id);
-	struct proto_backend *backends = arena_array(arena, count + 1, sizeof(*backends), err);
-	if (!backends)
-		return -1;
-	*out = (struct json_array){.items = backends, .present = true};
-	for (size_t at = 0; (t = control_next_task(c, &at)) != NULL;) {
-		if (!answers(c, t, service_id))
+/* Two rounds over the tasks: how many each service has, then which. */
+static int add_backends(struct draft *d, struct err *err)
+{
+	struct proto_service *s;
+	const struct task *t;
+
+	for (size_t at = 0; (t = control_next_task(d->c, &at)) != NULL;)
+		if ((s = service_of(d, t)) != NULL)
+			s->backends.count++;
+	for (size_t i = 0; i < d->count; i++) {
+		struct json_array *list = &d->services[i].backends;
+
+		list->items =
+			arena_array(d->arena, list->count + 1, sizeof(struct proto_backend), err);
+		if (!list->items)
+			return -1;
+		list->count = 0;
+		list->present = true;
+	}
+	for (size_t at = 0; (t = control_next_task(d->c, &at)) != NULL;) {
+		if ((s = service_of(d, t)) == NULL)
 			continue;
-		backends[out->count++] = (struct proto_backend){
+		struct proto_backend *list = s->backends.items;
+		list[s->backends.count++] = (struct proto_backend){
 			.task_id = t->id,
 			.node_id = t->node_id,
-			.address = control_node(c, t->node_id)->status.addr,
+			.address = control_node(d->c, t->node_id)->status.addr,
 			.ports = t->status.ports.ports,
 		};
 	}
@@ -71,33 +117,17 @@ static int backends_of(const struct control *c, const char *service_id, struct a
 int endpoints_write(const struct control *c, int64_t version, struct buf *out, struct err *err)
 {
 	auto_arena struct arena arena = ARENA_INIT(TABLE_ARENA_MAX);
-	const struct service *s;
-	size_t count = 0;
+	auto_type(map) by_id = map_create(err);
+	struct draft d = {.c = c, .arena = &arena, .by_id = by_id};
 
-	for (size_t at = 0; control_next_service(c, &at) != NULL;)
-		count++;
-	struct proto_service *services = arena_array(&arena, count + 1, sizeof(*services), err);
-	if (!services)
+	if (!by_id || add_services(&d, err) < 0 || add_backends(&d, err) < 0)
 		return -1;
 	struct proto_endpoints table = {
 		.type = (char *)PROTO_ENDPOINTS,
 		.epoch = control_epoch(c),
 		.version = version,
-		.services = {.items = services, .present = true},
+		.services = {.items = d.services, .count = d.count, .present = true},
 	};
-	for (size_t at = 0; (s = control_next_service(c, &at)) != NULL;) {
-		struct proto_service *one = &services[table.services.count];
-
-		if (ingress_ports(s, &arena, &one->ports, err) < 0)
-			return -1;
-		if (one->ports.count == 0)
-			continue;
-		one->id = s->id;
-		one->name = s->spec.name;
-		if (backends_of(c, s->id, &arena, &one->backends, err) < 0)
-			return -1;
-		table.services.count++;
-	}
 	return json_encode_text(&proto_endpoints_table, &table, out, err);
 }
 

@@ -128,28 +128,36 @@ int leader_say(struct session *session, const char *text, size_t len, struct err
 	return 0;
 }
 
-static void update_endpoints(struct leader *leader)
+static void tell_endpoints(struct leader *leader, struct buf *text, struct buf *table)
 {
-	struct buf text = BUF_INIT(TABLE_MAX), table = BUF_INIT(TABLE_MAX);
-	struct err err = ERR_INIT;
 	struct session *session;
 
+	free(leader->endpoints);
+	free(leader->table);
+	leader->table_len = table->len;
+	leader->endpoints = buf_take(text, NULL);
+	leader->table = buf_take(table, NULL);
+	leader->table_version++;
+	LIST_FOREACH(session, &leader->sessions, next)
+	pthread_cond_signal(&session->changed);
+}
+
+/* Most changes are not about who answers: then the text without a version is the same. */
+static void update_endpoints(struct leader *leader)
+{
+	auto_buf struct buf text = BUF_INIT(TABLE_MAX), table = BUF_INIT(TABLE_MAX);
+	struct err err = ERR_INIT;
+
 	leader->revision = control_revision(leader->control);
-	if (endpoints_write(leader->control, 0, &text, &err) < 0 ||
-	    endpoints_write(leader->control, leader->table_version + 1, &table, &err) < 0) {
+	int rc = endpoints_write(leader->control, 0, &text, &err);
+	if (rc == 0 && str_eq(leader->endpoints, buf_str(&text)))
+		return;
+	if (rc == 0)
+		rc = endpoints_write(leader->control, leader->table_version + 1, &table, &err);
+	if (rc == 0)
+		tell_endpoints(leader, &text, &table);
+	else
 		log_warn(&leader->log, "no table of endpoints", "error=%s", err.msg);
-	} else if (!str_eq(leader->endpoints, buf_str(&text))) {
-		free(leader->endpoints);
-		free(leader->table);
-		leader->table_len = table.len;
-		leader->endpoints = buf_take(&text, NULL);
-		leader->table = buf_take(&table, NULL);
-		leader->table_version++;
-		LIST_FOREACH(session, &leader->sessions, next)
-		pthread_cond_signal(&session->changed);
-	}
-	buf_free(&text);
-	buf_free(&table);
 }
 
 void leader_pump(struct leader *leader)

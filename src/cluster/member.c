@@ -49,6 +49,7 @@ struct card {
 	bool manager;
 	char *listen; /* managers: where the leader listens */
 	char *addr;   /* our own, as others reach it */
+	bool fixed;   /* and it was given, not seen by the manager */
 	char *leader; /* "IP:PORT" of the manager, as it is shown */
 	char *leader_id;
 };
@@ -59,6 +60,7 @@ static const struct json_field card_fields[] = {
 	JSON_FIELD(struct card, manager, "Manager", JSON_BOOL),
 	JSON_FIELD(struct card, listen, "Listen", JSON_STRING, .empty = JSON_EMPTY_OMIT),
 	JSON_FIELD(struct card, addr, "Addr", JSON_STRING, .required = true),
+	JSON_FIELD(struct card, fixed, "AddrFixed", JSON_BOOL),
 	JSON_FIELD(struct card, leader, "Leader", JSON_STRING, .required = true),
 	JSON_FIELD(struct card, leader_id, "LeaderID", JSON_STRING, .empty = JSON_EMPTY_OMIT),
 	JSON_END,
@@ -177,7 +179,7 @@ static int start_agent(struct member *m, struct err *err)
 	                                              .ca = m->ca,
 	                                              .cert = m->cert,
 	                                              .key = m->key,
-	                                              .addr = m->card.addr,
+	                                              .addr = m->card.fixed ? m->card.addr : NULL,
 	                                              .description = m->options.description,
 	                                              .executor = m->options.executor,
 	                                              .log = m->options.log},
@@ -331,6 +333,7 @@ static int found(struct leader *leader, const struct member_init *init, const st
 		.manager = true,
 		.listen = (char *)f->listen,
 		.addr = (char *)f->addr,
+		.fixed = true,
 		.leader = (char *)f->advertise,
 		.leader_id = (char *)f->node_id,
 	};
@@ -476,6 +479,7 @@ static int enrol(const struct member_join *join, const char *remote, int dir_fd,
 		.node_id = (char *)json_get_string(reply, "NodeID"),
 		.cluster_id = (char *)json_get_string(reply, "ClusterID"),
 		.addr = addr,
+		.fixed = !str_empty(join->advertise),
 		.leader = (char *)remote,
 		.leader_id = (char *)json_get_string(reply, "LeaderID"),
 	};

@@ -124,7 +124,7 @@ static void service_runs_on_both_machines(void **state)
 	WAIT(tasks_in(&f, TASK_RUNNING) == 6, 3000);
 	assert_int_equal(machine_running(&f.manager), 3);
 	assert_int_equal(machine_running(&f.worker), 3);
-	WAIT(f.manager.backends == 6 && f.worker.backends == 6, 2000);
+	WAIT(machine_backends(&f.manager) == 6 && machine_backends(&f.worker) == 6, 2000);
 	fleet_done(&f);
 }
 
@@ -195,7 +195,7 @@ static void tasks_of_a_lost_machine_come_back_elsewhere(void **state)
 	WAIT(tasks_in(&f, TASK_RUNNING) == 4, 3000);
 	machine_down(&f.worker);
 	WAIT(machine_running(&f.manager) == 4, 6000);
-	WAIT(f.manager.backends == 4, 1000);
+	WAIT(machine_backends(&f.manager) == 4, 1000);
 	fleet_done(&f);
 }
 

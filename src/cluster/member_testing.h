@@ -240,6 +240,15 @@ static inline size_t machine_running(struct machine *m)
 	return count;
 }
 
+/* Where the published services lead, as this machine has it. */
+static inline size_t machine_backends(struct machine *m)
+{
+	pthread_mutex_lock(&m->lock);
+	size_t count = m->backends;
+	pthread_mutex_unlock(&m->lock);
+	return count;
+}
+
 static inline int machine_starts(struct machine *m)
 {
 	int count = 0;
