@@ -34,6 +34,7 @@ struct machine {
 	pthread_mutex_t lock;
 	struct box boxes[BOXES_MAX];
 	size_t published, backends; /* of the last table: services, and where they lead */
+	int stop_ms;                /* how long a program takes to stop */
 	struct agent_executor executor;
 	struct node_description description;
 	struct log log;
@@ -86,6 +87,7 @@ static inline int fake_stop(void *arg, const struct agent_work *work, struct err
 	struct machine *m = arg;
 
 	(void)err;
+	clock_sleep_ms(m->stop_ms);
 	pthread_mutex_lock(&m->lock);
 	struct box *box = machine_box(m, work->task->id);
 	if (box)
