@@ -23,7 +23,7 @@ struct entry {
 	char type; /* '0' file, '1' hard link, '2' symlink, '3' char device, '5' directory, '6' fifo */
 	const char *link;
 	const char *content;
-	unsigned mode; /* 0: 0644 */
+	unsigned mode; /* 0: 0644, directories 0755 */
 };
 
 struct fixture {
@@ -102,7 +102,7 @@ static void add(struct fixture *f, const struct entry *e)
 	unsigned sum = 0;
 
 	memcpy(h, e->path, strnlen(e->path, 100));
-	put(h + 100, 8, e->mode ? e->mode : 0644);
+	put(h + 100, 8, e->mode ? e->mode : e->type == '5' ? 0755 : 0644);
 	put(h + 108, 8, 0);
 	put(h + 116, 8, 0);
 	put(h + 124, 12, len);
