@@ -8,4 +8,5 @@
 
 extern const struct command command_run[], command_exec[], command_life[], command_ps[],
 	command_logs[], command_inspect[], command_images[], command_build[], command_transfer[],
-	command_system[], command_meta[];
+	command_system[], command_swarm[], command_node[], command_service[], command_deploy[],
+	command_meta[];

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "cli/out.h"
 
+#include <ctype.h>
 #include <string.h>
 
 #include "base/buf.h"
@@ -110,6 +111,15 @@ const char *out_id(struct cli *cli, const char *id, bool full)
 		id += strlen("sha256:");
 	text = arena_strndup(&cli->arena, id, strnlen(id, ID_SHORT), NULL);
 	return text ? text : id;
+}
+
+struct json *out_capital(const char *text)
+{
+	char word[64];
+
+	snprintf(word, sizeof(word), "%s", text ? text : "");
+	word[0] = (char)toupper((unsigned char)word[0]);
+	return json_string(word);
 }
 
 /* ---- rows ---- */

@@ -30,6 +30,8 @@ char *out_age(int64_t ns, char text[40]);
 char *out_size(int64_t bytes, char text[24]);
 /* The same with powers of 1024 and MiB. */
 char *out_size_binary(int64_t bytes, char text[24]);
+/* "running" as "Running"; "" for NULL. */
+struct json *out_capital(const char *text);
 /* Without "sha256:", 12 digits, unless `full`. Lives in the arena; "" for NULL. */
 const char *out_id(struct cli *cli, const char *id, bool full);
 
