@@ -6,5 +6,6 @@
 const struct command *const cli_commands[] = {
 	command_run,      command_exec,    command_life,  command_ps,
 	command_logs,     command_inspect, command_build, command_images,
-	command_transfer, command_system,  command_meta,  NULL,
+	command_transfer, command_system,  command_swarm, command_node,
+	command_deploy,   command_service, command_meta,  NULL,
 };
