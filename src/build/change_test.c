@@ -23,8 +23,9 @@ static const char *after(struct arena *arena, const char *const *lines)
 
 static void has(const char *json, const char *part)
 {
+	assert_non_null(json);
 	if (!strstr(json, part))
-		fail_msg("%s is not in %s", part, json);
+		fail_msg("%s is not in %s", part, json ? json : "");
 }
 
 static void commands_have_two_forms(void **state)
