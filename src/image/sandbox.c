@@ -12,6 +12,7 @@
 #include <seccomp.h>
 
 #include "base/buf.h"
+#include "base/compat.h"
 #include "base/err.h"
 #include "base/fs.h"
 #include "base/str.h"
