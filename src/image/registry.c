@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "image/registry.h"
 
+#include <arpa/inet.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -30,12 +31,21 @@ struct registry {
 
 /* ---- opening ---- */
 
+/* An address, not a name that begins like one: "127.0.0.1.example.org" is somebody else's. */
 static bool is_loopback(const char *host)
 {
-	size_t name = host[0] == '[' ? strcspn(host, "]") + 1 : strcspn(host, ":");
+	size_t len = host[0] == '[' ? strcspn(host, "]") + 1 : strcspn(host, ":");
+	struct in_addr address;
+	char name[16];
 
-	return (name == 9 && strncmp(host, "localhost", 9) == 0) || str_starts(host, "127.") ||
-	       (name == 5 && strncmp(host, "[::1]", 5) == 0);
+	if ((len == 9 && strncmp(host, "localhost", 9) == 0) ||
+	    (len == 5 && strncmp(host, "[::1]", 5) == 0))
+		return true;
+	if (len >= sizeof(name))
+		return false;
+	memcpy(name, host, len);
+	name[len] = '\0';
+	return inet_pton(AF_INET, name, &address) == 1 && str_starts(name, "127.");
 }
 
 static bool is_plain(const struct image_store *store, const char *host)
@@ -195,6 +205,9 @@ static int take_token(struct registry *r, const struct http_response *response, 
 {
 	auto_buf struct buf line = BUF_INIT(AUTHORIZATION_MAX);
 
+	if (response->status >= 500 || response->status == 429)
+		return err_set(err, ERR_UNAVAILABLE, "the registry's token server: status %d",
+		               response->status);
 	if (response->status >= 400)
 		return err_set(err, ERR_DENIED, "the registry's token server refused: status %d%s",
 		               response->status,
