@@ -27,6 +27,7 @@
 static int adopt(struct container *c, const struct supervised *state, struct err *err)
 {
 	auto_type(supervisor) watch = supervisor_connect(c->engine->supervisors_fd, c->id, err);
+	struct err why = ERR_INIT;
 
 	if (!watch || supervisor_watch(watch, err) < 0)
 		return -1;
@@ -37,6 +38,9 @@ static int adopt(struct container *c, const struct supervised *state, struct err
 	pthread_mutex_unlock(&c->lock);
 	if (watch_container(c, move_ptr(watch), err) < 0)
 		return -1;
+	if (net_sandbox_adopt(c->engine->net, c->id, state->pid, &why) < 0)
+		log_warn(c->engine->log, "network namespace not found again", "id=%.12s reason=%s",
+		         c->id, why.msg);
 	auto_type(netinfo) info = container_netinfo(c);
 	(void)endpoints_reload(c, info->ports, info->port_count, NULL);
 	health_start(c);

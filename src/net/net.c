@@ -34,7 +34,23 @@ static int sweep_namespace(void *arg, int dir_fd, const char *name, unsigned cha
 	return 0;
 }
 
-/* A sandbox whose namespace is gone (the machine was started again) is only rows. */
+static bool has_link(struct net *net, const char *container_id)
+{
+	auto_arena struct arena arena = ARENA_INIT(NET_ARENA_MAX);
+	struct store_endpoint *endpoints;
+	size_t count;
+
+	if (store_endpoint_list(net->db, &(struct store_filter){.container_id = container_id},
+	                        &arena, &endpoints, &count, NULL) < 0)
+		return false;
+	for (size_t i = 0; i < count; i++)
+		if (link_exists(net->link, endpoints[i].host_if))
+			return true;
+	return false;
+}
+
+/* A sandbox whose namespace is gone (the machine was started again) is only rows. One that has an
+ * interface lives on, bound in a mount namespace that is not ours: net_sandbox_adopt() is for that. */
 static int sweep_sandboxes(struct net *net, struct err *err)
 {
 	auto_arena struct arena arena = ARENA_INIT(NET_ARENA_MAX);
@@ -46,7 +62,7 @@ static int sweep_sandboxes(struct net *net, struct err *err)
 	for (size_t i = 0; i < count; i++) {
 		auto_close int fd = netns_open(net->netns_dir, ids[i], NULL);
 
-		if (fd < 0 && net_sandbox_take_down(net, ids[i], err) < 0)
+		if (fd < 0 && !has_link(net, ids[i]) && net_sandbox_take_down(net, ids[i], err) < 0)
 			return -1;
 	}
 	return fs_list(net->netns_dir, sweep_namespace, net, err) < 0 ? -1 : 0;

@@ -26,6 +26,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <sys/types.h>
 
 #include "base/cleanup.h"
 #include "base/id.h"
@@ -114,6 +115,10 @@ int net_sandbox_create(struct net *net, const char *container_id, struct err *er
 /* Absolute path for the OCI config's linux.namespaces[].path. Borrowed text written to path. */
 int net_sandbox_path(struct net *net, const char *container_id, char *path, size_t size,
                      struct err *err);
+/* After a restart of the daemon, for a container that lives: binds the namespace of its process `pid` again if
+ * the path does not lead there, as when the mount namespace of the daemon before is gone. A container
+ * without a sandbox is left alone. */
+int net_sandbox_adopt(struct net *net, const char *container_id, pid_t pid, struct err *err);
 /* Takes down its endpoints and ports too. Missing is success. */
 int net_sandbox_remove(struct net *net, const char *container_id, struct err *err);
 

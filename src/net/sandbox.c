@@ -1,10 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+#include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
 
 #include "base/arena.h"
 #include "base/err.h"
 #include "base/failpoint.h"
+#include "base/fs.h"
 #include "base/log.h"
 #include "base/pool.h"
 #include "base/str.h"
@@ -115,6 +117,20 @@ int net_sandbox_path(struct net *net, const char *container_id, char *path, size
 	if (n < 0 || (size_t)n >= size)
 		return err_set(err, ERR_LIMIT, "the path of a network sandbox is too long");
 	return 0;
+}
+
+int net_sandbox_adopt(struct net *net, const char *container_id, pid_t pid, struct err *err)
+{
+	char path[64];
+
+	if (check_id(container_id, err) < 0)
+		return -1;
+	net_guard(net);
+	if (!store_sandbox_exists(net->db, container_id) || sandbox_is_whole(net, container_id))
+		return 0;
+	snprintf(path, sizeof(path), "/proc/%d/ns/net", (int)pid);
+	auto_close int fd = fs_trusted_open(path, O_RDONLY, 0, err);
+	return fd < 0 ? -1 : netns_bind(fd, net->netns_dir, container_id, err);
 }
 
 int net_sandbox_take_down(struct net *net, const char *container_id, struct err *err)

@@ -15,6 +15,7 @@ import json
 import os
 import pathlib
 import pty
+import re
 import select
 import shutil
 import signal
@@ -102,6 +103,7 @@ class Daemon:
     """A machine: one namespace, one buoyd."""
 
     namespaces = set()  # inode numbers of the network namespaces of all machines
+    containers = set()  # short ids of what ran on machines that are gone
 
     def __init__(self, name, base, network):
         self.name, self.netns = name, f"{PREFIX}-{os.getpid()}-{name}"
@@ -193,6 +195,7 @@ class Daemon:
         finally:
             self.power_off()
             time.sleep(0.05)
+            self.containers.update(re.findall(r" id=([0-9a-f]{12})", self.log.read_text(errors="replace")))
             if down:
                 self.sweep_cgroups()
             unmount_below(self.dir)
@@ -422,13 +425,14 @@ def machines(lab, busybox_tar):
 # ---- the leak oracle ----
 
 class LeakOracle:
-    """What this run has on the machine, and what of it was not there at first. Other runs may go on
-    beside it: a thing counts if it carries this run's mark, or if nobody else's daemon knows it."""
+    """What this run has on the machine, and what of it was not there at first. Other daemons may run
+    beside it: then only things with this run's mark count, and cgroups of containers that it ran."""
 
     def __init__(self):
         os.environ[MARK] = self.mark = f"{os.getpid()}-{time.monotonic_ns()}"
         self.base = tempfile.mkdtemp(prefix=f"{PREFIX}-")
         self.names = f"{PREFIX}-{os.getpid()}-"
+        self.others = False
         self.before = self.snapshot()
 
     def is_ours(self, pid):
@@ -445,7 +449,8 @@ class LeakOracle:
         return False
 
     def processes(self):
-        ours, others_run_dirs = set(), set()
+        """Ours, and whether there are daemons that are not."""
+        ours, others = set(), False
         for entry in filter(str.isdigit, os.listdir("/proc")):
             try:
                 command = pathlib.Path(f"/proc/{entry}/cmdline").read_bytes().decode(errors="replace").split("\0")
@@ -456,23 +461,15 @@ class LeakOracle:
                 continue
             if self.is_ours(int(entry)):
                 ours.add(f"{entry} {name} {command[0]}")
-            elif "--run" in command[:-1]:
-                others_run_dirs.add(command[command.index("--run") + 1])
-        return ours, others_run_dirs
+            else:
+                others |= name.startswith("buoy")
+        return ours, others
 
-    def cgroups(self, others_run_dirs):
-        others = {name for run in others_run_dirs if os.path.isdir(f"{run}/containers")
-                  for name in os.listdir(f"{run}/containers")}
+    def cgroups(self):
         found = set()
         for parent, names, _ in os.walk("/sys/fs/cgroup"):
             for name in names:
-                if name in others or "buoy" not in parent + name or name == "buoy" and others:
-                    continue
-                try:
-                    pids = pathlib.Path(parent, name, "cgroup.procs").read_text().split()
-                except OSError:
-                    continue
-                if not pids or any(self.is_ours(int(pid)) for pid in pids):
+                if "buoy" in parent + name and (not self.others or name[:12] in Daemon.containers):
                     found.add(os.path.join(parent, name))
         return found
 
@@ -485,13 +482,14 @@ class LeakOracle:
         with open("/proc/net/unix") as f:
             sockets = {line.split()[-1] for line in f if "@buoy" in line}
         processes, others = self.processes()
+        self.others |= others
         return {
             "mounts": {m for m in mounts if self.base in m or self.names in m},
             "namespaces": {n for n in lines("ip", "netns", "list") if n.startswith(self.names)},
             "links": {line.split(":")[1].split("@")[0].strip() for line in lines("ip", "-o", "link")
-                      if line.split(":")[1].strip().startswith(("vb", "buoy", "by-", "port", "cable"))},
-            "tables": {t for t in lines("nft", "list", "tables") if "buoy" in t},
-            "cgroups": self.cgroups(others),
+                      if line.split(":")[1].strip().startswith(("vb", "buoy0", "by-", "port", "cable"))},
+            "tables": {t for t in lines("nft", "list", "tables") if t.startswith("table inet buoy")},
+            "cgroups": self.cgroups(),
             "processes": processes,
             "sockets": sockets,
         }
