@@ -102,6 +102,13 @@ static bool is_up_to_date(const char *value, const void *arg)
 	return current == (str_eq(value, "true") || str_eq(value, "1"));
 }
 
+/* `docker stack ps` finds its tasks by a label that it put on their containers. */
+static bool has_labels(const struct json *filters, const struct task *t)
+{
+	return filter_labels(filters, "label", &t->labels) ||
+	       filter_labels(filters, "label", &t->spec.container.labels);
+}
+
 static bool matches(const struct json *filters, const struct mirror_task *task)
 {
 	struct subject subject = {.task = task};
@@ -112,7 +119,7 @@ static bool matches(const struct json *filters, const struct mirror_task *task)
 	       filter_any(filters, "name", is_named, &subject) &&
 	       filter_any(filters, "desired-state", wants_state, &subject) &&
 	       filter_any(filters, "_up-to-date", is_up_to_date, &subject) &&
-	       filter_labels(filters, "label", &task->t->labels);
+	       has_labels(filters, task->t);
 }
 
 int task_list(struct control *c, const struct json *filters, struct buf *out, struct err *err)

@@ -152,6 +152,36 @@ def test_templates_labels_and_mounts_of_a_task(cluster):
     assert [m["Name"] for m in c["Mounts"]] == ["v1"]
 
 
+def test_task_with_a_health_check_runs_when_it_is_healthy_and_is_replaced_when_not(cluster):
+    a, b = cluster
+    create(a, "--health-cmd", "test -f /ok", "--health-interval", "200ms", "--health-retries", "2",
+           "--health-start-period", "10s", command=("sh", "-c", "trap 'exit 0' TERM; sleep 1; touch /ok; sleep 1000 & wait"))
+    task = eventually(lambda: tasks(a, State="starting"))[0]
+    assert not tasks(a, State="running")
+    eventually(lambda: tasks(a, State="running"))
+    where = next(d for d in cluster if running(d))
+    where.docker("exec", next(iter(names(where))), "rm", "/ok")
+    failed = eventually(lambda: tasks(a, State="failed"))[0]
+    assert failed["ID"] == task["ID"] and "unhealthy" in failed["Status"]["Err"]
+    eventually(lambda: tasks(a, State="running"))
+
+
+def test_stack_on_a_network_that_is_there(cluster, tmp_path):
+    a, b = cluster
+    file = tmp_path / "stack.yml"
+    file.write_text("""
+version: '3.8'
+services:
+  one: {image: busybox, command: sleep 1000, stop_grace_period: 1s, deploy: {replicas: 2}}
+networks: {default: {external: true, name: bridge}}
+""")
+    a.docker("stack", "deploy", "--detach=true", "-c", file, "st")
+    eventually(lambda: a.docker("stack", "ps", "st").stdout.count("Running") == 4)
+    assert "2/2" in a.docker("stack", "services", "st").stdout
+    a.docker("stack", "rm", "st")
+    eventually(lambda: running(a, b) == 0)
+
+
 def test_logs_of_all_tasks_are_read_through_the_manager(cluster):
     a, b = cluster
     create(a, "--replicas", "2", command=("sh", "-c", "echo hello from $(hostname); sleep 1000"))
