@@ -221,6 +221,10 @@ int main(int argc, char **argv)
 	umask(022); /* what must be private says so itself */
 	if (argc > 1 && strcmp(argv[1], "worker") == 0)
 		return image_worker_main(argc, argv);
+	if (argc == 2 && strcmp(argv[1], "manpage") == 0) { /* for make install */
+		options_manpage(STDOUT_FILENO);
+		return 0;
+	}
 	if (options_parse(argc, argv, &options, &err) < 0) {
 		fprintf(stderr, "buoyd: %s\n", err.msg);
 		return 2;

@@ -61,6 +61,28 @@ void options_help(int fd)
 	}
 }
 
+void options_manpage(int fd)
+{
+	dprintf(fd,
+	        ".TH BUOYD 8 \"\" \"buoy %s\" \"System Administration\"\n"
+	        ".SH NAME\nbuoyd \\- container engine and cluster node of a machine\n"
+	        ".SH SYNOPSIS\n.B buoyd\n[\\fIOPTION\\fR]...\n"
+	        ".SH DESCRIPTION\nServes Docker's API for containers, images, networks, volumes and\n"
+	        "services. Containers are run by supervisors of their own and live on when buoyd stops,\n"
+	        "is killed or upgraded; it finds them again. SIGTERM ends it.\n.SH OPTIONS\n",
+	        BUOY_VERSION);
+	for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+		dprintf(fd, ".TP\n\\fB\\-\\-%s\\fR", rows[i].name);
+		if (rows[i].value)
+			dprintf(fd, " \\fI%s\\fR", rows[i].value);
+		dprintf(fd, "\n%s", rows[i].help);
+		if (rows[i].otherwise)
+			dprintf(fd, " (default: %s)", rows[i].otherwise);
+		dprintf(fd, "\n");
+	}
+	dprintf(fd, ".SH SEE ALSO\n.BR buoy (1),\n.BR buoy-runtime (8)\n");
+}
+
 static int add(const char **list, size_t *count, size_t max, const char *name, const char *value,
                struct err *err)
 {

@@ -26,3 +26,4 @@ struct options {
 /* Values are borrowed from argv. ERR_INVALID says what is wrong and what is allowed. */
 int options_parse(int argc, char **argv, struct options *out, struct err *err);
 void options_help(int fd);
+void options_manpage(int fd); /* buoyd(8), in man(7) */
