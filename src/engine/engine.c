@@ -282,6 +282,7 @@ void engine_close(struct engine *engine)
 	loop_free(engine->loop);
 	if (engine->launcher)
 		launcher_stop(engine->launcher);
+	supervisor_forget_parent(ENGINE_CGROUP);
 	if (engine->net)
 		net_close(engine->net, true);
 	if (engine->images)

@@ -33,6 +33,8 @@
 #include "oci/digest.h"
 #include "runtime/launcher.h"
 
+#define ENGINE_CGROUP "/buoy" /* containers are below, unless they ask for another parent */
+
 struct db;
 struct events;
 struct exec;

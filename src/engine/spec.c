@@ -445,7 +445,7 @@ static struct json *linux_part(const struct spec_input *in, const char *const *c
 	if (check_security_options(&h->security_opt, &security, err) < 0)
 		return NULL;
 	snprintf(cgroup, sizeof(cgroup), "%s/%s",
-	         str_empty(h->cgroup_parent) ? "/buoy" : h->cgroup_parent, in->id);
+	         str_empty(h->cgroup_parent) ? ENGINE_CGROUP : h->cgroup_parent, in->id);
 	int bad = json_set(out, "cgroupsPath", json_string(cgroup)) |
 	          json_set(out, "namespaces", namespaces(in)) | set_paths(out, h, &security);
 	if (bad < 0)

@@ -24,6 +24,7 @@
 #define REMOVE_WAIT_MS 2000
 #define FREEZE_WAIT_MS 2000
 #define DEPTH_MAX      32
+#define MAKE_TRIES     16
 
 /* ---- what is mounted ---- */
 
@@ -260,7 +261,7 @@ static int enter_level(struct cgroup_place *place, int *parent, const char *name
 	return 0;
 }
 
-static int make_place(struct cgroup_place *place, const char *path, struct err *err)
+static int walk_place(struct cgroup_place *place, const char *path, struct err *err)
 {
 	auto_close int fd = fs_trusted_open_dir(place->hierarchy.mount, false, err);
 	if (fd < 0)
@@ -280,6 +281,23 @@ static int make_place(struct cgroup_place *place, const char *path, struct err *
 	}
 	place->fd = move_fd(&fd);
 	return 0;
+}
+
+/* A level that is empty may be taken away by another daemon that stops, after it was entered. */
+static int make_place(struct cgroup_place *place, const char *path, struct err *err)
+{
+	struct err why = ERR_INIT;
+
+	for (int i = 0; i < MAKE_TRIES; i++) {
+		why = ERR_INIT;
+		if (walk_place(place, path, &why) == 0)
+			return 0;
+		if (!err_is(&why, ERR_NOT_FOUND) && why.sys != ENODEV)
+			break;
+	}
+	if (err)
+		*err = why;
+	return -1;
 }
 
 static int refuse_members(struct cgroup_place *place, struct err *err)

@@ -4,6 +4,7 @@
 #include <dirent.h>
 #include <signal.h>
 #include <stdbool.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -128,4 +129,29 @@ int cgroup_sweep(int root_fd, const char *path, int64_t timeout_ms, struct err *
 			               path);
 		clock_sleep_ms(RETRY_MS);
 	}
+}
+
+static int prune_mount(void *arg, int dir_fd, const char *name, unsigned char type)
+{
+	const char *path = arg;
+
+	if (type != DT_DIR)
+		return 0;
+	auto_close int fd = fs_open_dir(dir_fd, name, NULL);
+	if (fd >= 0 && fs_exists(fd, "cgroup.procs"))
+		(void)fs_rmdir(fd, path, NULL);
+	return 0;
+}
+
+void cgroup_prune(int root_fd, const char *path)
+{
+	char name[256];
+
+	snprintf(name, sizeof(name), "%s", path + strspn(path, "/"));
+	if (!*name || strchr(name, '/'))
+		return;
+	if (fs_exists(root_fd, "cgroup.procs")) /* cgroup2 alone */
+		(void)fs_rmdir(root_fd, name, NULL);
+	else
+		(void)fs_list(root_fd, prune_mount, name, NULL);
 }

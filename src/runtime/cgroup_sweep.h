@@ -19,3 +19,5 @@ struct err;
  * that does not exist is success. ERR_INVALID for a path that is empty, the root, or has
  * ".." in it; ERR_TIMEOUT when processes do not die. */
 int cgroup_sweep(int root_fd, const char *path, int64_t timeout_ms, struct err *err);
+/* Removes the directory `path` ("buoy", one name) from every hierarchy in which nothing is left below it. */
+void cgroup_prune(int root_fd, const char *path);

@@ -54,6 +54,22 @@ static void empty_groups_go_in_every_hierarchy(void **state)
 	assert_int_equal(cgroup_sweep(f->root, "/buoy/x", 100, NULL), 0);
 }
 
+static void the_parent_goes_only_where_it_is_empty(void **state)
+{
+	struct fixture *f = *state;
+
+	close(fs_mkdir_all(f->root, "memory/buoy", 0700, NULL));
+	close(fs_mkdir_all(f->root, "pids/buoy/y", 0700, NULL));
+	testing_write(f->root, "memory/cgroup.procs", "");
+	testing_write(f->root, "pids/cgroup.procs", "");
+	cgroup_prune(f->root, "/buoy");
+	assert_false(fs_exists(f->root, "memory/buoy"));
+	assert_true(fs_exists(f->root, "pids/buoy/y"));
+	cgroup_prune(f->root, "/buoy/y");
+	cgroup_prune(f->root, "/");
+	assert_true(fs_exists(f->root, "pids/buoy/y"));
+}
+
 static void members_are_killed_and_what_stays_is_reported(void **state)
 {
 	struct fixture *f = *state;
@@ -89,5 +105,6 @@ static void a_path_that_is_not_below_the_root_is_refused(void **state)
 }
 
 TESTING_MAIN(TEST_WITH(empty_groups_go_in_every_hierarchy, setup, teardown),
+             TEST_WITH(the_parent_goes_only_where_it_is_empty, setup, teardown),
              TEST_WITH(members_are_killed_and_what_stays_is_reported, setup, teardown),
              TEST_WITH(a_path_that_is_not_below_the_root_is_refused, setup, teardown))

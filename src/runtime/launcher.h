@@ -147,3 +147,6 @@ int supervisor_read_exit(int run_dir_fd, const char *id, struct supervised *out,
 /* Removes <run>/<id> and what a supervisor that died without cleaning up has left behind (its processes
  * by cgroup, the cgroups). Idempotent. */
 int supervisor_forget(int run_dir_fd, const char *id, struct err *err);
+/* Removes the cgroup that containers were made below ("/buoy") where it is empty. Whoever makes the next container
+ * makes it again. */
+void supervisor_forget_parent(const char *cgroup);

@@ -302,6 +302,14 @@ static int clean_up(int dir_fd, struct err *err)
 	return root_fd < 0 ? -1 : cgroup_sweep(root_fd, record.cgroup, SWEEP_TIMEOUT_MS, err);
 }
 
+void supervisor_forget_parent(const char *cgroup)
+{
+	auto_close int root_fd = fs_trusted_open_dir("/sys/fs/cgroup", false, NULL);
+
+	if (root_fd >= 0)
+		cgroup_prune(root_fd, cgroup);
+}
+
 /* Somebody listens: the supervisor lives and has not told the end yet. */
 static bool is_supervised(int dir_fd)
 {

@@ -207,6 +207,11 @@ class Daemon:
         for parent, names, _ in os.walk("/sys/fs/cgroup", topdown=False):
             for name in ids & set(names):
                 os.rmdir(os.path.join(parent, name))
+            if os.path.basename(parent) == "buoy" and not set(names) - ids:
+                try:
+                    os.rmdir(parent)
+                except OSError: # another run's containers
+                    pass
 
     def clean(self):
         for c in self.json("GET", "/containers/json?all=1"):
