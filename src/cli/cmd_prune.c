@@ -1,0 +1,244 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* system df, and the prunes: what takes room, and throwing away what nobody uses. */
+
+#include <stdio.h>
+#include <string.h>
+#include <strings.h>
+#include <unistd.h>
+
+#include "base/str.h"
+#include "cli/api.h"
+#include "cli/commands.h"
+#include "cli/out.h"
+#include "cli/terminal.h"
+
+/* ---- df ---- */
+
+struct usage {
+	int64_t count, active, size, unused;
+};
+
+static struct json *df_row(const char *type, const struct usage *u)
+{
+	char size[24], unused[24], text[64];
+	struct json *r = json_object();
+
+	if (u->size > 0)
+		snprintf(text, sizeof(text), "%s (%d%%)", out_size(u->unused, unused),
+		         (int)(u->unused * 100 / u->size));
+	else
+		snprintf(text, sizeof(text), "%s", out_size(u->unused, unused));
+	json_set(r, "Type", json_string(type));
+	json_set(r, "TotalCount", json_int(u->count));
+	json_set(r, "Active", json_int(u->active));
+	json_set(r, "Size", json_string(out_size(u->size, size)));
+	json_set(r, "Reclaimable", json_string(text));
+	return r;
+}
+
+static void add(struct usage *u, int64_t size, bool active)
+{
+	if (size < 0)
+		size = 0;
+	u->count++;
+	u->active += active;
+	u->size += size;
+	u->unused += active ? 0 : size;
+}
+
+static int run_df(struct cli *cli, const struct args *args, struct err *err)
+{
+	static const struct out_column columns[] = {
+		{"Type", "TYPE"}, {"TotalCount", "TOTAL"},        {"Active", "ACTIVE"},
+		{"Size", "SIZE"}, {"Reclaimable", "RECLAIMABLE"}, {NULL, NULL}};
+	const struct out_listing listing = {columns, 5, NULL};
+	struct usage images = {0}, containers = {0}, volumes = {0};
+	const char *path = api_path(cli, "/system/df", NULL, NULL, err);
+	auto_type(json) doc = path ? api_get(cli, path, err) : NULL;
+	auto_type(json) rows = json_array();
+	const struct json *list;
+
+	if (!doc)
+		return -1;
+	list = json_get(doc, "Images");
+	for (size_t i = 0; i < json_count(list); i++)
+		add(&images, json_get_int(json_at(list, i), "Size", 0),
+		    json_get_int(json_at(list, i), "Containers", 0) > 0);
+	list = json_get(doc, "Containers");
+	for (size_t i = 0; i < json_count(list); i++)
+		add(&containers, json_get_int(json_at(list, i), "SizeRw", 0),
+		    str_eq(json_get_string(json_at(list, i), "State"), "running"));
+	list = json_get(doc, "Volumes");
+	for (size_t i = 0; i < json_count(list); i++) {
+		const struct json *data = json_get(json_at(list, i), "UsageData");
+		add(&volumes, json_get_int(data, "Size", 0), json_get_int(data, "RefCount", 0) > 0);
+	}
+	json_append(rows, df_row("Images", &images));
+	json_append(rows, df_row("Containers", &containers));
+	json_append(rows, df_row("Local Volumes", &volumes));
+	return out_rows(cli, args, &listing, rows, err);
+}
+
+/* ---- prune ---- */
+
+/* 1: go on, 0: no. */
+static int confirm(const struct args *args, const char *what, struct err *err)
+{
+	auto_buf struct buf answer = BUF_INIT(64);
+
+	if (args_bool(args, "force"))
+		return 1;
+	fprintf(stderr, "WARNING! This will remove %s.\n", what);
+	if (terminal_ask("Are you sure you want to continue? [y/N] ", false, &answer, err) < 0)
+		return -1;
+	return strcasecmp(buf_str(&answer), "y") == 0 || strcasecmp(buf_str(&answer), "yes") == 0;
+}
+
+/* Prints the names below `key` under a heading; the bytes freed. */
+static int64_t show_removed(const struct json *doc, const char *heading, const char *key)
+{
+	const struct json *list = json_get(doc, key);
+
+	if (json_count(list))
+		printf("%s:\n", heading);
+	for (size_t i = 0; i < json_count(list); i++) {
+		const struct json *one = json_at(list, i);
+		const char *name = json_str(one), *untagged = json_get_string(one, "Untagged");
+		const char *deleted = json_get_string(one, "Deleted");
+		if (name)
+			printf("%s\n", name);
+		else if (untagged || deleted)
+			printf("%s: %s\n", untagged ? "untagged" : "deleted",
+			       untagged ? untagged : deleted);
+	}
+	if (json_count(list))
+		putchar('\n');
+	return json_get_int(doc, "SpaceReclaimed", 0);
+}
+
+static const struct pruning {
+	const char *path, *heading, *key, *what;
+} container_pruning = {"/containers/prune", "Deleted Containers", "ContainersDeleted",
+                       "all containers that do not run"},
+  image_pruning = {"/images/prune", "Deleted Images", "ImagesDeleted", "all images without a name"},
+  network_pruning = {"/networks/prune", "Deleted Networks", "NetworksDeleted",
+                     "all networks that no container uses"},
+  volume_pruning = {"/volumes/prune", "Deleted Volumes", "VolumesDeleted",
+                    "all volumes that no container uses"};
+
+/* *freed grows by what was freed. */
+static int prune(struct cli *cli, const struct args *args, const struct pruning *p, int64_t *freed,
+                 struct err *err)
+{
+	auto_buf struct buf path = BUF_INIT(API_PATH_MAX);
+	struct json *answer = NULL;
+
+	api_begin(&path, p->path, NULL, NULL);
+	if (p == &image_pruning && args_bool(args, "all"))
+		api_filter(&path, "dangling", "false");
+	else if (p == &volume_pruning && args_bool(args, "all"))
+		api_filter(&path, "all", "true");
+	else if (api_filters(&path, args, err) < 0)
+		return -1;
+	if (api_send(cli, "POST", buf_str(&path), NULL, &answer, err) < 0)
+		return -1;
+	*freed += show_removed(answer, p->heading, p->key);
+	json_free(answer);
+	return 0;
+}
+
+static int prune_one(struct cli *cli, const struct args *args, const struct pruning *p,
+                     struct err *err)
+{
+	int64_t freed = 0;
+	char size[24];
+	int yes = confirm(args, p->what, err);
+
+	if (yes <= 0)
+		return yes;
+	if (prune(cli, args, p, &freed, err) < 0)
+		return -1;
+	if (p != &network_pruning)
+		printf("Total reclaimed space: %s\n", out_size(freed, size));
+	return 0;
+}
+
+static int run_container_prune(struct cli *cli, const struct args *args, struct err *err)
+{
+	return prune_one(cli, args, &container_pruning, err);
+}
+
+static int run_image_prune(struct cli *cli, const struct args *args, struct err *err)
+{
+	return prune_one(cli, args, &image_pruning, err);
+}
+
+static int run_network_prune(struct cli *cli, const struct args *args, struct err *err)
+{
+	return prune_one(cli, args, &network_pruning, err);
+}
+
+static int run_volume_prune(struct cli *cli, const struct args *args, struct err *err)
+{
+	return prune_one(cli, args, &volume_pruning, err);
+}
+
+static int run_system_prune(struct cli *cli, const struct args *args, struct err *err)
+{
+	const struct pruning *const order[] = {&container_pruning, &network_pruning, &image_pruning,
+	                                       args_bool(args, "volumes") ? &volume_pruning : NULL};
+	int64_t freed = 0;
+	char size[24];
+	int yes = confirm(args, "all containers that do not run, unused networks and images", err);
+
+	if (yes <= 0)
+		return yes;
+	for (size_t i = 0; i < ARRAY_LEN(order); i++)
+		if (order[i] && prune(cli, args, order[i], &freed, err) < 0)
+			return -1;
+	printf("Total reclaimed space: %s\n", out_size(freed, size));
+	return 0;
+}
+
+static const struct flag df_flags[] = {
+	{"format", 0, FLAG_STRING, "TEMPLATE", "json, a template, or 'table ' and a template"},
+	{NULL},
+};
+#define PRUNE_FLAGS                                                                                \
+	{"filter", 0, FLAG_LIST, "KEY=VALUE", "Only those that fit: label, until"},                \
+	{                                                                                          \
+		"force", 'f', FLAG_BOOL, NULL, "Do not ask"                                        \
+	}
+static const struct flag prune_flags[] = {PRUNE_FLAGS, {NULL}};
+static const struct flag all_flags[] = {
+	{"all", 'a', FLAG_BOOL, NULL, "Also those with a name, if nobody uses them"},
+	PRUNE_FLAGS,
+	{NULL},
+};
+static const struct flag system_flags[] = {
+	{"all", 'a', FLAG_BOOL, NULL, "Also images with a name, if nobody uses them"},
+	PRUNE_FLAGS,
+	{"volumes", 0, FLAG_BOOL, NULL, "Also volumes"},
+	{NULL},
+};
+
+#define PRUNE(group_, summary_, flags_, run_)                                                      \
+	{                                                                                          \
+		.group = (group_), .name = "prune", .synopsis = "[OPTIONS]",                       \
+		.summary = (summary_), .flags = (flags_), .run = (run_)                            \
+	}
+
+const struct command command_prune[] = {
+	{.group = "system",
+         .name = "df",
+         .synopsis = "[OPTIONS]",
+         .summary = "Show what takes how much room",
+         .flags = df_flags,
+         .run = run_df},
+	PRUNE("system", "Remove what nobody uses", system_flags, run_system_prune),
+	PRUNE("container", "Remove containers that do not run", prune_flags, run_container_prune),
+	PRUNE("image", "Remove images without a name", all_flags, run_image_prune),
+	PRUNE("network", "Remove networks that no container uses", prune_flags, run_network_prune),
+	PRUNE("volume", "Remove volumes that no container uses", all_flags, run_volume_prune),
+	{.name = NULL},
+};
