@@ -437,6 +437,8 @@ static int command(struct eval *e, bool piped, struct json **value, struct err *
 		o.items[o.count++] = *value;
 		*value = NULL;
 	}
+	if (!f && piped)
+		return bad(e, "only a function can stand behind a |", err);
 	if (!f) {
 		if (o.count != 1)
 			return bad(e, o.count ? "two values in a row" : "no value", err);
