@@ -92,6 +92,25 @@ def test_killed_daemons_leave_the_tasks_alone(cluster):
     assert len(tasks(a)) == 4
 
 
+@pytest.mark.parametrize("who", ["worker", "manager"])
+def test_daemon_killed_amid_starts_loses_and_doubles_nothing(cluster, who):
+    a, b = cluster
+    victim = b if who == "worker" else a
+    for round in range(3):
+        name = f"r{round}"
+        create(a, "--replicas", "12", name=name)
+        time.sleep(0.05 + 0.15 * round)
+        victim.kill9()
+        victim.start()
+        eventually(lambda: running(a, b) == 12 and len(tasks(a, State="running")) == 12, 30)
+        held = [c["Labels"]["com.docker.swarm.task.name"].rsplit(".", 1)[0]
+                for d in cluster for c in d.json("GET", "/containers/json")]
+        assert sorted(held) == sorted(f"{name}.{slot}" for slot in range(1, 13))
+        a.docker("service", "rm", name)
+        eventually(lambda: running(a, b) == 0 and not tasks(a), 20)
+    eventually(lambda: not [c for d in cluster for c in d.json("GET", "/containers/json?all=1")])
+
+
 def test_worker_goes_on_without_its_manager(cluster):
     a, b = cluster
     create(a, "--replicas", "2")
