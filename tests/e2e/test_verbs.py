@@ -2,7 +2,9 @@
 """Each verb of the engine, driven by docker and by buoy."""
 import glob
 import json
+import os
 import re
+import shutil
 import signal
 import subprocess
 import time
@@ -309,6 +311,69 @@ def test_import_makes_an_image_of_a_tar(cli, busybox_tar):
     cli("rmi", "imported:1", "imported:2")
 
 
+def test_save_and_load_bring_an_image_back(cli, tmp_path):
+    (tmp_path / "Dockerfile").write_text("FROM busybox\nRUN echo layer > /layer\nCMD [\"cat\", \"/layer\"]\n")
+    cli("build", "-t", "moved:1", tmp_path)
+    image = cli.inspect("moved:1")[0]["Id"]
+    cli("save", "-o", tmp_path / "moved.tar", "moved:1")
+    assert "manifest.json" in sh("tar", "-tf", tmp_path / "moved.tar").stdout.split()
+    cli("rmi", "moved:1")
+    assert cli("inspect", "moved:1", check=False).returncode == 1
+    assert "moved:1" in cli.out("load", "-i", tmp_path / "moved.tar")
+    assert cli.inspect("moved:1")[0]["Id"] == image and cli.out("run", "--rm", "moved:1") == "layer"
+    cli("rmi", "moved:1")
+    with open(tmp_path / "moved.tar", "rb") as tar:
+        cli("load", stdin=tar)
+    assert cli.out("run", "--rm", "moved:1") == "layer"
+    with open(tmp_path / "again.tar", "wb") as tar:
+        subprocess.run([str(cli.program()), "save", "moved:1"], stdout=tar, env=cli.env(), check=True, timeout=60)
+    assert "manifest.json" in sh("tar", "-tf", tmp_path / "again.tar").stdout.split()
+    cli("rmi", "moved:1")
+
+
+@pytest.fixture
+def registry(daemon, tmp_path):
+    """Debian's registry on the daemon's machine; its address."""
+    program = shutil.which("docker-registry")
+    if not program:
+        pytest.skip("docker-registry is not installed")
+    (tmp_path / "registry.yml").write_text(f"""\
+version: 0.1
+log: {{level: error}}
+storage: {{filesystem: {{rootdirectory: {tmp_path}/registry}}, delete: {{enabled: true}}}}
+http: {{addr: "127.0.0.1:5000"}}
+""")
+    with open(tmp_path / "registry.log", "w") as log:
+        process = subprocess.Popen(["nsenter", f"--net=/run/netns/{daemon.netns}", program, "serve",
+                                    str(tmp_path / "registry.yml")], stdout=log, stderr=log)
+    try:
+        eventually(lambda: curl(daemon, "http://127.0.0.1:5000/v2/", check=False).returncode == 0)
+        yield "127.0.0.1:5000"
+    finally:
+        process.terminate()
+        process.wait(10)
+
+
+def test_push_and_pull(cli, registry, tmp_path):
+    (tmp_path / "Dockerfile").write_text("FROM busybox\nRUN echo pushed > /layer\nCMD [\"cat\", \"/layer\"]\n")
+    name = f"{registry}/some/thing:1"
+    cli("build", "-t", name, tmp_path)
+    image = cli.inspect(name)[0]["Id"]
+    assert "digest: sha256:" in cli.out("push", name)
+    cli("rmi", name)
+    got = cli.out("pull", name)
+    assert "Downloaded newer image" in got
+    assert cli.inspect(name)[0]["Id"] == image and cli.out("run", "--rm", name) == "pushed"
+    assert "up to date" in cli.out("pull", name)
+    digest = cli.inspect(name)[0]["RepoDigests"][0]
+    assert digest.startswith(f"{registry}/some/thing@sha256:")
+    cli("rmi", name)
+    assert cli.out("run", "--rm", name) == "pushed", "run pulls what is missing"
+    cli("rmi", name)
+    missing = cli("pull", f"{registry}/no/such:1", check=False)
+    assert missing.returncode == 1 and "no/such" in missing.stderr
+
+
 def test_build_and_run_what_was_built(cli, tmp_path):
     (tmp_path / "Dockerfile").write_text("FROM busybox\nCOPY greeting /greeting\nCMD [\"cat\", \"/greeting\"]\n")
     (tmp_path / "greeting").write_text("built\n")
@@ -399,7 +464,6 @@ def test_compose_up_ps_logs_down(daemon, tmp_path):
     (tmp_path / "docker-compose.yml").write_text(COMPOSE)
 
     def compose(*args, **kwargs):
-        import os
         return sh("docker-compose", "--no-ansi", "-p", "deck", *args, cwd=tmp_path, timeout=60,
                   env=dict(os.environ, DOCKER_HOST=daemon.host, HOME=str(tmp_path)), **kwargs)
 
