@@ -21,7 +21,8 @@ struct db {
 	sqlite3 *handle;      /* owned */
 	pthread_mutex_t lock; /* recursive: db_begin() keeps it */
 	int dir_fd;           /* owned; the path goes through /proc/self/fd */
-	int depth;            /* transactions of the thread that holds the lock; guarded by lock */
+	enum db_sync sync;
+	int depth; /* transactions of the thread that holds the lock; guarded by lock */
 };
 
 struct db_rows {
@@ -100,6 +101,7 @@ static int configure(struct db *db, enum db_sync sync, struct err *err)
 	char cache[64];
 
 	snprintf(cache, sizeof(cache), "pragma cache_size = -%d", CACHE_KIB);
+	db->sync = sync;
 	sqlite3_busy_timeout(db->handle, BUSY_TIMEOUT_MS);
 	if (run(db, "pragma journal_mode = wal", err) < 0 ||
 	    run(db, "pragma foreign_keys = on", err) < 0 || run(db, cache, err) < 0)
@@ -347,5 +349,18 @@ void db_rollback(struct db *db)
 		db->depth = 0;
 		pthread_mutex_unlock(&db->lock);
 	}
+	pthread_mutex_unlock(&db->lock);
+}
+
+void db_relax(struct db *db)
+{
+	pthread_mutex_lock(&db->lock); /* recursive: held until db_relax_end() */
+	(void)run(db, "pragma synchronous = normal", NULL);
+}
+
+void db_relax_end(struct db *db)
+{
+	if (db->sync == DB_FULL)
+		(void)run(db, "pragma synchronous = full", NULL);
 	pthread_mutex_unlock(&db->lock);
 }

@@ -60,3 +60,8 @@ int db_query_int(struct db *db, struct err *err, int64_t *value, const char *sql
 int db_begin(struct db *db, struct err *err);  /* immediate; takes the handle's lock */
 int db_commit(struct db *db, struct err *err); /* on failure the transaction is rolled back */
 void db_rollback(struct db *db);               /* no-op outside a transaction of this thread */
+
+/* Between the two, this thread's commits are as with DB_NORMAL: a kill of the program loses nothing, a power
+ * cut may lose the last ones. For rows that could be made again, or that a power cut makes void anyway. */
+void db_relax(struct db *db);
+void db_relax_end(struct db *db);

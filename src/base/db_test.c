@@ -99,5 +99,33 @@ static void migrations_run_once_and_only_forwards(void **state)
 	testing_remove_tree(path);
 }
 
-TESTING_MAIN(TEST(rows_come_back_as_they_went_in), TEST(a_taken_key_is_a_conflict),
-             TEST(a_rollback_takes_everything_back), TEST(migrations_run_once_and_only_forwards))
+static void relaxed_commits_are_commits_and_end(void **state)
+{
+	char path[] = "/tmp/db-test-XXXXXX";
+	struct err err = ERR_INIT;
+	int64_t n = -1, level = -1;
+
+	(void)state;
+	assert_non_null(mkdtemp(path));
+	int dir = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	struct db *db = db_open(dir, "x.db", schema_1, DB_FULL, &err);
+	assert_non_null(db);
+	db_relax(db);
+	assert_int_equal(db_query_int(db, &err, &level, "pragma synchronous", ""), 1);
+	assert_int_equal(level, 1);
+	assert_int_equal(db_exec(db, &err, "insert into name values('a','b',0)", ""), 1);
+	db_relax_end(db);
+	assert_int_equal(db_query_int(db, &err, &level, "pragma synchronous", ""), 1);
+	assert_int_equal(level, 2);
+	db_free(db);
+	db = db_open(dir, "x.db", schema_1, DB_FULL, &err);
+	assert_int_equal(db_query_int(db, &err, &n, "select count(*) from name", ""), 1);
+	assert_int_equal(n, 1);
+	db_free(db);
+	close(dir);
+	testing_remove_tree(path);
+}
+
+TESTING_MAIN(TEST(relaxed_commits_are_commits_and_end), TEST(rows_come_back_as_they_went_in),
+             TEST(a_taken_key_is_a_conflict), TEST(a_rollback_takes_everything_back),
+             TEST(migrations_run_once_and_only_forwards))

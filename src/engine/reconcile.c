@@ -125,8 +125,18 @@ static void start_again(struct container *c)
 		restart_later(c, 0);
 }
 
+/* Leases are written without waiting for the disk: after a power cut one may be missing. */
+static void lease_again(struct container *c)
+{
+	auto_buf struct buf holder = BUF_INIT(512);
+
+	buf_addf(&holder, "container:%s", c->id);
+	(void)image_lease(c->engine->images, c->image_id, buf_str(&holder), NULL);
+}
+
 static void check_one(struct container *c)
 {
+	lease_again(c);
 	switch (c->status) {
 	case STATUS_RUNNING:
 	case STATUS_PAUSED:

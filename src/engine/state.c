@@ -46,7 +46,21 @@ static int write_ports(const struct netinfo *info, struct buf *out, struct err *
 	return json_write(list, out, err);
 }
 
-int state_insert(struct container *c, struct err *err)
+/* A container of --rm does not survive a power cut anyway (the reconciler removes it): its rows need not
+ * reach the disk at once. */
+static void relax(const struct container *c, const struct config *config)
+{
+	if (config->create.host.auto_remove)
+		db_relax(c->engine->db);
+}
+
+static void relax_end(const struct container *c, const struct config *config)
+{
+	if (config->create.host.auto_remove)
+		db_relax_end(c->engine->db);
+}
+
+static int insert(struct container *c, struct err *err)
 {
 	auto_buf struct buf request = BUF_INIT(ROW_MAX), mounts = BUF_INIT(ROW_MAX);
 	struct db *db = c->engine->db;
@@ -72,7 +86,17 @@ int state_insert(struct container *c, struct err *err)
 	return db_commit(db, err);
 }
 
-int state_save(struct container *c, struct err *err)
+int state_insert(struct container *c, struct err *err)
+{
+	auto_type(config) config = container_config(c);
+
+	relax(c, config);
+	int rc = insert(c, err);
+	relax_end(c, config);
+	return rc;
+}
+
+static int save(struct container *c, struct err *err)
 {
 	auto_buf struct buf ports = BUF_INIT(ROW_MAX);
 	auto_type(netinfo) info = container_netinfo(c);
@@ -99,6 +123,16 @@ int state_save(struct container *c, struct err *err)
 	               : 0;
 }
 
+int state_save(struct container *c, struct err *err)
+{
+	auto_type(config) config = container_config(c);
+
+	relax(c, config);
+	int rc = save(c, err);
+	relax_end(c, config);
+	return rc;
+}
+
 int state_save_config(struct container *c, const struct config *config, struct err *err)
 {
 	auto_buf struct buf request = BUF_INIT(ROW_MAX);
@@ -114,10 +148,14 @@ int state_save_config(struct container *c, const struct config *config, struct e
 
 int state_delete(struct container *c, struct err *err)
 {
+	auto_type(config) config = container_config(c);
+
 	if (FAILPOINT("state.delete", err) < 0)
 		return -1;
-	return db_exec(c->engine->db, err, "delete from container where id=?", "t", c->id) < 0 ? -1
-	                                                                                       : 0;
+	relax(c, config);
+	int rc = db_exec(c->engine->db, err, "delete from container where id=?", "t", c->id);
+	relax_end(c, config);
+	return rc < 0 ? -1 : 0;
 }
 
 static int read_ports(const char *text, struct netinfo *info, struct err *err)

@@ -493,21 +493,33 @@ int image_layers_open(struct image_store *store, const char *id, struct image_la
 	return -1;
 }
 
+static int insert_lease(struct image_store *store, const char *id, const char *holder,
+                        struct err *err)
+{
+	if (db_begin(store->db, err) < 0)
+		return -1;
+	if (db_exec(store->db, err,
+	            "insert or ignore into lease select ?1, id from image where id = ?2", "tt",
+	            holder, id) < 0 ||
+	    db_exec(store->db, err,
+	            "insert or ignore into lease_layer select ?1, image, position, chain from"
+	            " image_layer where image = ?2",
+	            "tt", holder, id) < 0)
+		return db_rollback(store->db), -1;
+	return db_commit(store->db, err);
+}
+
 int image_lease(struct image_store *store, const char *id, const char *holder, struct err *err)
 {
 	char full[DIGEST_TEXT_MAX];
 
-	if (catalog_find_id(store, id, full, NULL, NULL, err) < 0 || db_begin(store->db, err) < 0)
+	if (catalog_find_id(store, id, full, NULL, NULL, err) < 0)
 		return -1;
-	if (db_exec(store->db, err,
-	            "insert or ignore into lease select ?1, id from image where id = ?2", "tt",
-	            holder, full) < 0 ||
-	    db_exec(store->db, err,
-	            "insert or ignore into lease_layer select ?1, image, position, chain from"
-	            " image_layer where image = ?2",
-	            "tt", holder, full) < 0)
-		return db_rollback(store->db), -1;
-	return db_commit(store->db, err);
+	/* Holders take their leases again at their start: a power cut may take this one. */
+	db_relax(store->db);
+	int rc = insert_lease(store, full, holder, err);
+	db_relax_end(store->db);
+	return rc;
 }
 
 int image_cache_find(struct image_store *store, const char *key, char id[DIGEST_TEXT_MAX],
