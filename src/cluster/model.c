@@ -2,6 +2,7 @@
 #include "cluster/model.h"
 
 #include <string.h>
+#include <strings.h>
 
 #include "base/arena.h"
 #include "base/err.h"
@@ -448,12 +449,24 @@ int service_task_decode(struct json *raw, struct arena *arena, struct service_ta
 	return json_decode(raw, &service_task_table, arena, task, err);
 }
 
+/* The Python SDK writes "replicated", and Docker takes keys in any case. */
+static const struct json *mode_part(const struct json *mode, const char *name)
+{
+	struct json *value;
+	const char *key;
+
+	for (void *iter = NULL; json_next(mode, &iter, &key, &value);)
+		if (strcasecmp(key, name) == 0)
+			return value;
+	return NULL;
+}
+
 static enum service_mode mode_of(const struct json *mode)
 {
-	if (json_is_object(json_get(mode, "Global")))
+	if (json_is_object(mode_part(mode, "Global")))
 		return SERVICE_GLOBAL;
-	if (json_is_object(json_get(mode, "ReplicatedJob")) ||
-	    json_is_object(json_get(mode, "GlobalJob")))
+	if (json_is_object(mode_part(mode, "ReplicatedJob")) ||
+	    json_is_object(mode_part(mode, "GlobalJob")))
 		return SERVICE_JOB;
 	return SERVICE_REPLICATED;
 }
@@ -468,7 +481,7 @@ int service_spec_decode(struct json *raw, struct arena *arena, struct service_sp
 	if (json_decode(raw, &service_spec_table, arena, spec, err) < 0)
 		return -1;
 	spec->mode = mode_of(spec->mode_raw);
-	spec->replicas = json_get_int(json_get(spec->mode_raw, "Replicated"), "Replicas", 1);
+	spec->replicas = json_get_int(mode_part(spec->mode_raw, "Replicated"), "Replicas", 1);
 	spec->raw = raw;
 	spec->task_raw = json_get(raw, "TaskTemplate");
 	return 0;

@@ -56,18 +56,19 @@ const struct service *service_find(const struct control *c, const char *ref, str
 
 /* ---- specs ---- */
 
-/* Clients read the number of replicas from the spec, so it must be there. */
+/* Clients read the number of replicas from the spec, so it must be there; and the mode's key as
+ * Docker spells it. */
 static int spell_out_mode(struct json *doc, const struct service_spec *spec, struct err *err)
 {
-	if (spec->mode != SERVICE_REPLICATED)
-		return 0;
-	struct json *replicated = json_object(), *mode = json_object();
+	bool replicated = spec->mode == SERVICE_REPLICATED;
+	struct json *part = json_object(), *mode = json_object();
 
-	if (json_set(replicated, "Replicas", json_int(spec->replicas)) < 0) {
-		json_free(replicated);
-		replicated = NULL;
+	if (spec->mode == SERVICE_JOB ||
+	    (replicated && json_set(part, "Replicas", json_int(spec->replicas)) < 0)) {
+		json_free(part);
+		part = NULL;
 	}
-	if (json_set(mode, "Replicated", replicated) < 0) {
+	if (json_set(mode, replicated ? "Replicated" : "Global", part) < 0) {
 		json_free(mode);
 		mode = NULL;
 	}

@@ -138,6 +138,27 @@ static void ports_are_chosen_or_kept_or_refused(void **state)
 	bench_done(&b);
 }
 
+static void the_python_sdks_spelling_of_modes_is_understood(void **state)
+{
+	struct bench b;
+
+	(void)state;
+	bench_init(&b, 2);
+	bench_create(&b, "{\"Name\":\"web\",\"TaskTemplate\":{\"ContainerSpec\":{\"Image\":"
+	                 "\"x\"}},\"Mode\":{\"replicated\":{\"Replicas\":3}}}");
+	bench_create(&b, "{\"Name\":\"each\",\"TaskTemplate\":{\"ContainerSpec\":{\"Image\":"
+	                 "\"x\"}},\"Mode\":{\"global\":{}}}");
+	bench_pass(&b, 200);
+	assert_int_equal(bench_running(&b, "web", NULL), 3);
+	assert_int_equal(bench_running(&b, "each", NULL), 2);
+
+	auto_buf struct buf out = BUF_INIT(1 << 20);
+	assert_int_equal(service_list(b.c, NULL, false, &out, NULL), 0);
+	assert_non_null(strstr(buf_str(&out), "\"Replicated\":{\"Replicas\":3}"));
+	assert_non_null(strstr(buf_str(&out), "\"Global\":{}"));
+	bench_done(&b);
+}
+
 static void lists_are_filtered(void **state)
 {
 	struct bench b;
@@ -188,7 +209,8 @@ static void objects_are_found_by_name_id_and_beginning(void **state)
 	bench_done(&b);
 }
 
-TESTING_MAIN(TEST(bad_specs_are_refused_in_words), TEST(a_taken_name_is_a_conflict),
+TESTING_MAIN(TEST(the_python_sdks_spelling_of_modes_is_understood),
+             TEST(bad_specs_are_refused_in_words), TEST(a_taken_name_is_a_conflict),
              TEST(an_update_from_an_old_version_is_out_of_sequence),
              TEST(keys_we_do_not_know_survive), TEST(ports_are_chosen_or_kept_or_refused),
              TEST(lists_are_filtered), TEST(objects_are_found_by_name_id_and_beginning))

@@ -246,3 +246,21 @@ def test_answers_of_machines_that_may_not(machines):
     b.docker("swarm", "leave")
     a.docker("swarm", "leave", "--force")
     assert not names(a) and not names(b)
+
+
+def test_python_sdk_makes_scales_and_removes_a_service(cluster):
+    docker = pytest.importorskip("docker")
+    a, b = cluster
+    client = docker.DockerClient(base_url=a.host, version="auto")
+    assert len(client.nodes.list()) == 2
+    service = client.services.create("busybox", command=["sh", "-c", "echo hi; sleep 1000"], name="py",
+                                     mode=docker.types.ServiceMode("replicated", replicas=2), labels={"k": "v"},
+                                     stop_grace_period=1000000000)
+    eventually(lambda: running(a, b) == 2)
+    eventually(lambda: list(service.logs(stdout=True)) == [b"hi\n", b"hi\n"])
+    service.scale(3)
+    eventually(lambda: running(a, b) == 3)
+    assert [s.name for s in client.services.list(filters={"label": "k=v"})] == ["py"]
+    service.remove()
+    eventually(lambda: running(a, b) == 0)
+    client.close()
