@@ -1,93 +1,201 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* service ls, ps, inspect, rm, logs: looking at services. What changes them is in cmd_deploy.c. */
+/* service: what shall run in the cluster. */
 
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
+#include "base/err.h"
+#include "base/id.h"
 #include "base/str.h"
 #include "cli/api.h"
+#include "cli/auth.h"
 #include "cli/commands.h"
-#include "cli/demux.h"
 #include "cli/inspect.h"
 #include "cli/out.h"
-#include "cli/tasks.h"
-#include "cli/when.h"
+#include "cli/service_show.h"
+#include "cli/service_spec.h"
+#include "cli/service_wait.h"
+#include "cli/tasklist.h"
 
-#define TEXT_BYTES 4096
+#define REPLICAS_MAX 1000000
+#define BODY_MAX     (16u << 20)
 
-static struct json *ports_of(const struct json *service)
+static void show_warnings(const struct cli *cli, const struct json *reply)
 {
-	const struct json *ports = json_get(json_get(service, "Endpoint"), "Ports");
-	auto_buf struct buf text = BUF_INIT(TEXT_BYTES);
+	const struct json *warnings = json_get(reply, "Warnings");
 
-	if (!ports)
-		ports = json_get(json_get(json_get(service, "Spec"), "EndpointSpec"), "Ports");
-	for (size_t i = 0; i < json_count(ports); i++) {
-		const struct json *p = json_at(ports, i);
-		const char *proto = json_get_string(p, "Protocol");
-		if (str_eq(json_get_string(p, "PublishMode"), "host"))
-			continue;
-		buf_addf(&text, "%s*:%d->%d/%s", text.len ? ", " : "",
-		         (int)json_get_int(p, "PublishedPort", 0),
-		         (int)json_get_int(p, "TargetPort", 0), proto ? proto : "tcp");
+	for (size_t i = 0; i < json_count(warnings); i++) {
+		struct err warning = ERR_INIT;
+		(void)err_set(&warning, ERR_INVALID, "warning: %s", json_str(json_at(warnings, i)));
+		cli_complain(cli, &warning);
 	}
-	return json_string(buf_str(&text));
 }
 
-static struct json *row(struct cli *cli, const struct json *service, bool full)
+static int wait_unless_detached(struct cli *cli, const struct args *args, const char *ref,
+                                bool rollback, struct err *err)
 {
-	const struct json *spec = json_get(service, "Spec");
-	const struct json *status = json_get(service, "ServiceStatus");
-	const char *name = json_get_string(spec, "Name");
-	const char *image =
-		json_get_string(json_get(json_get(spec, "TaskTemplate"), "ContainerSpec"), "Image");
-	bool global = json_get(json_get(spec, "Mode"), "Global") != NULL;
-	char replicas[64], shown[512];
-	struct json *r = json_object();
-
-	snprintf(replicas, sizeof(replicas), "%d/%d", (int)json_get_int(status, "RunningTasks", 0),
-	         (int)json_get_int(status, "DesiredTasks", 0));
-	snprintf(shown, sizeof(shown), "%.*s", image ? (int)strcspn(image, "@") : 0,
-	         image ? image : "");
-	json_set(r, "ID", json_string(out_id(cli, json_get_string(service, "ID"), full)));
-	json_set(r, "Name", json_string(name ? name : ""));
-	json_set(r, "Mode", json_string(global ? "global" : "replicated"));
-	json_set(r, "Replicas", json_string(replicas));
-	json_set(r, "Image", json_string(shown));
-	json_set(r, "Ports", ports_of(service));
-	return r;
+	fflush(stdout);
+	if (args_bool(args, "detach"))
+		return 0;
+	return service_wait(cli, ref, args_bool(args, "quiet"), rollback, err);
 }
 
-static int run_ls(struct cli *cli, const struct args *args, struct err *err)
+/* POST of a spec (borrowed); with --with-registry-auth our credentials for its image go along. */
+static int send_spec(struct cli *cli, const struct args *args, const char *path,
+                     const struct json *spec, struct json **reply, struct err *err)
 {
-	static const struct out_column columns[] = {
-		{"ID", "ID"},       {"Name", "NAME"},   {"Mode", "MODE"}, {"Replicas", "REPLICAS"},
-		{"Image", "IMAGE"}, {"Ports", "PORTS"}, {NULL, NULL}};
-	const struct out_listing listing = {columns, 6, "ID"};
+	const struct json *task = json_get(spec, "TaskTemplate");
+	const char *image = json_get_string(json_get(task, "ContainerSpec"), "Image");
+	auto_buf struct buf text = BUF_INIT(BODY_MAX);
+	struct http_response response = {0};
+
+	if (!args_bool(args, "with-registry-auth"))
+		return api_send(cli, "POST", path, json_ref((struct json *)spec), reply, err);
+	const char *auth = auth_header(cli, image ? image : "", err);
+	struct http_client *client = api_client(cli, err);
+	if (!auth || !client || json_write(spec, &text, err) < 0)
+		return -1;
+	const char *headers[] = {"Content-Type: application/json", auth, NULL};
+	const struct http_call call = {.method = "POST",
+	                               .path = path,
+	                               .headers = headers,
+	                               .body = buf_str(&text),
+	                               .body_len = text.len};
+	int rc = http_call_run(client, &call, &response, err);
+	if (rc == 0)
+		rc = http_expect(&response, err);
+	if (rc == 0 && response.len > 0 && !(*reply = json_parse(response.body, response.len, err)))
+		rc = -1;
+	http_response_done(&response);
+	return rc;
+}
+
+static int run_create(struct cli *cli, const struct args *args, struct err *err)
+{
+	const char *path = api_path(cli, "/services/create", NULL, NULL, err);
+	auto_type(json) spec = service_spec_new(args, err);
+	struct json *answer = NULL;
+
+	if (!path || !spec)
+		return -1;
+	int rc = send_spec(cli, args, path, spec, &answer, err);
+	auto_type(json) reply = answer;
+	if (rc < 0)
+		return -1;
+	show_warnings(cli, reply);
+	const char *id = json_get_string(reply, "ID");
+	if (!id)
+		return err_set(err, ERR_INTERNAL, "the daemon gave the service no ID");
+	printf("%s\n", id);
+	return wait_unless_detached(cli, args, id, false, err);
+}
+
+/* ---- update, scale, rollback: read, change, write ---- */
+
+static struct json *read_service(struct cli *cli, const char *name, struct err *err)
+{
+	const char *path = api_path(cli, "/services/", name, NULL, err);
+
+	return path ? api_get(cli, path, err) : NULL;
+}
+
+/* Posts the spec of `service` as it is now. The version says which one was read. */
+static int write_service(struct cli *cli, const struct args *args, const struct json *service,
+                         bool rollback, struct err *err)
+{
 	auto_buf struct buf path = BUF_INIT(API_PATH_MAX);
+	struct json *answer = NULL;
 
-	api_begin(&path, "/services", NULL, NULL);
-	api_query(&path, "status", "true");
-	if (api_filters(&path, args, err) < 0)
+	api_begin(&path, "/services/", json_get_string(service, "ID"), "/update");
+	api_query_int(&path, "version", json_get_int(json_get(service, "Version"), "Index", 0));
+	if (rollback)
+		api_query(&path, "rollback", "previous");
+	else
+		api_query(&path, "registryAuthFrom", "spec");
+	if (send_spec(cli, args, buf_str(&path), json_get(service, "Spec"), &answer, err) < 0)
 		return -1;
-	auto_type(json) list = api_get(cli, buf_str(&path), err);
-	if (!list)
+	show_warnings(cli, answer);
+	json_free(answer);
+	return 0;
+}
+
+static int run_update(struct cli *cli, const struct args *args, struct err *err)
+{
+	const char *name = args->words[0];
+	bool rollback = args_bool(args, "rollback");
+	auto_type(json) service = read_service(cli, name, err);
+
+	if (!service)
 		return -1;
-	auto_type(json) rows = json_array();
-	for (size_t i = 0; i < json_count(list); i++)
-		json_append(rows, row(cli, json_at(list, i), args_bool(args, "no-trunc")));
-	return out_rows(cli, args, &listing, rows, err);
+	if (!rollback && service_spec_apply(args, json_get(service, "Spec"), err) < 0)
+		return -1;
+	if (write_service(cli, args, service, rollback, err) < 0)
+		return -1;
+	printf("%s\n", name);
+	return wait_unless_detached(cli, args, name, rollback, err);
 }
 
-static int run_ps(struct cli *cli, const struct args *args, struct err *err)
+static int run_rollback(struct cli *cli, const struct args *args, struct err *err)
 {
-	return tasks_show(cli, args, "service", err);
+	const char *name = args->words[0];
+	auto_type(json) service = read_service(cli, name, err);
+
+	if (!service || write_service(cli, args, service, true, err) < 0)
+		return -1;
+	printf("%s\n", name);
+	return wait_unless_detached(cli, args, name, true, err);
 }
 
-static int run_inspect(struct cli *cli, const struct args *args, struct err *err)
+/* "NAME=N", taken apart: the name lives in the arena. */
+static const char *split_scale(struct cli *cli, const char *text, int64_t *replicas,
+                               struct err *err)
 {
-	return inspect_run(cli, args, "service", err);
+	const char *equals = strrchr(text, '=');
+
+	if (!equals || equals == text) {
+		err_set(err, ERR_INVALID, "'%s': not SERVICE=REPLICAS", text);
+		return NULL;
+	}
+	if (id_parse_int(equals + 1, "replicas", 0, REPLICAS_MAX, replicas, err) < 0)
+		return NULL;
+	return arena_strndup(&cli->arena, text, (size_t)(equals - text), err);
 }
+
+static int scale_one(struct cli *cli, const struct args *args, const char *text, struct err *err)
+{
+	int64_t replicas;
+	const char *name = split_scale(cli, text, &replicas, err);
+	auto_type(json) service = name ? read_service(cli, name, err) : NULL;
+
+	if (!service)
+		return -1;
+	if (service_spec_scale(json_get(service, "Spec"), replicas, err) < 0)
+		return err_wrap(err, "%s", name);
+	if (write_service(cli, args, service, false, err) < 0)
+		return -1;
+	printf("%s scaled to %lld\n", name, (long long)replicas);
+	return 0;
+}
+
+/* All are told first, then waited for. */
+static int run_scale(struct cli *cli, const struct args *args, struct err *err)
+{
+	int64_t replicas;
+
+	for (size_t i = 0; i < args->count; i++)
+		if (!split_scale(cli, args->words[i], &replicas, err))
+			return -1;
+	int code = cli_each(cli, args, scale_one);
+	for (size_t i = 0; code == 0 && i < args->count; i++) {
+		const char *name = split_scale(cli, args->words[i], &replicas, err);
+		if (!name || wait_unless_detached(cli, args, name, false, err) < 0)
+			return -1;
+	}
+	return code;
+}
+
+/* ---- the rest ---- */
 
 static int rm_one(struct cli *cli, const struct args *args, const char *name, struct err *err)
 {
@@ -106,81 +214,153 @@ static int run_rm(struct cli *cli, const struct args *args, struct err *err)
 	return cli_each(cli, args, rm_one);
 }
 
-/* A service, or else a task of that id. */
-static const char *logs_of(struct cli *cli, const char *name, bool *tty, struct err *err)
+/* What is not found is said, and the others are shown nevertheless. */
+static int run_ps(struct cli *cli, const struct args *args, struct err *err)
 {
-	const char *one = api_path(cli, "/services/", name, NULL, err);
-	auto_type(json) service = one ? api_get(cli, one, NULL) : NULL;
-	const struct json *task;
+	auto_type(json) ids = json_array();
+	int code = 0;
 
-	if (service) {
-		task = json_get(json_get(service, "Spec"), "TaskTemplate");
-		*tty = json_get_bool(json_get(task, "ContainerSpec"), "TTY", false);
-		return api_path(cli, "/services/", name, "/logs", err);
+	for (size_t i = 0; i < args->count; i++) {
+		struct err why = ERR_INIT;
+		auto_type(json) service = read_service(cli, args->words[i], &why);
+		if (service) {
+			json_append(ids, json_ref(json_get(service, "ID")));
+			continue;
+		}
+		cli_complain(cli, &why);
+		code = 1;
 	}
-	one = api_path(cli, "/tasks/", name, NULL, err);
-	auto_type(json) doc = one ? api_get(cli, one, NULL) : NULL;
-	if (!doc) {
-		err_set(err, ERR_NOT_FOUND, "no such service or task: %s", name);
-		return NULL;
-	}
-	*tty = json_get_bool(json_get(json_get(doc, "Spec"), "ContainerSpec"), "TTY", false);
-	return api_path(cli, "/tasks/", name, "/logs", err);
+	if (json_count(ids) == 0)
+		return code;
+	return tasklist_show(cli, args, "service", ids, err) < 0 ? -1 : code;
 }
 
-static int run_logs(struct cli *cli, const struct args *args, struct err *err)
+static int run_inspect(struct cli *cli, const struct args *args, struct err *err)
 {
-	auto_buf struct buf path = BUF_INIT(API_PATH_MAX);
-	struct demux demux = {0};
-	const char *base = logs_of(cli, args->words[0], &demux.raw, err);
-
-	if (!base)
-		return -1;
-	buf_add(&path, base);
-	if (when_logs(&path, args, err) < 0)
-		return -1;
-	const struct http_call call = {
-		.method = "GET", .path = buf_str(&path), .write = demux_write, .write_arg = &demux};
-	return api_stream(cli, &call, err);
+	if (args_bool(args, "pretty") && args_has(args, "format"))
+		return err_set(err, ERR_INVALID, "--pretty and --format exclude each other");
+	return args_bool(args, "pretty") ? service_show_pretty(cli, args, err)
+	                                 : inspect_run(cli, args, "service", err);
 }
 
-static const struct flag none[] = {{NULL}};
-static const struct flag ls_flags[] = {
-	{"filter", 'f', FLAG_LIST, "KEY=VALUE", "Only those that fit: name, id, label, mode"},
+/* ---- flags ---- */
+
+static const struct flag create_flags[] = {SERVICE_CREATE_FLAGS, {NULL}};
+
+static const struct flag update_flags[] = {
+	SERVICE_UPDATE_FLAGS,
+	{"rollback", 0, FLAG_BOOL, NULL, "Go back to the spec before the last update"},
+	{NULL},
+};
+
+static const struct flag wait_flags[] = {
+	{"detach", 'd', FLAG_BOOL, NULL, "Do not wait until it runs"},
+	{"quiet", 'q', FLAG_BOOL, NULL, "Show no progress"},
+	{NULL},
+};
+
+static const struct flag list_flags[] = {
+	{"filter", 'f', FLAG_LIST, "KEY=VALUE", "Only those that fit: id, name, label, mode"},
 	{"format", 0, FLAG_STRING, "TEMPLATE", "json, a template, or 'table ' and a template"},
-	{"no-trunc", 0, FLAG_BOOL, NULL, "Do not shorten ids"},
 	{"quiet", 'q', FLAG_BOOL, NULL, "Ids only"},
 	{NULL},
 };
-static const struct flag ps_flags[] = {TASKS_FLAGS, {NULL}};
-static const struct flag inspect_flags[] = {INSPECT_FLAGS, {NULL}};
-static const struct flag log_flags[] = {WHEN_LOG_FLAGS, {NULL}};
 
-#define SERVICES                                                                                   \
-	.group = "service", .synopsis = "[OPTIONS] SERVICE [SERVICE...]", .min = 1,                \
-	.max = CLI_ARGS_ANY
+static const struct flag ps_flags[] = {TASKLIST_FLAGS, {NULL}};
+
+static const struct flag inspect_flags[] = {
+	INSPECT_FLAGS,
+	{"pretty", 0, FLAG_BOOL, NULL, "For people"},
+	{NULL},
+};
+
+static const struct flag logs_flags[] = {
+	{"follow", 'f', FLAG_BOOL, NULL, "Stay and show what comes"},
+	{"no-resolve", 0, FLAG_BOOL, NULL, "Ids instead of names"},
+	{"no-task-ids", 0, FLAG_BOOL, NULL, "Names without the ids of tasks"},
+	{"no-trunc", 0, FLAG_BOOL, NULL, "Do not shorten ids"},
+	{"raw", 0, FLAG_BOOL, NULL, "Only what the tasks wrote"},
+	{"since", 0, FLAG_STRING, "TIME", "From then on: a time, or 10m ago"},
+	{"tail", 'n', FLAG_STRING, "N", "Only the last N lines of each task (default all)"},
+	{"timestamps", 't', FLAG_BOOL, NULL, "Put the time before each line"},
+	{NULL},
+};
+
+static const struct flag none[] = {{NULL}};
 
 const struct command command_service[] = {
+	{.group = "service",
+         .name = "create",
+         .synopsis = "[OPTIONS] IMAGE [COMMAND] [ARG...]",
+         .summary = "Run an image as a service of the cluster",
+         .flags = create_flags,
+         .min = 1,
+         .max = CLI_ARGS_ANY,
+         .passes_on = true,
+         .run = run_create},
+	{.group = "service",
+         .name = "inspect",
+         .synopsis = "[OPTIONS] SERVICE [SERVICE...]",
+         .summary = "Show everything about services",
+         .flags = inspect_flags,
+         .min = 1,
+         .max = CLI_ARGS_ANY,
+         .run = run_inspect},
+	{.group = "service",
+         .name = "logs",
+         .synopsis = "[OPTIONS] SERVICE|TASK",
+         .summary = "Show what the tasks of a service have written",
+         .flags = logs_flags,
+         .min = 1,
+         .max = 1,
+         .run = service_logs_run},
 	{.group = "service",
          .name = "ls",
          .alias = "list",
          .synopsis = "[OPTIONS]",
          .summary = "List services",
-         .flags = ls_flags,
-         .run = run_ls},
-	{SERVICES, .name = "ps", .summary = "List the tasks of services", .flags = ps_flags,
+         .flags = list_flags,
+         .run = service_show_list},
+	{.group = "service",
+         .name = "ps",
+         .synopsis = "[OPTIONS] SERVICE [SERVICE...]",
+         .summary = "List the tasks of services",
+         .flags = ps_flags,
+         .min = 1,
+         .max = CLI_ARGS_ANY,
          .run = run_ps},
-	{SERVICES, .name = "inspect", .summary = "Show everything about services",
-         .flags = inspect_flags, .run = run_inspect},
-	{SERVICES, .name = "rm", .alias = "remove", .summary = "Remove services", .flags = none,
+	{.group = "service",
+         .name = "rm",
+         .alias = "remove",
+         .synopsis = "SERVICE [SERVICE...]",
+         .summary = "Remove services and stop their tasks",
+         .flags = none,
+         .min = 1,
+         .max = CLI_ARGS_ANY,
          .run = run_rm},
 	{.group = "service",
-         .name = "logs",
-         .synopsis = "[OPTIONS] SERVICE|TASK",
-         .summary = "Show what the tasks of a service have written",
-         .flags = log_flags,
+         .name = "rollback",
+         .synopsis = "[OPTIONS] SERVICE",
+         .summary = "Go back to the spec before the last update",
+         .flags = wait_flags,
          .min = 1,
          .max = 1,
-         .run = run_logs},
+         .run = run_rollback},
+	{.group = "service",
+         .name = "scale",
+         .synopsis = "[OPTIONS] SERVICE=REPLICAS [SERVICE=REPLICAS...]",
+         .summary = "Change how many tasks services have",
+         .flags = wait_flags,
+         .min = 1,
+         .max = CLI_ARGS_ANY,
+         .run = run_scale},
+	{.group = "service",
+         .name = "update",
+         .synopsis = "[OPTIONS] SERVICE",
+         .summary = "Change a service; its tasks are replaced where that is needed",
+         .flags = update_flags,
+         .min = 1,
+         .max = 1,
+         .run = run_update},
 	{.name = NULL},
 };

@@ -1,232 +1,350 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* swarm init, join, join-token, leave, update: machines become a cluster. */
+/* swarm: making, joining and leaving a cluster. */
 
 #include <stdio.h>
 #include <string.h>
 
 #include "base/clock.h"
+#include "base/err.h"
 #include "base/id.h"
 #include "base/str.h"
 #include "cli/api.h"
 #include "cli/commands.h"
+#include "cli/out.h"
 
-#define LISTEN_DEFAULT "0.0.0.0:2377"
+#define DEFAULT_LISTEN "0.0.0.0:2377"
 
-static void set_addresses(const struct args *args, struct json *doc)
+static struct json *get(struct cli *cli, const char *what, struct err *err)
 {
-	const char *listen = args_string(args, "listen-addr");
-	const char *advertise = args_string(args, "advertise-addr");
-
-	json_set(doc, "ListenAddr", json_string(listen ? listen : LISTEN_DEFAULT));
-	json_set(doc, "AdvertiseAddr", json_string(advertise ? advertise : ""));
-	if (args_has(args, "availability"))
-		json_set(doc, "Availability", json_string(args_string(args, "availability")));
-}
-
-static struct json *show_swarm(struct cli *cli, struct err *err)
-{
-	const char *path = api_path(cli, "/swarm", NULL, NULL, err);
+	const char *path = api_path(cli, what, NULL, NULL, err);
 
 	return path ? api_get(cli, path, err) : NULL;
 }
 
-/* Where others reach this manager. */
-static const char *manager_address(struct cli *cli, struct err *err)
+static int post(struct cli *cli, const char *what, struct json *body, struct json **reply,
+                struct err *err)
 {
-	const char *path = api_path(cli, "/info", NULL, NULL, err);
-	auto_type(json) info = path ? api_get(cli, path, err) : NULL;
-	const struct json *swarm = json_get(info, "Swarm");
-	const struct json *managers = json_get(swarm, "RemoteManagers");
-	const char *own = json_get_string(swarm, "NodeID"), *address = NULL;
+	const char *path = api_path(cli, what, NULL, NULL, err);
 
-	if (!info)
-		return NULL;
-	for (size_t i = 0; i < json_count(managers); i++) {
-		const struct json *manager = json_at(managers, i);
-		if (!address || str_eq(json_get_string(manager, "NodeID"), own))
-			address = json_get_string(manager, "Addr");
+	if (!path) {
+		json_free(body);
+		return -1;
 	}
-	if (!address)
-		address = json_get_string(swarm, "NodeAddr");
-	return arena_strdup(&cli->arena, address ? address : "", err);
+	return api_send(cli, "POST", path, body, reply, err);
 }
 
-static int show_join(struct cli *cli, const char *role, struct err *err)
+static struct json *text_or(const struct args *args, const char *flag, const char *otherwise)
 {
-	auto_type(json) swarm = show_swarm(cli, err);
-	const char *address = swarm ? manager_address(cli, err) : NULL;
+	const char *text = args_string(args, flag);
 
-	if (!address)
+	return json_string(text ? text : otherwise);
+}
+
+static int check_availability(const struct args *args, struct err *err)
+{
+	const char *text = args_string(args, "availability");
+
+	if (!text || str_eq(text, "active") || str_eq(text, "pause") || str_eq(text, "drain"))
+		return 0;
+	return err_set(err, ERR_INVALID, "--availability %s: not one of active, pause, drain",
+	               text);
+}
+
+/* ---- tokens ---- */
+
+/* Where others reach a manager: the address of the one we are, or else of any. */
+static const char *manager_address(const struct json *info)
+{
+	const struct json *swarm = json_get(info, "Swarm");
+	const struct json *managers = json_get(swarm, "RemoteManagers");
+	const char *address = json_get_string(json_at(managers, 0), "Addr");
+
+	for (size_t i = 0; i < json_count(managers); i++) {
+		const struct json *m = json_at(managers, i);
+		if (str_eq(json_get_string(m, "NodeID"), json_get_string(swarm, "NodeID")))
+			address = json_get_string(m, "Addr");
+	}
+	return address;
+}
+
+/* role: "worker" or "manager". */
+static int print_join(struct cli *cli, const char *role, struct err *err)
+{
+	auto_type(json) swarm = get(cli, "/swarm", err);
+	auto_type(json) info = swarm ? get(cli, "/info", err) : NULL;
+
+	if (!info)
 		return -1;
 	const char *token = json_get_string(json_get(swarm, "JoinTokens"),
 	                                    str_eq(role, "worker") ? "Worker" : "Manager");
+	const char *address = manager_address(info);
+	if (!token || !address)
+		return err_set(err, ERR_INTERNAL, "the daemon told no token or no address");
 	printf("To add a %s to this swarm, run the following command:\n\n"
 	       "    buoy swarm join --token %s %s\n\n",
-	       role, token ? token : "", address);
+	       role, token, address);
 	return 0;
 }
 
+static int rotate(struct cli *cli, const char *role, struct err *err)
+{
+	auto_type(json) swarm = get(cli, "/swarm", err);
+	auto_buf struct buf path = BUF_INIT(API_PATH_MAX);
+
+	if (!swarm)
+		return -1;
+	api_begin(&path, "/swarm/update", NULL, NULL);
+	api_query_int(&path, "version", json_get_int(json_get(swarm, "Version"), "Index", 0));
+	api_query(&path, str_eq(role, "worker") ? "rotateWorkerToken" : "rotateManagerToken",
+	          "true");
+	return api_send(cli, "POST", buf_str(&path), json_ref(json_get(swarm, "Spec")), NULL, err);
+}
+
+static int run_token(struct cli *cli, const struct args *args, struct err *err)
+{
+	const char *role = args->words[0];
+	bool quiet = args_bool(args, "quiet");
+
+	if (!str_eq(role, "worker") && !str_eq(role, "manager"))
+		return err_set(err, ERR_INVALID, "unknown role '%s': worker or manager", role);
+	if (args_bool(args, "rotate")) {
+		if (rotate(cli, role, err) < 0)
+			return -1;
+		if (!quiet)
+			printf("Successfully rotated %s join token.\n\n", role);
+	}
+	if (!quiet)
+		return print_join(cli, role, err);
+	auto_type(json) swarm = get(cli, "/swarm", err);
+	if (!swarm)
+		return -1;
+	const char *token = json_get_string(json_get(swarm, "JoinTokens"),
+	                                    str_eq(role, "worker") ? "Worker" : "Manager");
+	if (!token)
+		return err_set(err, ERR_INTERNAL, "the daemon told no %s token", role);
+	printf("%s\n", token);
+	return 0;
+}
+
+/* ---- the spec of the cluster ---- */
+
+static void set_in(struct json *spec, const char *part, const char *key, struct json *value)
+{
+	if (!json_is_object(json_get(spec, part)))
+		json_set(spec, part, json_object());
+	json_set(json_get(spec, part), key, value);
+}
+
+static int set_duration(const struct args *args, const char *flag, struct json *spec,
+                        const char *part, const char *key, struct err *err)
+{
+	int64_t ns;
+
+	if (!args_has(args, flag))
+		return 0;
+	if (clock_parse_duration(args_string(args, flag), &ns, err) < 0)
+		return err_wrap(err, "--%s", flag);
+	set_in(spec, part, key, json_int(ns));
+	return 0;
+}
+
+static int apply_spec(const struct args *args, struct json *spec, struct err *err)
+{
+	if (args_has(args, "task-history-limit"))
+		set_in(spec, "Orchestration", "TaskHistoryRetentionLimit",
+		       json_int(args_int(args, "task-history-limit", 5)));
+	if (args_has(args, "autolock"))
+		set_in(spec, "EncryptionConfig", "AutoLockManagers",
+		       json_bool(args_bool(args, "autolock")));
+	if (set_duration(args, "dispatcher-heartbeat", spec, "Dispatcher", "HeartbeatPeriod", err) <
+	    0)
+		return -1;
+	return set_duration(args, "cert-expiry", spec, "CAConfig", "NodeCertExpiry", err);
+}
+
+/* ---- init, join, leave, update ---- */
+
 static int run_init(struct cli *cli, const struct args *args, struct err *err)
 {
-	const char *path = api_path(cli, "/swarm/init", NULL, NULL, err);
-	struct json *doc = json_object(), *spec = json_object(), *answer = NULL;
+	struct json *answer = NULL, *spec = json_object(), *body = json_object();
 
-	set_addresses(args, doc);
-	json_set(doc, "ForceNewCluster", json_bool(args_bool(args, "force-new-cluster")));
-	json_set(spec, "Labels", json_object());
-	json_set(doc, "Spec", spec);
-	if (!path || api_send(cli, "POST", path, doc, &answer, err) < 0)
+	json_set(body, "ListenAddr", text_or(args, "listen-addr", DEFAULT_LISTEN));
+	json_set(body, "AdvertiseAddr", text_or(args, "advertise-addr", ""));
+	json_set(body, "Availability", text_or(args, "availability", ""));
+	json_set(body, "ForceNewCluster", json_bool(args_bool(args, "force-new-cluster")));
+	json_set(body, "AutoLockManagers", json_bool(args_bool(args, "autolock")));
+	json_set(body, "Spec", spec);
+	if (check_availability(args, err) < 0 || apply_spec(args, spec, err) < 0) {
+		json_free(body);
 		return -1;
+	}
+	if (post(cli, "/swarm/init", body, &answer, err) < 0)
+		return -1;
+	auto_type(json) id = answer;
 	printf("Swarm initialized: current node (%s) is now a manager.\n\n",
-	       json_str(answer) ? json_str(answer) : "");
-	json_free(answer);
-	return show_join(cli, "worker", err);
+	       json_str(id) ? json_str(id) : "");
+	if (print_join(cli, "worker", err) < 0)
+		return -1;
+	printf("To add a manager to this swarm, run 'buoy swarm join-token manager' and follow the "
+	       "instructions.\n\n");
+	return 0;
 }
 
 static int run_join(struct cli *cli, const struct args *args, struct err *err)
 {
-	const char *path = api_path(cli, "/swarm/join", NULL, NULL, err);
-	struct json *doc, *remotes;
+	struct json *body, *remotes;
 
 	if (!args_has(args, "token"))
-		return err_set(
-			err, ERR_INVALID,
-			"--token is missing: a manager tells it with 'buoy swarm join-token worker'");
-	doc = json_object();
+		return err_set(err, ERR_INVALID,
+		               "--token is needed: a manager shows it with "
+		               "'buoy swarm join-token worker'");
+	if (check_availability(args, err) < 0)
+		return -1;
+	body = json_object();
 	remotes = json_array();
-	set_addresses(args, doc);
 	json_append(remotes, json_string(args->words[0]));
-	json_set(doc, "RemoteAddrs", remotes);
-	json_set(doc, "JoinToken", json_string(args_string(args, "token")));
-	if (!path || api_send(cli, "POST", path, doc, NULL, err) < 0)
+	json_set(body, "ListenAddr", text_or(args, "listen-addr", DEFAULT_LISTEN));
+	json_set(body, "AdvertiseAddr", text_or(args, "advertise-addr", ""));
+	json_set(body, "Availability", text_or(args, "availability", ""));
+	json_set(body, "JoinToken", json_string(args_string(args, "token")));
+	json_set(body, "RemoteAddrs", remotes);
+	if (post(cli, "/swarm/join", body, NULL, err) < 0)
 		return -1;
-	puts("This node joined a swarm.");
-	return 0;
-}
-
-/* POST /swarm/update with the spec as it is, or changed. Takes ownership of spec. */
-static int update(struct cli *cli, const struct json *swarm, struct json *spec, const char *rotate,
-                  struct err *err)
-{
-	auto_buf struct buf path = BUF_INIT(API_PATH_MAX);
-
-	api_begin(&path, "/swarm/update", NULL, NULL);
-	api_query_int(&path, "version", json_get_int(json_get(swarm, "Version"), "Index", 0));
-	if (rotate)
-		api_query(&path, rotate, "true");
-	return api_send(cli, "POST", buf_str(&path), spec, NULL, err);
-}
-
-static int run_join_token(struct cli *cli, const struct args *args, struct err *err)
-{
-	const char *role = args->words[0];
-	bool worker = str_eq(role, "worker");
-
-	if (!worker && !str_eq(role, "manager"))
-		return err_set(err, ERR_INVALID, "join-token %s: worker or manager", role);
-	if (args_bool(args, "rotate")) {
-		auto_type(json) before = show_swarm(cli, err);
-		if (!before || update(cli, before, json_ref(json_get(before, "Spec")),
-		                      worker ? "rotateWorkerToken" : "rotateManagerToken", err) < 0)
-			return -1;
-		if (!args_bool(args, "quiet"))
-			printf("Successfully rotated %s join token.\n\n", role);
-	}
-	if (!args_bool(args, "quiet"))
-		return show_join(cli, role, err);
-	auto_type(json) swarm = show_swarm(cli, err);
-	if (!swarm)
+	auto_type(json) info = get(cli, "/info", err);
+	if (!info)
 		return -1;
-	const char *token =
-		json_get_string(json_get(swarm, "JoinTokens"), worker ? "Worker" : "Manager");
-	printf("%s\n", token ? token : "");
+	printf("This node joined a swarm as a %s.\n",
+	       json_get_bool(json_get(info, "Swarm"), "ControlAvailable", false) ? "manager"
+	                                                                         : "worker");
 	return 0;
 }
 
 static int run_leave(struct cli *cli, const struct args *args, struct err *err)
 {
-	auto_buf struct buf path = BUF_INIT(API_PATH_MAX);
-
-	api_begin(&path, "/swarm/leave", NULL, NULL);
-	if (args_bool(args, "force"))
-		api_query(&path, "force", "1");
-	if (api_send(cli, "POST", buf_str(&path), NULL, NULL, err) < 0)
+	if (post(cli, args_bool(args, "force") ? "/swarm/leave?force=1" : "/swarm/leave", NULL,
+	         NULL, err) < 0)
 		return -1;
-	puts("Node left the swarm.");
+	printf("Node left the swarm.\n");
 	return 0;
 }
 
 static int run_update(struct cli *cli, const struct args *args, struct err *err)
 {
-	auto_type(json) swarm = show_swarm(cli, err);
-	int64_t ns;
+	auto_type(json) swarm = get(cli, "/swarm", err);
+	auto_buf struct buf path = BUF_INIT(API_PATH_MAX);
 
 	if (!swarm)
 		return -1;
-	struct json *spec = json_get(swarm, "Spec");
-	if (args_has(args, "task-history-limit")) {
-		if (!json_get(spec, "Orchestration"))
-			json_set(spec, "Orchestration", json_object());
-		json_set(json_get(spec, "Orchestration"), "TaskHistoryRetentionLimit",
-		         json_int(args_int(args, "task-history-limit", 5)));
-	}
-	if (args_has(args, "dispatcher-heartbeat")) {
-		if (clock_parse_duration(args_string(args, "dispatcher-heartbeat"), &ns, err) < 0)
-			return err_wrap(err, "--dispatcher-heartbeat");
-		if (!json_get(spec, "Dispatcher"))
-			json_set(spec, "Dispatcher", json_object());
-		json_set(json_get(spec, "Dispatcher"), "HeartbeatPeriod", json_int(ns));
-	}
-	if (update(cli, swarm, json_ref(spec), NULL, err) < 0)
+	if (args->value_count == 0)
+		return err_set(err, ERR_INVALID,
+		               "nothing to update: see 'buoy swarm update --help'");
+	if (apply_spec(args, json_get(swarm, "Spec"), err) < 0)
 		return -1;
-	puts("Swarm updated.");
+	api_begin(&path, "/swarm/update", NULL, NULL);
+	api_query_int(&path, "version", json_get_int(json_get(swarm, "Version"), "Index", 0));
+	if (api_send(cli, "POST", buf_str(&path), json_ref(json_get(swarm, "Spec")), NULL, err) < 0)
+		return -1;
+	printf("Swarm updated.\n");
 	return 0;
 }
 
-#define ADDRESS_FLAGS                                                                              \
-	{"advertise-addr", 0, FLAG_STRING, "IP[:PORT]", "Address that others reach us at"},        \
-		{"listen-addr", 0, FLAG_STRING, "IP[:PORT]",                                       \
-	         "Address to listen at (default " LISTEN_DEFAULT ")"},                             \
+/* ---- the certificate authority, locks ---- */
+
+static int run_ca(struct cli *cli, const struct args *args, struct err *err)
+{
+	if (args_bool(args, "rotate"))
+		return err_set(
+			err, ERR_UNSUPPORTED,
+			"swarm ca --rotate: the root certificate is not rotated; tokens are, "
+			"with 'buoy swarm join-token --rotate'");
+	auto_type(json) swarm = get(cli, "/swarm", err);
+	if (!swarm)
+		return -1;
+	const char *root = json_get_string(json_get(swarm, "TLSInfo"), "TrustRoot");
+	if (!root)
+		return err_set(err, ERR_NOT_FOUND, "the cluster told no root certificate");
+	out_text(stdout, root, cli->out_tty);
+	if (!str_ends(root, "\n"))
+		fputc('\n', stdout);
+	return 0;
+}
+
+static int run_unlock(struct cli *cli, const struct args *args, struct err *err)
+{
+	(void)cli;
+	return err_set(err, ERR_UNSUPPORTED,
+	               "swarm %s: the keys of a manager are not locked (autolock is not supported)",
+	               args->command->name);
+}
+
+/* ---- flags ---- */
+
+#define SPEC_FLAGS                                                                                 \
+	{"autolock", 0, FLAG_BOOL, NULL, "Lock the managers' keys (not supported)"},               \
+		{"cert-expiry", 0, FLAG_STRING, "DURATION", "Life of a node's certificate"},       \
+		{"dispatcher-heartbeat", 0, FLAG_STRING, "DURATION",                               \
+	         "Time between signs of life"},                                                    \
 	{                                                                                          \
-		"availability", 0, FLAG_STRING, "WORD", "active, pause or drain"                   \
+		"task-history-limit", 0, FLAG_INT, "N", "Old tasks that are kept per slot"         \
+	}
+
+#define ADDRESS_FLAGS                                                                              \
+	{"advertise-addr", 0, FLAG_STRING, "ADDRESS", "How others reach this node"},               \
+		{"availability", 0, FLAG_STRING, "WHAT", "active, pause or drain"},                \
+	{                                                                                          \
+		"listen-addr", 0, FLAG_STRING, "ADDRESS", "Where it listens (0.0.0.0:2377)"        \
 	}
 
 static const struct flag init_flags[] = {
 	ADDRESS_FLAGS,
-	{"force-new-cluster", 0, FLAG_BOOL, NULL, "Begin anew from what this machine knows"},
-	{NULL},
-};
-static const struct flag join_flags[] = {
-	ADDRESS_FLAGS,
-	{"token", 0, FLAG_STRING, "TOKEN", "What lets us in, from join-token"},
-	{NULL},
-};
-static const struct flag token_flags[] = {
-	{"quiet", 'q', FLAG_BOOL, NULL, "Print the token only"},
-	{"rotate", 0, FLAG_BOOL, NULL, "Make a new one; the old one is worth nothing from then on"},
-	{NULL},
-};
-static const struct flag leave_flags[] = {
-	{"force", 'f', FLAG_BOOL, NULL, "Also as the last manager: the swarm is gone"},
-	{NULL},
-};
-static const struct flag update_flags[] = {
-	{"dispatcher-heartbeat", 0, FLAG_STRING, "DURATION", "Time between heartbeats"},
-	{"task-history-limit", 0, FLAG_INT, "N", "Old tasks kept for each slot"},
+	SPEC_FLAGS,
+	{"force-new-cluster", 0, FLAG_BOOL, NULL, "Start anew from this node (not supported)"},
 	{NULL},
 };
 
+static const struct flag join_flags[] = {
+	ADDRESS_FLAGS,
+	{"token", 0, FLAG_STRING, "TOKEN", "What a manager's join-token shows"},
+	{NULL},
+};
+
+static const struct flag token_flags[] = {
+	{"quiet", 'q', FLAG_BOOL, NULL, "Only the token"},
+	{"rotate", 0, FLAG_BOOL, NULL, "Make a new one; the old one is worth nothing then"},
+	{NULL},
+};
+
+static const struct flag leave_flags[] = {
+	{"force", 'f', FLAG_BOOL, NULL, "Even if it is the manager: the cluster is gone then"},
+	{NULL},
+};
+
+static const struct flag update_flags[] = {SPEC_FLAGS, {NULL}};
+
+static const struct flag ca_flags[] = {
+	{"rotate", 0, FLAG_BOOL, NULL, "Make a new root certificate (not supported)"},
+	{NULL},
+};
+
+static const struct flag none[] = {{NULL}};
+
 const struct command command_swarm[] = {
+	{.group = "swarm",
+         .name = "ca",
+         .synopsis = "[OPTIONS]",
+         .summary = "Show the root certificate of the cluster",
+         .flags = ca_flags,
+         .run = run_ca},
 	{.group = "swarm",
          .name = "init",
          .synopsis = "[OPTIONS]",
-         .summary = "Make this machine the first of a swarm",
+         .summary = "Make a cluster with this node as its manager",
          .flags = init_flags,
          .run = run_init},
 	{.group = "swarm",
          .name = "join",
          .synopsis = "[OPTIONS] HOST:PORT",
-         .summary = "Join the swarm of a manager",
+         .summary = "Join a cluster",
          .flags = join_flags,
          .min = 1,
          .max = 1,
@@ -234,21 +352,35 @@ const struct command command_swarm[] = {
 	{.group = "swarm",
          .name = "join-token",
          .synopsis = "[OPTIONS] worker|manager",
-         .summary = "Show or renew the token that others join with",
+         .summary = "Show what others join with",
          .flags = token_flags,
          .min = 1,
          .max = 1,
-         .run = run_join_token},
+         .run = run_token},
 	{.group = "swarm",
          .name = "leave",
          .synopsis = "[OPTIONS]",
-         .summary = "Leave the swarm",
+         .summary = "Leave the cluster",
          .flags = leave_flags,
          .run = run_leave},
 	{.group = "swarm",
+         .name = "unlock",
+         .synopsis = "",
+         .summary = "Unlock a manager (not supported)",
+         .flags = none,
+         .hidden = true,
+         .run = run_unlock},
+	{.group = "swarm",
+         .name = "unlock-key",
+         .synopsis = "",
+         .summary = "Show the key that unlocks managers (not supported)",
+         .flags = none,
+         .hidden = true,
+         .run = run_unlock},
+	{.group = "swarm",
          .name = "update",
          .synopsis = "[OPTIONS]",
-         .summary = "Change the swarm's settings",
+         .summary = "Change settings of the cluster",
          .flags = update_flags,
          .run = run_update},
 	{.name = NULL},
