@@ -26,11 +26,28 @@ static const struct kind {
 	{"task", "/tasks/", NULL},
 };
 
+/* "self" is the node that answers. */
+static struct json *find_self(struct cli *cli, struct err *err)
+{
+	auto_buf struct buf path = BUF_INIT(API_PATH_MAX);
+	auto_type(json) info = api_get(cli, "/info", err);
+	const char *id = json_get_string(json_get(info, "Swarm"), "NodeID");
+
+	if (!info)
+		return NULL;
+	if (str_empty(id))
+		return err_set(err, ERR_NOT_FOUND, "this machine is not part of a swarm"), NULL;
+	api_begin(&path, "/nodes/", id, NULL);
+	return api_get(cli, buf_str(&path), err);
+}
+
 static struct json *find(struct cli *cli, const struct args *args, const char *type,
                          const char *name, struct err *err)
 {
 	bool known = false;
 
+	if (type && str_eq(type, "node") && str_eq(name, "self"))
+		return find_self(cli, err);
 	for (size_t i = 0; i < ARRAY_LEN(kinds); i++) {
 		struct err why = ERR_INIT;
 		auto_buf struct buf path = BUF_INIT(API_PATH_MAX);

@@ -192,6 +192,34 @@ def no_half_things(daemon):
     eventually(all_gone, 10)
 
 
+def test_a_service_is_scaled_while_the_daemon_is_killed(machines):
+    """After each acknowledged scale and a kill, the service comes to that many replicas: no more, no fewer."""
+    daemon, = machines(1)
+    rng = random.Random(SEED)
+    daemon.docker("swarm", "init", "--advertise-addr", daemon.ip)
+    daemon.docker("service", "create", "-d", "--name", "s", "--replicas", "2", "--stop-grace-period", "1s", "busybox", "sleep", "600")
+
+    def settled(count):
+        service = daemon.json("GET", "/services?status=1")[0]
+        up = [c for c in daemon.json("GET", "/containers/json") if c["State"] == "running"]
+        return service["ServiceStatus"]["RunningTasks"] == count == len(up)
+
+    eventually(lambda: settled(2), 15)
+    wanted = 2
+    for _ in range(max(KILLS // 5, 1)):
+        count = rng.randrange(1, 7)
+        if daemon.docker("service", "scale", "-d", f"s={count}", check=False).returncode == 0:
+            wanted = count
+        time.sleep(rng.random() * 0.2)
+        daemon.kill9()
+        daemon.start()
+    eventually(lambda: settled(wanted), 20)
+    daemon.docker("service", "rm", "s")
+    eventually(lambda: not daemon.json("GET", "/containers/json?all=1"), 15)
+    daemon.docker("swarm", "leave", "--force")
+    no_half_things(daemon)
+
+
 @pytest.mark.parametrize("enter", [NSENTER, IP_NETNS_EXEC, ("unshare", "-m", *NSENTER)],
                          ids=["nsenter", "ip-netns-exec", "mounts-of-its-own"])
 def test_a_published_port_answers_on_after_a_kill(machines, enter):

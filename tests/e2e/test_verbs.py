@@ -415,6 +415,52 @@ def test_events_since_and_until_end_by_themselves(cli):
     assert "container create" in text and "container die" in text
 
 
+# ---- swarm, node, service ----
+
+@pytest.fixture
+def swarm(cli):
+    cli("swarm", "init", "--advertise-addr", cli.daemon.ip)
+    yield cli
+    cli("swarm", "leave", "--force", check=False)
+    eventually(lambda: not cli.daemon.json("GET", "/containers/json?all=1"), 15)
+
+
+def test_swarm_and_node_verbs(swarm):
+    cli = swarm
+    assert re.search(r"SWMTKN-1-\w+-\w+", cli.out("swarm", "join-token", "worker"))
+    lines = cli.out("node", "ls").splitlines()
+    assert "HOSTNAME" in lines[0] and len(lines) == 2 and "Leader" in lines[1]
+    node = json.loads(cli.out("node", "inspect", "self"))[0]
+    cli("node", "update", "--label-add", "disk=fast", "--availability", "drain", node["ID"])
+    spec = json.loads(cli.out("node", "inspect", node["ID"]))[0]["Spec"]
+    assert spec["Labels"] == {"disk": "fast"} and spec["Availability"] == "drain"
+    again = cli("swarm", "init", check=False)
+    assert again.returncode == 1 and "already" in again.stderr
+
+
+def test_service_verbs(swarm):
+    cli = swarm
+    service = cli.out("service", "create", "-d", "--name", "web", "--replicas", "2", "-e", "A=1", "-p", "8070:80", "--stop-grace-period", "1s",
+                      "busybox", "sh", "-c", "echo from $A; exec httpd -f -p 80 -h /etc").split()[-1]
+
+    def running(count):
+        tasks = cli.out("service", "ps", "web", "--filter", "desired-state=running",
+                        "--format", "{{.CurrentState}}").splitlines()
+        return len(tasks) == count and all(t.startswith("Running") for t in tasks)
+
+    eventually(lambda: running(2), 15, 0.2)
+    assert curl(cli.daemon, "http://127.0.0.1:8070/group").stdout.startswith("root:")
+    assert re.search(r"web\s+replicated\s+2/2\s+busybox", cli.out("service", "ls"))
+    assert json.loads(cli.out("service", "inspect", "web"))[0]["Spec"]["Mode"]["Replicated"]["Replicas"] == 2
+    cli("service", "scale", "-d", "web=4")
+    eventually(lambda: running(4), 15, 0.2)
+    cli("service", "update", "-d", "--env-add", "A=2", "--replicas", "1", "web")
+    eventually(lambda: running(1) and "from 2" in cli.out("service", "logs", "web"), 20, 0.3)
+    cli("service", "rm", "web")
+    gone = cli("service", "inspect", "web", check=False)
+    assert gone.returncode == 1 and "web" in gone.stderr and service not in cli.out("service", "ls", "-q")
+
+
 # ---- other clients ----
 
 def test_the_python_sdk(daemon):
