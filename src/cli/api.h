@@ -24,8 +24,9 @@
 #include "cli/cli.h"
 #include "http/client.h"
 
-#define API_PATH_MAX (1u << 20)
-#define API_VERSION  "/v1.44"
+#define API_PATH_MAX       (1u << 20)
+#define API_VERSION_NUMBER "1.44"
+#define API_VERSION        "/v" API_VERSION_NUMBER
 
 struct http_client *api_client(struct cli *cli, struct err *err); /* borrowed */
 /* A client of its own, for another thread; the caller frees it. */

@@ -56,7 +56,7 @@ static struct json *client_version(void)
 	struct json *client = json_object();
 
 	json_set(client, "Version", json_string(BUOY_VERSION));
-	json_set(client, "ApiVersion", json_string(API_VERSION + strlen("/v")));
+	json_set(client, "ApiVersion", json_string(API_VERSION_NUMBER));
 	json_set(client, "Os", json_string("linux"));
 	return client;
 }
@@ -76,7 +76,7 @@ static int run_version(struct cli *cli, const struct args *args, struct err *err
 		return -1;
 	if (!shown) {
 		printf("Client:\n Version: %s\n API version: %s\n", BUOY_VERSION,
-		       API_VERSION + strlen("/v"));
+		       API_VERSION_NUMBER);
 		if (server) {
 			printf("\nServer:\n");
 			line(cli, " Version", server, "Version");
