@@ -238,7 +238,8 @@ static bool stdin_takes(const struct streams *s)
 static void client_ended(struct streams *s, struct streams_client *c)
 {
 	c->in = false;
-	if (s->stdin_once && s->stdin_fd >= 0) {
+	/* Who leaves a terminal may come back, or another may: its input has no end. */
+	if (s->stdin_once && !s->terminal && s->stdin_fd >= 0) {
 		s->stdin_ended = true;
 		stdin_flush(s);
 	}

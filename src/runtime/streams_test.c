@@ -197,6 +197,25 @@ static void stdin_stays_open_for_the_next_client_otherwise(void **state)
 	close(fd);
 }
 
+static void a_terminal_takes_the_next_client_even_if_once_is_wanted(void **state)
+{
+	struct fixture *f = *state;
+	int fd = attach(f, true, false);
+	char text[8] = {0};
+
+	f->s.terminal = true;
+	f->s.stdin_once = true;
+	assert_int_equal(send(fd, "one", 3, 0), 3);
+	close(fd);
+	settle(f);
+	fd = attach(f, true, false);
+	assert_int_equal(send(fd, "two", 3, 0), 3);
+	settle(f);
+	assert_int_equal(read(f->in, text, 7), 6);
+	assert_string_equal(text, "onetwo");
+	close(fd);
+}
+
 /* Writes as a busy process does until the pipe is full and stays full; returns bytes taken. */
 static size_t flood(struct fixture *f)
 {
@@ -313,6 +332,7 @@ TESTING_MAIN(TEST_WITH(output_comes_in_frames, setup, teardown),
              TEST_WITH(input_reaches_the_process_after_its_start_only, setup, teardown),
              TEST_WITH(half_closing_ends_stdin_if_that_is_wanted_once, setup, teardown),
              TEST_WITH(stdin_stays_open_for_the_next_client_otherwise, setup, teardown),
+             TEST_WITH(a_terminal_takes_the_next_client_even_if_once_is_wanted, setup, teardown),
              TEST_WITH(a_client_that_lags_holds_the_process_and_loses_nothing, setup, teardown),
              TEST_WITH(a_client_that_reads_nothing_is_cut_off_at_last, setup, teardown),
              TEST_WITH(a_gone_client_does_not_make_the_loop_spin, setup, teardown),
