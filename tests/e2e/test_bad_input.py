@@ -246,6 +246,7 @@ def test_a_full_disk_is_told_and_survived(cramped, busybox_tar, tmp_path):
     d = cramped
     d.json("POST", "/containers/create?name=before", {"Image": "busybox", "Cmd": ["sh", "-c", "echo fine; sleep 60"]})
     assert d.api("POST", "/containers/before/start")[0] == 204
+    eventually(lambda: d.docker("logs", "before").stdout == "fine\n") # said while there was room for it
     fill(d)
     seen = []
     for i in range(3): # a few rows may still fit; what does not must be told
