@@ -2,73 +2,85 @@
 #include "net/dns_message.h"
 
 #include <arpa/inet.h>
+#include <arpa/nameser.h>
 #include <ctype.h>
-#include <ldns/ldns.h>
+#include <resolv.h>
 #include <stdio.h>
 #include <string.h>
 
-#include "base/cleanup.h"
 #include "base/err.h"
 #include "base/str.h"
 
-#define DNS_HEADER 12
+#define DNS_HEADER    12
+#define DNS_OWNER     0xc000 /* a compression pointer; RFC 1035, 4.1.4 */
+#define DNS_FLAG_QR   0x8000
+#define DNS_FLAG_AA   0x0400
+#define DNS_FLAG_TC   0x0200
+#define DNS_FLAG_RD   0x0100
+#define DNS_FLAG_RA   0x0080
+#define DNS_TYPE_EDNS 41
+#define DNS_UDP_LEAST 512
 
-static void free_packet(ldns_pkt **packet)
+/* ---- reading ---- */
+
+struct query {
+	ns_msg message;
+	ns_rr question;
+	size_t udp_max;
+	bool edns;
+};
+
+/* EDNS (RFC 6891): the class of the OPT record is the size that the asker takes. */
+static int find_edns(struct query *q, struct err *err)
 {
-	ldns_pkt_free(*packet);
-}
-#define auto_packet __attribute__((cleanup(free_packet)))
-
-static void free_record(ldns_rr **record)
-{
-	ldns_rr_free(*record);
-}
-#define auto_record __attribute__((cleanup(free_record)))
-
-static ldns_pkt *parse(const uint8_t *wire, size_t len, struct err *err)
-{
-	ldns_pkt *packet = NULL;
-
-	if (len < DNS_HEADER || len > DNS_MESSAGE_MAX ||
-	    ldns_wire2pkt(&packet, wire, len) != LDNS_STATUS_OK) {
-		(void)err_set(err, ERR_INVALID, "not a DNS message");
-		return NULL;
+	q->udp_max = DNS_UDP_LEAST;
+	for (int i = 0; i < ns_msg_count(q->message, ns_s_ar); i++) {
+		ns_rr record;
+		if (ns_parserr(&q->message, ns_s_ar, i, &record) < 0)
+			return err_set(err, ERR_INVALID, "not a DNS message");
+		if (ns_rr_type(record) != DNS_TYPE_EDNS)
+			continue;
+		size_t size = ns_rr_class(record);
+		q->edns = true;
+		if (size > DNS_UDP_LEAST)
+			q->udp_max = size < DNS_UDP_MAX ? size : DNS_UDP_MAX;
 	}
-	return packet;
+	return 0;
 }
 
-static int copy_name(const ldns_rdf *owner, char name[DNS_NAME_MAX], struct err *err)
+static int parse(const uint8_t *wire, size_t len, struct query *q, struct err *err)
 {
-	auto_free char *text = owner ? ldns_rdf2str(owner) : NULL;
-	size_t len = text ? strlen(text) : 0;
-
-	if (len == 0 || len >= DNS_NAME_MAX)
-		return err_set(err, ERR_INVALID, "a DNS question without a usable name");
-	if (len > 1 && text[len - 1] == '.')
-		text[--len] = '\0';
-	for (size_t i = 0; i <= len; i++)
-		name[i] = (char)tolower((unsigned char)text[i]);
-	return 0;
+	*q = (struct query){0};
+	if (len < DNS_HEADER || len > DNS_MESSAGE_MAX ||
+	    ns_initparse(wire, (int)len, &q->message) < 0)
+		return err_set(err, ERR_INVALID, "not a DNS message");
+	if (ns_msg_getflag(q->message, ns_f_qr) ||
+	    ns_msg_getflag(q->message, ns_f_opcode) != ns_o_query ||
+	    ns_msg_count(q->message, ns_s_qd) != 1)
+		return err_set(err, ERR_INVALID, "not a DNS query with one question");
+	if (ns_parserr(&q->message, ns_s_qd, 0, &q->question) < 0)
+		return err_set(err, ERR_INVALID, "not a DNS message");
+	return find_edns(q, err);
 }
 
 int dns_question_parse(const uint8_t *wire, size_t len, struct dns_question *out, struct err *err)
 {
-	auto_packet ldns_pkt *packet = parse(wire, len, err);
-	const ldns_rr *question;
-	size_t udp;
+	struct query q;
 
-	if (!packet)
+	if (parse(wire, len, &q, err) < 0)
 		return -1;
-	if (ldns_pkt_qr(packet) || ldns_pkt_get_opcode(packet) != LDNS_PACKET_QUERY ||
-	    ldns_pkt_qdcount(packet) != 1 || ldns_rr_list_rr_count(ldns_pkt_question(packet)) != 1)
-		return err_set(err, ERR_INVALID, "not a DNS query with one question");
-	question = ldns_rr_list_rr(ldns_pkt_question(packet), 0);
-	if (copy_name(ldns_rr_owner(question), out->name, err) < 0)
-		return -1;
-	out->type = (uint16_t)ldns_rr_get_type(question);
-	out->internet = ldns_rr_get_class(question) == LDNS_RR_CLASS_IN;
-	udp = ldns_pkt_edns_udp_size(packet);
-	out->udp_max = udp < 512 ? 512 : udp > DNS_UDP_MAX ? DNS_UDP_MAX : udp;
+	const char *name = *ns_rr_name(q.question) ? ns_rr_name(q.question) : ".";
+	size_t size = strlen(name);
+	if (size >= DNS_NAME_MAX)
+		return err_set(err, ERR_INVALID, "a DNS question without a usable name");
+	if (size > 1 && name[size - 1] == '.')
+		size--;
+	for (size_t i = 0; i < size; i++)
+		out->name[i] = (char)tolower((unsigned char)name[i]);
+	out->name[size] = '\0';
+	out->type = ns_rr_type(q.question);
+	out->internet = ns_rr_class(q.question) == ns_c_in;
+	out->udp_max = q.udp_max;
 	return 0;
 }
 
@@ -100,107 +112,127 @@ bool dns_parse_reverse(const char *name, uint32_t *ip)
 	return false;
 }
 
-/* Takes ownership of data, also on failure. */
-static int push_record(ldns_pkt *reply, const ldns_rr *question, ldns_rr_type type, ldns_rdf *data,
-                       struct err *err)
-{
-	auto_record ldns_rr *record = ldns_rr_new();
-	ldns_rdf *owner = ldns_rdf_clone(ldns_rr_owner(question));
+/* ---- writing ---- */
 
-	if (!record || !owner || !data) {
-		ldns_rdf_deep_free(owner);
-		ldns_rdf_deep_free(data);
-		return err_nomem(err);
+/* Sticky: what does not fit is noted once, and nothing is written any more. */
+struct writer {
+	uint8_t *out;
+	size_t max, len;
+	bool full;
+};
+
+static void put(struct writer *w, const void *data, size_t len)
+{
+	if (w->full || len > w->max - w->len) {
+		w->full = true;
+		return;
 	}
-	ldns_rr_set_owner(record, owner);
-	ldns_rr_set_type(record, type);
-	ldns_rr_set_class(record, LDNS_RR_CLASS_IN);
-	ldns_rr_set_ttl(record, DNS_TTL_S);
-	if (!ldns_rr_push_rdf(record, data)) {
-		ldns_rdf_deep_free(data);
-		return err_nomem(err);
-	}
-	if (!ldns_pkt_push_rr(reply, LDNS_SECTION_ANSWER, record))
-		return err_nomem(err);
-	record = NULL;
+	memcpy(w->out + w->len, data, len);
+	w->len += len;
+}
+
+static void put16(struct writer *w, unsigned value)
+{
+	uint16_t wire = htons((uint16_t)value);
+
+	put(w, &wire, sizeof(wire));
+}
+
+static void put32(struct writer *w, uint32_t value)
+{
+	uint32_t wire = htonl(value);
+
+	put(w, &wire, sizeof(wire));
+}
+
+static int put_name(struct writer *w, const char *name, struct err *err)
+{
+	uint8_t wire[NS_MAXCDNAME];
+	int n = dn_comp(name, wire, sizeof(wire), NULL, NULL);
+
+	if (n < 0)
+		return err_set(err, ERR_INVALID, "'%.80s' cannot be a DNS name", name);
+	put(w, wire, (size_t)n);
 	return 0;
 }
 
-static int push_answers(ldns_pkt *reply, const ldns_rr *question, const struct dns_answer *answer,
-                        struct err *err)
+/* What every answer record begins with; the owner is the question's name. */
+static void put_record(struct writer *w, unsigned type)
+{
+	put16(w, DNS_OWNER | DNS_HEADER);
+	put16(w, type);
+	put16(w, ns_c_in);
+	put32(w, DNS_TTL_S);
+}
+
+static int put_answers(struct writer *w, const struct dns_answer *answer, struct err *err)
 {
 	for (size_t i = 0; i < answer->count; i++) {
-		uint32_t wire = htonl(answer->ips[i]);
-
-		if (push_record(reply, question, LDNS_RR_TYPE_A,
-		                ldns_rdf_new_frm_data(LDNS_RDF_TYPE_A, sizeof(wire), &wire),
-		                err) < 0)
-			return -1;
+		put_record(w, DNS_TYPE_A);
+		put16(w, sizeof(uint32_t));
+		put32(w, answer->ips[i]);
 	}
 	if (!answer->ptr)
 		return 0;
-	return push_record(reply, question, LDNS_RR_TYPE_PTR, ldns_dname_new_frm_str(answer->ptr),
-	                   err);
+	uint8_t name[NS_MAXCDNAME];
+	int size = dn_comp(answer->ptr, name, sizeof(name), NULL, NULL);
+	if (size < 0)
+		return err_set(err, ERR_INVALID, "'%.80s' cannot be a DNS name", answer->ptr);
+	put_record(w, DNS_TYPE_PTR);
+	put16(w, (unsigned)size);
+	put(w, name, (size_t)size);
+	return 0;
 }
 
-static ldns_pkt *make_reply(const ldns_pkt *query, int rcode, struct err *err)
+static void put_edns(struct writer *w)
 {
-	auto_packet ldns_pkt *reply = ldns_pkt_new();
-	ldns_rr *question = ldns_rr_clone(ldns_rr_list_rr(ldns_pkt_question(query), 0));
-
-	if (!reply || !question || !ldns_pkt_push_rr(reply, LDNS_SECTION_QUESTION, question)) {
-		ldns_rr_free(question);
-		(void)err_nomem(err);
-		return NULL;
-	}
-	ldns_pkt_set_id(reply, ldns_pkt_id(query));
-	ldns_pkt_set_qr(reply, true);
-	ldns_pkt_set_rd(reply, ldns_pkt_rd(query));
-	ldns_pkt_set_ra(reply, true);
-	ldns_pkt_set_aa(reply, rcode == DNS_RCODE_OK);
-	ldns_pkt_set_rcode(reply, (uint8_t)rcode);
-	if (ldns_pkt_edns(query))
-		ldns_pkt_set_edns_udp_size(reply, DNS_UDP_MAX);
-	return move_ptr(reply);
+	put(w, "", 1); /* the root owns it */
+	put16(w, DNS_TYPE_EDNS);
+	put16(w, DNS_UDP_MAX);
+	put32(w, 0);
+	put16(w, 0);
 }
 
-static int to_wire(const ldns_pkt *reply, uint8_t *out, size_t max, size_t *size, struct err *err)
+/* answer NULL: the truncated form, without records. */
+static int write_reply(const struct query *q, int rcode, const struct dns_answer *answer,
+                       struct writer *w, struct err *err)
 {
-	auto_free uint8_t *wire = NULL;
+	size_t records = answer ? answer->count + (answer->ptr != NULL) : 0;
+	unsigned flags = DNS_FLAG_QR | DNS_FLAG_RA | (unsigned)rcode;
 
-	*size = 0;
-	if (ldns_pkt2wire(&wire, reply, size) != LDNS_STATUS_OK)
-		return err_set(err, ERR_INTERNAL, "cannot write a DNS answer");
-	if (*size <= max)
-		memcpy(out, wire, *size);
+	flags |= rcode == DNS_RCODE_OK ? DNS_FLAG_AA : 0;
+	flags |= ns_msg_getflag(q->message, ns_f_rd) ? DNS_FLAG_RD : 0;
+	flags |= answer ? 0 : DNS_FLAG_TC;
+	put16(w, ns_msg_id(q->message));
+	put16(w, flags);
+	put16(w, 1);
+	put16(w, (unsigned)records);
+	put16(w, 0);
+	put16(w, q->edns);
+	if (put_name(w, ns_rr_name(q->question), err) < 0)
+		return -1;
+	put16(w, ns_rr_type(q->question));
+	put16(w, ns_rr_class(q->question));
+	if (answer && put_answers(w, answer, err) < 0)
+		return -1;
+	if (q->edns)
+		put_edns(w);
 	return 0;
 }
 
 int dns_answer_write(const uint8_t *wire, size_t len, const struct dns_answer *answer, uint8_t *out,
                      size_t max, struct err *err)
 {
-	auto_packet ldns_pkt *query = parse(wire, len, err);
-	auto_packet ldns_pkt *full = NULL, *cut = NULL;
-	size_t size;
+	struct writer full = {.out = out, .max = max}, cut = full;
+	struct query q;
 
-	if (!query)
+	if (parse(wire, len, &q, err) < 0 || write_reply(&q, answer->rcode, answer, &full, err) < 0)
 		return -1;
-	if (ldns_rr_list_rr_count(ldns_pkt_question(query)) != 1)
-		return err_set(err, ERR_INVALID, "not a DNS query with one question");
-	full = make_reply(query, answer->rcode, err);
-	if (!full ||
-	    push_answers(full, ldns_rr_list_rr(ldns_pkt_question(query), 0), answer, err) < 0 ||
-	    to_wire(full, out, max, &size, err) < 0)
+	if (!full.full)
+		return (int)full.len;
+	if (write_reply(&q, answer->rcode, NULL, &cut, err) < 0)
 		return -1;
-	if (size <= max)
-		return (int)size;
-	cut = make_reply(query, answer->rcode, err);
-	if (!cut)
-		return -1;
-	ldns_pkt_set_tc(cut, true);
-	if (to_wire(cut, out, max, &size, err) < 0)
-		return -1;
-	if (size > max)
+	if (cut.full)
 		return err_set(err, ERR_LIMIT, "a DNS answer does not fit into %zu bytes", max);
-	return (int)size;
+	return (int)cut.len;
 }

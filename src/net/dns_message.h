@@ -2,7 +2,8 @@
 #pragma once
 
 /*
- * dns_message - DNS questions read and answers written. ldns stands behind it.
+ * dns_message - DNS questions read and answers written. glibc's
+ * resolver library stands behind it (arpa/nameser.h).
  *
  *	struct dns_question question;
  *	if (dns_question_parse(wire, len, &question, err) < 0) ...drop it
