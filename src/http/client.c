@@ -14,6 +14,7 @@
 #include "base/err.h"
 #include "base/json.h"
 #include "base/str.h"
+#include "http/curl_lazy.h"
 #include "http/response.h"
 #include "http/status.h"
 
@@ -120,6 +121,10 @@ struct http_client *http_client_create(const struct http_client_options *options
 		return NULL;
 	}
 	client->ca.fd = client->cert.fd = client->key.fd = -1;
+	if (!curl_lazy_load()) {
+		err_set(err, ERR_UNSUPPORTED, "libcurl is missing: install libcurl3-gnutls");
+		return NULL;
+	}
 	client->insecure = options->insecure;
 	client->any_name = options->any_name;
 	client->proxy = options->proxy;
