@@ -73,7 +73,7 @@ static pthread_once_t curl_once = PTHREAD_ONCE_INIT;
 
 static void load(void)
 {
-	void *library = dlopen(LIBRARY, RTLD_NOW | RTLD_LOCAL);
+	void *library = dlopen(LIBRARY, RTLD_LAZY | RTLD_LOCAL);
 
 	if (!library)
 		return;
