@@ -10,6 +10,7 @@
 
 #include "api/container.h"
 #include "base/arena.h"
+#include "base/fs.h"
 #include "base/str.h"
 #include "daemon/daemon.h"
 #include "daemon/relay.h"
@@ -46,6 +47,18 @@ static void read_console(const struct json *size, struct exec_start *start)
 	start->cols = cols > 0 && cols <= UINT16_MAX ? (uint16_t)cols : 0;
 }
 
+/* A message in the shape that the client reads: a frame of stderr, or plain to a terminal. */
+static void say(int client, bool tty, const char *message)
+{
+	size_t len = strlen(message) + 2;
+	unsigned char head[8] = {2, 0, 0, 0, 0, 0, (unsigned char)(len >> 8), (unsigned char)len};
+
+	if (!tty)
+		(void)fs_write_all(client, head, sizeof(head), NULL);
+	(void)fs_write_all(client, message, len - 2, NULL);
+	(void)fs_write_all(client, "\r\n", 2, NULL);
+}
+
 static int start(void *ctx, struct http_request *req, struct err *err)
 {
 	struct daemon *d = ctx;
@@ -64,17 +77,25 @@ static int start(void *ctx, struct http_request *req, struct err *err)
 	read_console(json_get(body, "ConsoleSize"), &what);
 	if (!what.rows)
 		read_console(view.create->console_size, &what);
-	/* Started first: what is wrong with the exec itself is still answered with a status. */
-	auto_close int process = exec_start(d->engine, view.id, &what, err);
-	if (process < 0)
-		return -1;
-	if (what.detach) {
-		process = -1;
-		return http_reply_empty(req, 200);
+	if (what.detach || view.running ||
+	    view.has_exit) { /* the latter two: a conflict, said by the engine */
+		int fd = exec_start(d->engine, view.id, &what, err);
+		if (fd > 0)
+			close(fd);
+		return fd < 0 ? -1 : http_reply_empty(req, 200);
 	}
+	/* The answer goes out before the program runs: some clients lose output that comes together with it. What is
+	 * wrong from here on is said in the stream, as dockerd does. */
 	int client = http_hijack(req, streams_type(req, what.tty), err);
 	if (client < 0)
 		return -1;
+	struct err why = ERR_INIT;
+	auto_close int process = exec_start(d->engine, view.id, &what, &why);
+	if (process < 0) {
+		say(client, what.tty, why.msg);
+		http_hijack_end(req, client);
+		return 0;
+	}
 	if (!view.create->attach_stdin)
 		shutdown(process, SHUT_WR);
 	/* Clients ask for the exit code as soon as the stream ends. */
