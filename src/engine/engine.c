@@ -20,6 +20,7 @@
 #include "engine/private.h"
 #include "image/image.h"
 
+#define LOCK_WAIT_MS 2000
 #define POOL_THREADS 64
 #define POOL_QUEUE   65536
 #define RETRY_MS     200
@@ -115,6 +116,22 @@ static int remove_entry(void *arg, int dir_fd, const char *name, unsigned char d
 	return 0;
 }
 
+/* A daemon that was killed in the middle of starting a program has left a child that holds the lock until its
+ * exec: that is waited for. */
+static int take_lock(int fd, const char *root, struct err *err)
+{
+	int64_t end = clock_mono_ms() + LOCK_WAIT_MS;
+
+	while (flock(fd, LOCK_EX | LOCK_NB) < 0) {
+		if (errno != EWOULDBLOCK && errno != EINTR)
+			return err_sys(err, "lock %s", root);
+		if (clock_mono_ms() > end)
+			return err_set(err, ERR_CONFLICT, "%s is in use by another daemon", root);
+		clock_sleep_ms(5);
+	}
+	return 0;
+}
+
 static int open_dirs(struct engine *engine, const char *root, const char *run, struct err *err)
 {
 	engine->root_fd = fs_trusted_open_dir(root, true, err);
@@ -123,8 +140,8 @@ static int open_dirs(struct engine *engine, const char *root, const char *run, s
 	engine->lock_fd = fs_open(engine->root_fd, "lock", O_RDWR | O_CREAT, 0600, err);
 	if (engine->lock_fd < 0)
 		return -1;
-	if (flock(engine->lock_fd, LOCK_EX | LOCK_NB) < 0)
-		return err_set(err, ERR_CONFLICT, "%s is in use by another daemon", root);
+	if (take_lock(engine->lock_fd, root, err) < 0)
+		return -1;
 	engine->run_fd = fs_trusted_open_dir(run, true, err);
 	if (engine->run_fd < 0)
 		return -1;

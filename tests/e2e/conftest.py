@@ -134,7 +134,7 @@ class Daemon:
 
     def ready(self):
         if self.process.poll() is not None:
-            raise AssertionError(f"buoyd ended with {self.process.returncode}:\n{self.log.read_text()[-3000:]}")
+            raise AssertionError(f"buoyd ended with {self.process.returncode}:\n{self.log.read_text()[-600:]}")
         return os.path.exists(self.socket) and self.api("GET", "/_ping")[0] == 200
 
     def stop(self, sig=signal.SIGTERM):
@@ -145,7 +145,7 @@ class Daemon:
             except subprocess.TimeoutExpired:
                 self.process.kill()
                 self.process.wait()
-                raise AssertionError(f"buoyd did not stop:\n{self.log.read_text()[-3000:]}") from None
+                raise AssertionError(f"buoyd did not stop:\n{self.log.read_text()[-600:]}") from None
 
     def kill9(self):
         self.process.kill()
