@@ -29,4 +29,5 @@ size_t map_count(const struct map *m);
 /* Start with *iter = NULL; false at the end. The current key may be removed while walking. */
 bool map_next(const struct map *m, void **iter, const char **key, void **value);
 /* map_for_each (m, iter, &key, &value) { ... } */
+// NOLINTNEXTLINE(bugprone-macro-parentheses) iter is declared here
 #define map_for_each(m, iter, key, value) for (void *iter = NULL; map_next(m, &iter, key, value);)

@@ -20,9 +20,9 @@ struct executor;
 struct member;
 
 struct executor *executor_create(struct engine *engine, struct err *err);
-const struct agent_executor *executor_vtable(struct executor *executor);
+const struct agent_executor *executor_vtable(struct executor *x);
 /* Starts a thread on the engine's events. member is borrowed until executor_free(). */
-int executor_watch(struct executor *executor, struct member *member, struct err *err);
+int executor_watch(struct executor *x, struct member *member, struct err *err);
 /* Before the member is closed: no more pokes. */
-void executor_unwatch(struct executor *executor);
-void executor_free(struct executor *executor); /* accepts NULL */
+void executor_unwatch(struct executor *x);
+void executor_free(struct executor *x); /* accepts NULL */

@@ -90,9 +90,10 @@ static int listen_on(const char *host, const struct log *log, struct err *err)
 static int serve(struct daemon *d, const struct options *o, const struct http_route *routes,
                  struct log *log, struct servers *out, struct err *err)
 {
-	static const char *const headers[] = {
-		"Api-Version", "1.44",   "Docker-Experimental",           "false", "Ostype",
-		"linux",       "Server", "Buoy/" BUOY_VERSION " (linux)", NULL};
+	static const char server[] = "Buoy/" BUOY_VERSION " (linux)";
+	static const char *const headers[] = {"Api-Version", "1.44",   "Docker-Experimental",
+	                                      "false",       "Ostype", "linux",
+	                                      "Server",      server,   NULL};
 	const struct http_server_options options = {
 		.routes = routes,
 		.ctx = d,
@@ -166,16 +167,12 @@ static int run_engine(struct daemon *d, const struct options *o, struct log *log
 	return rc;
 }
 
-static int run(struct options *o, struct err *err)
+static int run(const struct options *o, struct err *err)
 {
-	char runtime[PATH_BYTES], hostname[65] = "localhost", socket[PATH_BYTES];
+	char runtime[PATH_BYTES], hostname[65] = "localhost";
 	struct log log;
 
 	log_init(&log, o->log_level);
-	if (o->host_count == 0) {
-		snprintf(socket, sizeof(socket), "unix://%s/buoy.sock", o->run);
-		o->hosts[o->host_count++] = socket;
-	}
 	(void)gethostname(hostname, sizeof(hostname) - 1);
 	const struct engine_options options = {
 		.root = o->root,
@@ -213,6 +210,7 @@ static int run(struct options *o, struct err *err)
 int main(int argc, char **argv)
 {
 	struct err err = ERR_INIT;
+	char socket[PATH_BYTES]; /* options may borrow it until the end */
 	struct options options;
 
 	/* Two arenas instead of eight a processor: threads come and go, and each would leave one behind. */
@@ -236,6 +234,10 @@ int main(int argc, char **argv)
 	if (options.version) {
 		printf("buoyd %s\n", BUOY_VERSION);
 		return 0;
+	}
+	if (options.host_count == 0) {
+		snprintf(socket, sizeof(socket), "unix://%s/buoy.sock", options.run);
+		options.hosts[options.host_count++] = socket;
 	}
 	block_signals();
 	if (failpoint_init(&err) < 0 || run(&options, &err) < 0) {

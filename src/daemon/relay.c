@@ -32,17 +32,28 @@ struct matcher {
 	bool detached;
 };
 
+/* The byte that one key of len characters stands for; -1 if it is none. */
+static int key_byte(const char *key, size_t len)
+{
+	unsigned char last = (unsigned char)key[len ? len - 1 : 0];
+
+	if (len == 1)
+		return last;
+	if (len != 6 || strncmp(key, "ctrl-", 5) != 0)
+		return -1;
+	if (!isalpha(last) && !strchr("@[\\]^_", last))
+		return -1;
+	return toupper(last) & 0x1f;
+}
+
 int relay_keys_parse(const char *text, struct relay_keys *out, struct err *err)
 {
 	struct relay_keys keys = {0};
 
 	for (const char *p = str_empty(text) ? "ctrl-p,ctrl-q" : text; *p;) {
 		size_t len = strcspn(p, ",");
-		unsigned char byte = (unsigned char)*p;
-		if (len == 6 && strncmp(p, "ctrl-", 5) == 0 &&
-		    (isalpha((unsigned char)p[5]) || strchr("@[\\]^_", p[5])))
-			byte = (unsigned char)(toupper((unsigned char)p[5]) & 0x1f);
-		else if (len != 1)
+		int byte = key_byte(p, len);
+		if (byte < 0)
 			return err_set(err, ERR_INVALID,
 			               "detach keys '%s': single characters or ctrl-<letter>, "
 			               "separated by commas",
@@ -50,7 +61,7 @@ int relay_keys_parse(const char *text, struct relay_keys *out, struct err *err)
 		if (keys.count == RELAY_KEYS_MAX)
 			return err_set(err, ERR_INVALID, "detach keys '%s': more than %d", text,
 			               RELAY_KEYS_MAX);
-		keys.bytes[keys.count++] = byte;
+		keys.bytes[keys.count++] = (unsigned char)byte;
 		p += len;
 		p += *p == ',';
 	}

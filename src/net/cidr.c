@@ -187,7 +187,7 @@ static int hex_digit(char c)
 int cidr_parse_mac(const char *text, uint8_t mac[6], struct err *err)
 {
 	static const uint8_t zero[6];
-	uint8_t parsed[6];
+	uint8_t parsed[6] = {0};
 
 	if (strlen(text) != 17)
 		return err_set(err, ERR_INVALID, "invalid MAC address \"%.40s\"", text);

@@ -36,7 +36,7 @@ struct responder { /* one network; belongs to the loop's thread once it is there
 
 struct pending { /* one question that was passed on */
 	struct responder *responder;
-	struct sockaddr_in client;
+	struct sockaddr_in client = {0};
 	struct resolv upstream;
 	size_t attempt;
 	int fd;                               /* owned; connected to the resolver asked last */
@@ -257,7 +257,7 @@ static bool serve_udp(struct responder *r)
 {
 	uint8_t query[4096], out[DNS_UDP_MAX];
 	struct dns_reply reply = {.out = out, .max = sizeof(out)};
-	struct sockaddr_in client;
+	struct sockaddr_in client = {0};
 	socklen_t size = sizeof(client);
 	ssize_t n = recvfrom(r->udp, query, sizeof(query), MSG_DONTWAIT, (struct sockaddr *)&client,
 	                     &size);
@@ -303,7 +303,7 @@ static void run_tcp(void *arg)
 static void on_tcp(void *arg, int fd, uint32_t revents)
 {
 	struct responder *r = arg;
-	struct sockaddr_in client;
+	struct sockaddr_in client = {0};
 	socklen_t size = sizeof(client);
 	auto_close int peer = accept4(fd, (struct sockaddr *)&client, &size, SOCK_CLOEXEC);
 	struct tcp_job *job = peer < 0 ? NULL : calloc(1, sizeof(*job));

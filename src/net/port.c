@@ -106,7 +106,7 @@ static int bind_port(const char *proto, uint32_t ip, uint16_t port)
 
 static int bound_port(int fd, uint16_t *port, struct err *err)
 {
-	struct sockaddr_in addr;
+	struct sockaddr_in addr = {0};
 	socklen_t len = sizeof(addr);
 
 	if (getsockname(fd, (struct sockaddr *)&addr, &len) < 0)
@@ -142,7 +142,7 @@ int port_hold(struct port_table *table, const struct port_wish *wish, uint16_t *
 {
 	uint32_t last = wish->last > wish->first ? wish->last : wish->first;
 	auto_close int fd = -1;
-	uint16_t chosen;
+	uint16_t chosen = 0;
 	char key[KEY_MAX];
 
 	for (uint32_t p = wish->first; fd < 0 && p <= last; p++) {
@@ -155,6 +155,7 @@ int port_hold(struct port_table *table, const struct port_wish *wish, uint16_t *
 	if (bound_port(fd, &chosen, err) < 0)
 		return -1;
 	make_key(wish->proto, wish->ip, chosen, key);
+	// NOLINTNEXTLINE(performance-no-int-to-ptr) the table keeps small numbers, never dereferenced
 	if (map_set(table->fds, key, (void *)(intptr_t)(fd + 1), NULL, err) < 0)
 		return -1;
 	(void)move_fd(&fd);

@@ -47,9 +47,9 @@ static void write_port_map(const struct rules_model *m, bool by_address, struct 
 	buf_add(out, n ? " }\n\t}\n" : "\t}\n");
 }
 
-static void write_services(const struct rules_model *m, struct buf *out)
+/* Services without a task are refused, at once and visibly. */
+static void write_refused(const struct rules_model *m, struct buf *out)
 {
-	char ip[CIDR_IP_MAX];
 	size_t n = 0;
 
 	buf_add(out, "\tset refused {\n\t\ttype inet_proto . inet_service\n");
@@ -58,7 +58,12 @@ static void write_services(const struct rules_model *m, struct buf *out)
 			buf_addf(out, "%s%s . %u", n++ ? ", " : "\t\telements = { ",
 			         m->services[i].proto, m->services[i].port);
 	buf_add(out, n ? " }\n\t}\n" : "\t}\n");
-	n = 0;
+}
+
+static void write_service_map(const struct rules_model *m, struct buf *out)
+{
+	size_t n = 0;
+
 	buf_add(out, "\tmap services {\n\t\ttype inet_proto . inet_service : verdict\n");
 	for (size_t i = 0; i < m->service_count; i++)
 		if (m->services[i].count > 0)
@@ -66,6 +71,14 @@ static void write_services(const struct rules_model *m, struct buf *out)
 			         n++ ? ",\n\t\t\t" : "\t\telements = { ", m->services[i].proto,
 			         m->services[i].port, i);
 	buf_add(out, n ? " }\n\t}\n" : "\t}\n");
+}
+
+static void write_services(const struct rules_model *m, struct buf *out)
+{
+	char ip[CIDR_IP_MAX];
+
+	write_refused(m, out);
+	write_service_map(m, out);
 	for (size_t i = 0; i < m->service_count; i++) {
 		const struct rules_service *s = &m->services[i];
 
