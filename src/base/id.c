@@ -115,6 +115,18 @@ static const char *read_digits(const char *text, uint64_t *value)
 	return text;
 }
 
+bool id_scan_u64(const char **at, uint64_t *value)
+{
+	uint64_t n;
+	const char *end = read_digits(*at + strspn(*at, " \t"), &n);
+
+	if (!end)
+		return false;
+	*value = n;
+	*at = end;
+	return true;
+}
+
 int id_parse_u32(const char *text, uint32_t *value, struct err *err)
 {
 	uint64_t n;

@@ -32,5 +32,9 @@ int id_parse_u32(const char *text, uint32_t *value, struct err *err);
 int id_parse_int(const char *text, const char *what, int64_t min, int64_t max, int64_t *value,
                  struct err *err);
 
+/* For text of a fixed form, such as the kernel's: blanks, then a decimal number; *at moves behind
+ * it. False, and nothing changes, if there is none or it is over 2^64-1. */
+bool id_scan_u64(const char **at, uint64_t *value);
+
 /* Sizes for people: "64m", "1.5GiB", "1g", "1024" (bytes). Suffixes are powers of 1024. ERR_INVALID. */
 int id_parse_size(const char *text, int64_t *bytes, struct err *err);

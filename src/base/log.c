@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include "base/err.h"
+#include "base/id.h"
 
 #define LINE_MAX_ 4096 /* bytes; longer lines are cut with "..." */
 
@@ -21,11 +22,11 @@ static bool is_journal(int fd)
 {
 	const char *text = getenv("JOURNAL_STREAM");
 	struct stat st;
-	uintmax_t dev, ino;
+	uint64_t dev, ino;
 
 	if (!text || fstat(fd, &st) < 0)
 		return false;
-	if (sscanf(text, "%" SCNuMAX ":%" SCNuMAX, &dev, &ino) != 2)
+	if (!id_scan_u64(&text, &dev) || *text++ != ':' || !id_scan_u64(&text, &ino))
 		return false;
 	return st.st_dev == dev && st.st_ino == ino;
 }

@@ -116,5 +116,6 @@ int executor_logs(struct engine *engine, const char *container_id, const struct 
 		         label(&view, "com.docker.swarm.node.id"),
 		         label(&view, "com.docker.swarm.service.id"),
 		         label(&view, "com.docker.swarm.task.id"));
-	return container_logs(engine, container_id, &what, fd, send_record, &out, err);
+	what.cancel_fd = fd;
+	return container_logs(engine, container_id, &what, send_record, &out, err);
 }

@@ -213,9 +213,9 @@ static int logs(void *ctx, struct http_request *req, struct err *err)
 	out.stream = http_stream_begin(req, 200, streams_type(req, out.tty), err);
 	if (!out.stream)
 		return -1;
+	options.cancel_fd = http_stream_closed_fd(out.stream);
 	struct err why = ERR_INIT;
-	if (container_logs(d->engine, view.id, &options, http_stream_closed_fd(out.stream),
-	                   send_record, &out, &why) < 0 &&
+	if (container_logs(d->engine, view.id, &options, send_record, &out, &why) < 0 &&
 	    why.kind != ERR_CANCELED)
 		log_warn(d->log, "logs ended early", "container=%s reason=%s", view.id, why.msg);
 	http_stream_end(out.stream);

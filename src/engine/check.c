@@ -68,7 +68,7 @@ static int check_unsupported(const struct api_host_config *h, struct err *err)
 	return 0;
 }
 
-static int check_resources(const struct api_host_config *h, struct err *err)
+static int check_memory(const struct api_host_config *h, struct err *err)
 {
 	if (h->memory < 0 || (h->memory > 0 && h->memory < MEMORY_MIN))
 		return err_set(err, ERR_INVALID, "Minimum memory limit allowed is 6MB");
@@ -84,6 +84,11 @@ static int check_resources(const struct api_host_config *h, struct err *err)
 		return err_set(err, ERR_INVALID,
 		               "Minimum memory limit can not be less than memory "
 		               "reservation limit, see usage");
+	return 0;
+}
+
+static int check_cpus(const struct api_host_config *h, struct err *err)
+{
 	if (h->nano_cpus < 0 || (h->nano_cpus > 0 && h->nano_cpus < 10000000))
 		return err_set(err, ERR_INVALID, "NanoCPUs: at least 0.01 CPUs");
 	if (h->nano_cpus && (h->cpu_quota || h->cpu_period))
@@ -99,6 +104,13 @@ static int check_resources(const struct api_host_config *h, struct err *err)
 	if (h->cpu_quota > 0 && h->cpu_quota < 1000)
 		return err_set(err, ERR_INVALID,
 		               "CPU cfs quota can not be less than 1ms (i.e. 1000)");
+	return 0;
+}
+
+static int check_resources(const struct api_host_config *h, struct err *err)
+{
+	if (check_memory(h, err) < 0 || check_cpus(h, err) < 0)
+		return -1;
 	if (h->oom_score_adj < -1000 || h->oom_score_adj > 1000)
 		return err_set(err, ERR_INVALID,
 		               "Invalid value %lld, range for oom score adj is "

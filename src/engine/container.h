@@ -114,11 +114,12 @@ struct container_logs_options {
 	bool out, err, follow;
 	int64_t since_ns, until_ns; /* wall clock; 0: none */
 	int64_t tail;               /* last lines; -1: all */
+	int cancel_fd;              /* ends a follow when it speaks; -1: none */
 };
 /* Calls fn for every record, oldest first; -1 from it ends the call (ERR_CANCELED). With follow,
  * blocks until the container ends, cancel_fd speaks, or the engine stops. ERR_UNSUPPORTED for driver "none". */
 int container_logs(struct engine *engine, const char *ref,
-                   const struct container_logs_options *options, int cancel_fd,
+                   const struct container_logs_options *options,
                    int (*fn)(void *arg, int stream, int64_t time_ns, const char *data, size_t len),
                    void *arg, struct err *err);
 

@@ -152,7 +152,8 @@ void event_add_map(struct engine *engine, const char *type, const char *action, 
 	struct json_strmap map = {calloc(attributes->count + 1, sizeof(struct json_pair)), 0, true};
 
 	for (size_t i = 0; map.items && i < attributes->count; i++)
-		set_pair(&map, attributes->items[i].key, attributes->items[i].value);
+		if (attributes->items[i].key)
+			set_pair(&map, attributes->items[i].key, attributes->items[i].value);
 	if (map.items)
 		add(engine, type, action, actor, &map);
 	free(map.items);
@@ -318,6 +319,27 @@ static int event_copy(const struct event *in, struct arena *arena, struct event 
 	return 0;
 }
 
+#define FEED_EMPTY 2
+
+/* What is there already: 1 with *event, 0 if the time is over, -1, or FEED_EMPTY. */
+static int next_ready(struct event_feed *feed, struct arena *arena, struct event *event,
+                      struct err *err)
+{
+	int64_t until = feed->filter.until_ns;
+
+	for (struct record *r; (r = feed_take(feed));) {
+		bool late = until && r->event.time_ns > until;
+		bool fits = !late && event_matches(&feed->filter, &r->event);
+		int rc = fits ? event_copy(&r->event, arena, event, err) : 0;
+		record_drop(r);
+		if (late)
+			return 0;
+		if (fits)
+			return rc < 0 ? -1 : 1;
+	}
+	return FEED_EMPTY;
+}
+
 int event_next(struct event_feed *feed, int cancel_fd, struct arena *arena, struct event *event,
                struct err *err)
 {
@@ -326,16 +348,9 @@ int event_next(struct event_feed *feed, int cancel_fd, struct arena *arena, stru
 	for (;;) {
 		eventfd_t ignored;
 		(void)eventfd_read(feed->wake_fd, &ignored);
-		for (struct record *r; (r = feed_take(feed));) {
-			bool late = until && r->event.time_ns > until;
-			bool fits = !late && event_matches(&feed->filter, &r->event);
-			int rc = fits ? event_copy(&r->event, arena, event, err) : 0;
-			record_drop(r);
-			if (late)
-				return 0;
-			if (fits)
-				return rc < 0 ? -1 : 1;
-		}
+		int rc = next_ready(feed, arena, event, err);
+		if (rc != FEED_EMPTY)
+			return rc;
 		int64_t left = until ? (until - clock_wall_ns()) / 1000000 : -1;
 		if (until && left <= 0)
 			return 0;

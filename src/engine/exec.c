@@ -549,7 +549,7 @@ static void unframe(struct buf *output)
 }
 
 int exec_run(struct engine *engine, const char *ref, const struct api_exec_create *create,
-             int64_t timeout_ms, struct buf *output, int *code, struct err *err)
+             int64_t timeout_ms, struct exec_answer *answer, struct err *err)
 {
 	auto_type(exec) exec = exec_make(engine, ref, create, err);
 	struct exec_start start = {0};
@@ -561,17 +561,17 @@ int exec_run(struct engine *engine, const char *ref, const struct api_exec_creat
 	exec->create.attach_stdout = exec->create.attach_stderr = true;
 	if (exec_begin(exec, &start, &stream, err) < 0)
 		return -1;
-	int rc = read_all(exec, stream, end, output, err);
+	int rc = read_all(exec, stream, end, answer->output, err);
 	if (rc == 0)
-		rc = wait_ended(exec, end, code, err);
+		rc = wait_ended(exec, end, &answer->code, err);
 	if (rc < 0) {
 		auto_type(supervisor) s =
 			supervisor_connect(engine->supervisors_fd, exec->name, NULL);
 		if (s)
 			(void)supervisor_kill(s, 9, true, NULL);
 	}
-	if (output && !create->tty)
-		unframe(output);
+	if (answer->output && !create->tty)
+		unframe(answer->output);
 	return rc;
 }
 

@@ -52,8 +52,12 @@ struct exec_view {
 int exec_inspect(struct engine *engine, const char *id, struct arena *arena, struct exec_view *out,
                  struct err *err);
 
-/* Runs to its end, with output up to max bytes: health checks, and whoever wants an answer. *code gets the exit
- * code; a missed deadline kills it and is ERR_TIMEOUT. */
 struct buf;
+struct exec_answer {
+	struct buf *output; /* borrowed, filled up to its max; may be NULL */
+	int code;           /* of the exit */
+};
+/* Runs to its end: health checks, and whoever wants an answer. A missed deadline kills it and is
+ * ERR_TIMEOUT. */
 int exec_run(struct engine *engine, const char *ref, const struct api_exec_create *create,
-             int64_t timeout_ms, struct buf *output, int *code, struct err *err);
+             int64_t timeout_ms, struct exec_answer *answer, struct err *err);

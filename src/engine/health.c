@@ -103,7 +103,7 @@ static int run_probe(struct container *c, const struct config *config,
 	char *line[8] = {(char *)"/bin/sh", (char *)"-c"};
 	struct api_exec_create create = {0};
 	struct err err = ERR_INIT;
-	int code = 0;
+	struct exec_answer answer = {.output = output};
 
 	if (str_eq(test->items[0], "CMD-SHELL")) {
 		size_t n = 2;
@@ -115,8 +115,8 @@ static int run_probe(struct container *c, const struct config *config,
 	} else {
 		create.cmd = (struct json_strings){test->items + 1, test->count - 1, true};
 	}
-	if (exec_run(c->engine, c->id, &create, timeout / 1000000, output, &code, &err) == 0)
-		return code;
+	if (exec_run(c->engine, c->id, &create, timeout / 1000000, &answer, &err) == 0)
+		return answer.code;
 	buf_clear(output);
 	if (err_is(&err, ERR_TIMEOUT))
 		buf_addf(output, "Health check exceeded timeout (%lldms)",

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "base/fs.h"
+#include "base/id.h"
 #include "base/str.h"
 #include "engine/check.h"
 #include "engine/files.h"
@@ -183,32 +184,34 @@ static const char *const filters_allowed[] = {
 	"exited", "volume", "network", "health", "publish", "expose",   "is-task", NULL,
 };
 
+/* Docker takes a regular expression; of that, anchors are what people use. */
+static bool name_fits(const char *name, const char *wanted)
+{
+	const char *text = wanted;
+
+	if (*text == '^')
+		text++;
+	if (*text == '/')
+		text++;
+	size_t n = strlen(text), len = strlen(name);
+	bool start = text != wanted, end = n && text[n - 1] == '$';
+
+	if (end)
+		n--;
+	if (!start && !end)
+		return strstr(name, text) != NULL;
+	if (len < n || (start && end && len != n))
+		return false;
+	return strncmp(start ? name : name + len - n, text, n) == 0;
+}
+
 static bool name_matches(const struct json *filters, const struct container_view *v)
 {
 	if (!filter_has(filters, "name"))
 		return true;
-	for (size_t i = 0; filter_value(filters, "name", i); i++) {
-		/* Docker takes a regular expression; of that, anchors are what people use. */
-		const char *wanted = filter_value(filters, "name", i);
-		const char *slash = *wanted == '^' && wanted[1] == '/' ? wanted + 2
-		                    : *wanted == '^'                   ? wanted + 1
-		                    : *wanted == '/'                   ? wanted + 1
-		                                                       : wanted;
-		size_t n = strlen(slash);
-		bool start = slash != wanted, end = n && slash[n - 1] == '$';
-		if (end)
-			n--;
-		const char *at = v->name;
-		size_t len = strlen(at);
-		if (start && end && len == n && strncmp(at, slash, n) == 0)
+	for (size_t i = 0; filter_value(filters, "name", i); i++)
+		if (name_fits(v->name, filter_value(filters, "name", i)))
 			return true;
-		if (start && !end && len >= n && strncmp(at, slash, n) == 0)
-			return true;
-		if (!start && end && len >= n && strncmp(at + len - n, slash, n) == 0)
-			return true;
-		if (!start && !end && strstr(at, slash))
-			return true;
-	}
 	return false;
 }
 
@@ -254,16 +257,15 @@ static bool volume_matches(const struct json *filters, const struct container_vi
 
 static bool port_in(const char *spec, uint16_t port, const char *proto)
 {
-	unsigned from = 0, to = 0;
+	uint64_t from, to;
 	char name[8] = "tcp";
 	const char *slash = strchr(spec, '/');
 
 	if (slash)
 		snprintf(name, sizeof(name), "%s", slash + 1);
-	int n = sscanf(spec, "%u-%u", &from, &to);
-	if (n < 1)
+	if (!id_scan_u64(&spec, &from))
 		return false;
-	if (n < 2)
+	if (*spec++ != '-' || !id_scan_u64(&spec, &to))
 		to = from;
 	return port >= from && port <= to && str_eq(name, proto);
 }

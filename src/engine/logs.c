@@ -210,24 +210,36 @@ static void swallow(int fd)
 		;
 }
 
+#define LOST_MS 60000 /* a lost notification delays a line by this, no more */
+
+/* Milliseconds to wait for more; negative: the time asked for is over. */
+static int patience(const struct container_logs_options *options)
+{
+	int64_t left;
+
+	if (!options->until_ns)
+		return LOST_MS;
+	left = (options->until_ns - clock_wall_ns()) / 1000000;
+	if (left < 0)
+		return -1;
+	return left > LOST_MS ? LOST_MS : (int)left + 1;
+}
+
 static int follow(struct reader *r, struct engine *engine, const struct container_wait *end,
-                  int notify, int cancel_fd, struct err *err)
+                  int notify, struct err *err)
 {
 	struct pollfd fds[4] = {
 		{.fd = notify, .events = POLLIN},
 		{.fd = wait_fd(end), .events = POLLIN},
-		{.fd = cancel_fd, .events = POLLIN | POLLRDHUP},
+		{.fd = r->options->cancel_fd, .events = POLLIN | POLLRDHUP},
 		{.fd = engine->stop_fd, .events = POLLIN},
 	};
 
 	while (!r->over) {
-		int64_t left = r->options->until_ns
-		                       ? (r->options->until_ns - clock_wall_ns()) / 1000000
-		                       : 60000;
-		if (left < 0)
+		int wait_ms = patience(r->options);
+		if (wait_ms < 0)
 			return 0;
-		/* A full minute at most: a lost notification delays a line, no more. */
-		int n = poll(fds, 4, left > 60000 ? 60000 : (int)left + 1);
+		int n = poll(fds, 4, wait_ms);
 		if (n < 0 && errno != EINTR)
 			return err_sys(err, "log");
 		if (n > 0 && (fds[2].revents || fds[3].revents))
@@ -242,7 +254,7 @@ static int follow(struct reader *r, struct engine *engine, const struct containe
 	return 0;
 }
 
-static int read_logs(struct reader *r, struct container *c, int cancel_fd, struct err *err)
+static int read_logs(struct reader *r, struct container *c, struct err *err)
 {
 	auto_type(container_wait) end = NULL;
 	auto_close int notify = -1;
@@ -257,12 +269,12 @@ static int read_logs(struct reader *r, struct container *c, int cancel_fd, struc
 	if (read_files(r, err) < 0)
 		return -1;
 	if (r->options->follow && !r->over)
-		return follow(r, c->engine, end, notify, cancel_fd, err);
+		return follow(r, c->engine, end, notify, err);
 	return 0;
 }
 
 int container_logs(struct engine *engine, const char *ref,
-                   const struct container_logs_options *options, int cancel_fd,
+                   const struct container_logs_options *options,
                    int (*fn)(void *arg, int stream, int64_t time_ns, const char *data, size_t len),
                    void *arg, struct err *err)
 {
@@ -283,7 +295,7 @@ int container_logs(struct engine *engine, const char *ref,
 	if (log_config.none)
 		return err_set(err, ERR_UNSUPPORTED,
 		               "configured logging driver does not support reading");
-	int rc = read_logs(&r, c, cancel_fd, err);
+	int rc = read_logs(&r, c, err);
 	if (r.fd >= 0)
 		close(r.fd);
 	buf_free(&r.line);

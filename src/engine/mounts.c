@@ -93,6 +93,34 @@ int mounts_parse_bind(const char *text, struct arena *arena, struct mounts_bind 
 	return *out->mode ? parse_mode(text, arena, out, err) : 0;
 }
 
+static int wish_of_bind(const struct api_mount *m, struct wish *wish, struct err *err)
+{
+	if (str_empty(m->source) || *m->source != '/')
+		return err_set(err, ERR_INVALID,
+		               "invalid mount config for type \"bind\": "
+		               "the source must be an absolute path");
+	wish->propagation = m->bind_options ? m->bind_options->propagation : NULL;
+	wish->make_source = m->bind_options && m->bind_options->create_mountpoint;
+	wish->non_recursive = m->bind_options && m->bind_options->non_recursive;
+	if (!str_empty(wish->propagation) && !is_propagation(wish->propagation))
+		return err_set(err, ERR_INVALID, "invalid propagation mode: %s", wish->propagation);
+	return 0;
+}
+
+static int wish_of_volume(const struct api_mount *m, struct wish *wish, struct err *err)
+{
+	if (!m->volume_options)
+		return 0;
+	const char *driver = json_get_string(m->volume_options->driver_config, "Name");
+	if (!str_empty(driver) && !str_eq(driver, "local"))
+		return err_set(err, ERR_UNSUPPORTED, "volume driver '%s' is not supported", driver);
+	if (!str_empty(m->volume_options->subpath))
+		return err_set(err, ERR_UNSUPPORTED, "volume subpaths are not supported");
+	wish->labels = m->volume_options->labels;
+	wish->no_copy = m->volume_options->no_copy;
+	return 0;
+}
+
 static int wish_of_mount(const struct api_mount *m, struct wish *wish, struct err *err)
 {
 	const char *type = m->type ? m->type : "";
@@ -109,33 +137,11 @@ static int wish_of_mount(const struct api_mount *m, struct wish *wish, struct er
 	                      .target = m->target,
 	                      .mode = "",
 	                      .read_only = m->read_only};
-	if (str_eq(type, "bind")) {
-		if (str_empty(m->source) || *m->source != '/')
-			return err_set(err, ERR_INVALID,
-			               "invalid mount config for type \"bind\": "
-			               "the source must be an absolute path");
-		wish->propagation = m->bind_options ? m->bind_options->propagation : NULL;
-		wish->make_source = m->bind_options && m->bind_options->create_mountpoint;
-		wish->non_recursive = m->bind_options && m->bind_options->non_recursive;
-		if (!str_empty(wish->propagation) && !is_propagation(wish->propagation))
-			return err_set(err, ERR_INVALID, "invalid propagation mode: %s",
-			               wish->propagation);
-		return 0;
-	}
-	if (!str_eq(type, "volume"))
-		return err_set(err, ERR_INVALID, "mount type unknown: \"%s\" (bind, volume, tmpfs)",
-		               type);
-	if (m->volume_options) {
-		const char *driver = json_get_string(m->volume_options->driver_config, "Name");
-		if (!str_empty(driver) && !str_eq(driver, "local"))
-			return err_set(err, ERR_UNSUPPORTED, "volume driver '%s' is not supported",
-			               driver);
-		if (!str_empty(m->volume_options->subpath))
-			return err_set(err, ERR_UNSUPPORTED, "volume subpaths are not supported");
-		wish->labels = m->volume_options->labels;
-		wish->no_copy = m->volume_options->no_copy;
-	}
-	return 0;
+	if (str_eq(type, "bind"))
+		return wish_of_bind(m, wish, err);
+	if (str_eq(type, "volume"))
+		return wish_of_volume(m, wish, err);
+	return err_set(err, ERR_INVALID, "mount type unknown: \"%s\" (bind, volume, tmpfs)", type);
 }
 
 struct maker {

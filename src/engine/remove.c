@@ -118,7 +118,7 @@ int container_remove(struct engine *engine, const char *ref, bool force, bool vo
 		(void)container_kill(engine, c->id, "KILL", NULL);
 	pthread_mutex_lock(&c->op);
 	pthread_mutex_lock(&c->lock);
-	bool up = container_is_up(c), gone = c->gone;
+	bool up = container_is_up(c);
 	const char *status = status_text(c->status);
 	pthread_mutex_unlock(&c->lock);
 	if (up && !force)
@@ -129,7 +129,7 @@ int container_remove(struct engine *engine, const char *ref, bool force, bool vo
 	if (rc == 0 && up)
 		rc = end_locked(c, err);
 	pthread_mutex_lock(&c->lock);
-	gone = c->gone;
+	bool gone = c->gone;
 	pthread_mutex_unlock(&c->lock);
 	if (rc == 0 && !gone)
 		rc = remove_locked(c, volumes, err);

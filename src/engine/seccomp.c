@@ -6,6 +6,7 @@
 #include <sys/utsname.h>
 
 #include "base/err.h"
+#include "base/id.h"
 #include "base/str.h"
 #include "oci/image.h"
 #include "seccomp_default.h" /* made from seccomp_default.json by the build */
@@ -54,15 +55,20 @@ static bool any_cap(const struct json *list, const char *const *caps)
 	return false;
 }
 
+/* "6.1.0-13" and the like: the first two numbers. */
+static bool read_version(const char *text, uint64_t version[2])
+{
+	return id_scan_u64(&text, &version[0]) && *text++ == '.' && id_scan_u64(&text, &version[1]);
+}
+
 static bool kernel_at_least(const char *wanted)
 {
-	unsigned have[2] = {0}, want[2] = {0};
+	uint64_t have[2] = {0}, want[2] = {0};
 	struct utsname name;
 
 	if (!wanted)
 		return true;
-	if (uname(&name) < 0 || sscanf(name.release, "%u.%u", &have[0], &have[1]) != 2 ||
-	    sscanf(wanted, "%u.%u", &want[0], &want[1]) != 2)
+	if (uname(&name) < 0 || !read_version(name.release, have) || !read_version(wanted, want))
 		return false;
 	return have[0] != want[0] ? have[0] > want[0] : have[1] >= want[1];
 }

@@ -12,6 +12,7 @@
 #include "base/buf.h"
 #include "base/clock.h"
 #include "base/fs.h"
+#include "base/id.h"
 #include "base/json.h"
 #include "base/str.h"
 #include "engine/private.h"
@@ -233,24 +234,36 @@ static void format_start(char *out, size_t size, int64_t start_ticks)
 		snprintf(out, size, "?");
 }
 
+/* after: the ')' that ends field 2. */
+static bool stat_field(const char *after, int field, int64_t *out)
+{
+	uint64_t n;
+
+	for (int f = 2; after && f < field; f++)
+		after = strchr(after + 1, ' ');
+	if (!after || !id_scan_u64(&after, &n))
+		return false;
+	*out = (int64_t)(n & INT64_MAX);
+	return true;
+}
+
 /* Fields 4 (ppid), 7 (tty), 14, 15 (time), 22 (start) come after the name, which may hold anything. */
 static int read_stat(int proc, struct process *p)
 {
 	auto_buf struct buf text = BUF_INIT(PROC_MAX);
-	long long ppid, tty, utime, stime, start;
+	int64_t ppid, tty, utime, stime, start;
 	const char *after;
 
 	if (fs_read(proc, "stat", PROC_MAX, &text, NULL) < 0)
 		return -1;
 	after = strrchr(buf_str(&text), ')');
-	if (!after || sscanf(after + 1,
-	                     " %*c %lld %*d %*d %lld %*d %*u %*u %*u %*u %*u %lld %lld %*d %*d "
-	                     "%*d %*d %*d %*d %lld",
-	                     &ppid, &tty, &utime, &stime, &start) != 5)
+	if (!stat_field(after, 4, &ppid) || !stat_field(after, 7, &tty) ||
+	    !stat_field(after, 14, &utime) || !stat_field(after, 15, &stime) ||
+	    !stat_field(after, 22, &start))
 		return -1;
-	snprintf(p->ppid, sizeof(p->ppid), "%lld", ppid);
+	snprintf(p->ppid, sizeof(p->ppid), "%lld", (long long)ppid);
 	if (tty >> 8 == 136)
-		snprintf(p->tty, sizeof(p->tty), "pts/%lld", tty & 0xff);
+		snprintf(p->tty, sizeof(p->tty), "pts/%lld", (long long)tty & 0xff);
 	else
 		snprintf(p->tty, sizeof(p->tty), "?");
 	format_time(p->time, sizeof(p->time), (utime + stime) / sysconf(_SC_CLK_TCK));

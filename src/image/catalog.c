@@ -78,6 +78,14 @@ static int not_found(const char *text, const struct reference *ref, struct err *
 	               ref ? reference_familiar(ref, familiar) : text);
 }
 
+/* What a search came to: 1 found, 0 not, -1 failed. */
+static int conclude(int rc, const char *text, const struct reference *ref, struct err *err)
+{
+	if (rc == 0)
+		return not_found(text, ref, err);
+	return rc < 0 ? -1 : 0;
+}
+
 int catalog_find_id(struct image_store *store, const char *text, char id[DIGEST_TEXT_MAX],
                     struct reference *ref, enum catalog_how *how, struct err *err)
 {
@@ -91,7 +99,7 @@ int catalog_find_id(struct image_store *store, const char *text, char id[DIGEST_
 		*how = CATALOG_BY_ID;
 	if (is_hex && (prefixed || strlen(hex) == 64)) {
 		rc = find_by_prefix(store, hex, id, err);
-		return rc == 0 ? not_found(text, NULL, err) : rc < 0 ? -1 : 0;
+		return conclude(rc, text, NULL, err);
 	}
 	if (reference_parse(text, &parsed, NULL) == 0) {
 		named = &parsed;
@@ -103,7 +111,7 @@ int catalog_find_id(struct image_store *store, const char *text, char id[DIGEST_
 	}
 	if (rc == 0 && is_hex)
 		rc = find_by_prefix(store, hex, id, err);
-	return rc == 0 ? not_found(text, named, err) : rc < 0 ? -1 : 0;
+	return conclude(rc, text, named, err);
 }
 
 /* A column of references as familiar text, NULL-terminated in the arena. */

@@ -346,7 +346,8 @@ int compress_writer_add(struct compress_writer *w, const void *data, size_t len,
 
 	while (len > 0) {
 		size_t n = len < COMPRESS_BLOCK ? len : COMPRESS_BLOCK;
-		w->stream.next_in = (uint8_t *)(uintptr_t)next; /* the library only reads it */
+		// NOLINTNEXTLINE(performance-no-int-to-ptr) drops const: the library only reads it
+		w->stream.next_in = (uint8_t *)(uintptr_t)next;
 		w->stream.avail_in = (uint32_t)n;
 		if (deflate_all(w, err) < 0)
 			return -1;

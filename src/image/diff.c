@@ -106,6 +106,7 @@ static int add_xattr(struct diff *d, int fd, const char *name, struct tarball_en
 		               buf_str(&d->path), XATTRS_MAX);
 	/* The buffer may move: the offset is turned into a pointer when all are in. */
 	d->xattrs[e->xattr_count++] = (struct tarball_xattr){
+		// NOLINTNEXTLINE(performance-no-int-to-ptr) an offset until then
 		name, (const void *)(uintptr_t)d->xattr_values.len, (size_t)n};
 	buf_add_mem(&d->xattr_values, value, (size_t)n);
 	return buf_check(&d->xattr_values, err);

@@ -33,7 +33,7 @@ struct registry;
 /* actions: "pull", "pull,push", or "" (only to log in). `ref` is copied, auth is borrowed. */
 struct registry *registry_open(struct image_store *store, const struct reference *ref,
                                const struct image_auth *auth, const char *actions, struct err *err);
-struct registry *registry_clone(const struct registry *r, struct err *err);
+struct registry *registry_clone(const struct registry *from, struct err *err);
 void registry_free(struct registry *r);
 DEFINE_AUTO(registry)
 

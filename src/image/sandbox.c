@@ -15,6 +15,7 @@
 #include "base/compat.h"
 #include "base/err.h"
 #include "base/fs.h"
+#include "base/id.h"
 #include "base/str.h"
 #include "image/apply.h"
 
@@ -34,11 +35,14 @@ static int set_limit(int what, rlim_t value, struct err *err)
 static rlim_t mapped_data(void)
 {
 	auto_buf struct buf text = BUF_INIT(256);
-	unsigned long pages = 0;
+	uint64_t pages = 0;
 
-	if (fs_trusted_read("/proc/self/statm", 256, &text, NULL) < 0 ||
-	    sscanf(buf_str(&text), "%*u %*u %*u %*u %*u %lu", &pages) != 1)
+	if (fs_trusted_read("/proc/self/statm", 256, &text, NULL) < 0)
 		return 0;
+	const char *at = buf_str(&text);
+	for (int i = 0; i < 6; i++)
+		if (!id_scan_u64(&at, &pages))
+			return 0;
 	return (rlim_t)pages * (rlim_t)sysconf(_SC_PAGESIZE);
 }
 

@@ -36,7 +36,7 @@ struct responder { /* one network; belongs to the loop's thread once it is there
 
 struct pending { /* one question that was passed on */
 	struct responder *responder;
-	struct sockaddr_in client = {0};
+	struct sockaddr_in client;
 	struct resolv upstream;
 	size_t attempt;
 	int fd;                               /* owned; connected to the resolver asked last */

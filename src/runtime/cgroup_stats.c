@@ -9,6 +9,7 @@
 
 #include "base/buf.h"
 #include "base/err.h"
+#include "base/id.h"
 #include "base/json.h"
 #include "base/str.h"
 #include "runtime/cgroup.h"
@@ -54,15 +55,17 @@ static bool read_counter(struct cgroup *cg, const struct counter *c, int64_t *ou
 	bool v2 = cgroup_controller_is_v2(cg, c->controller);
 	const char *key = v2 ? c->v2_key : c->v1_key;
 	uint64_t value = 0;
+	const char *at;
 
 	if (cgroup_read(cg, c->controller, c->v1_file, c->v2_file, &text, NULL) < 0)
 		return false;
+	at = buf_str(&text);
 	if (key) {
 		if (cgroup_parse_field(buf_str(&text), key, &value, NULL) < 0)
 			return false;
 	} else if (str_starts(buf_str(&text), "max")) {
 		value = 0;
-	} else if (sscanf(buf_str(&text), "%" SCNu64, &value) != 1) {
+	} else if (!id_scan_u64(&at, &value)) {
 		return false;
 	}
 	*out = (int64_t)(value > INT64_MAX ? INT64_MAX : value);
@@ -99,24 +102,44 @@ static bool next_line(const char **text, char *line, size_t size)
 	return true;
 }
 
+#define KEY_MAX 127
+
 struct json *cgroup_stats_flat(const char *text)
 {
 	struct json *out = json_object();
-	char line[256], key[128];
+	char line[256];
 	uint64_t value;
 
-	while (next_line(&text, line, sizeof(line)))
-		if (sscanf(line, "%127[a-z0-9_] %" SCNu64, key, &value) == 2)
-			(void)json_set(out, key, json_int((int64_t)(value & INT64_MAX)));
+	while (next_line(&text, line, sizeof(line))) {
+		size_t n = strspn(line, "abcdefghijklmnopqrstuvwxyz0123456789_");
+		const char *at = line + n;
+		if (n == 0 || n > KEY_MAX || !id_scan_u64(&at, &value))
+			continue;
+		line[n] = '\0';
+		(void)json_set(out, line, json_int((int64_t)(value & INT64_MAX)));
+	}
 	return out;
 }
 
-static struct json *blkio_entry(unsigned major, unsigned minor, const char *op, uint64_t value)
+struct device {
+	uint64_t major, minor;
+};
+
+/* "8:0" */
+static bool scan_device(const char **at, struct device *device)
+{
+	if (!id_scan_u64(at, &device->major) || **at != ':')
+		return false;
+	(*at)++;
+	return id_scan_u64(at, &device->minor);
+}
+
+static struct json *blkio_entry(const struct device *device, const char *op, uint64_t value)
 {
 	struct json *entry = json_object();
-	bool bad = json_set(entry, "major", json_int(major)) < 0;
+	bool bad = json_set(entry, "major", json_int((int64_t)(device->major & INT64_MAX))) < 0;
 
-	bad |= json_set(entry, "minor", json_int(minor)) < 0;
+	bad |= json_set(entry, "minor", json_int((int64_t)(device->minor & INT64_MAX))) < 0;
 	bad |= json_set(entry, "op", json_string(op)) < 0;
 	bad |= json_set(entry, "value", json_int((int64_t)(value & INT64_MAX))) < 0;
 	if (!bad)
@@ -130,32 +153,53 @@ static void add_v2_entries(struct json *list, const char *line, int ios)
 {
 	static const char *const keys[2][2] = {{" rbytes=", " wbytes="}, {" rios=", " wios="}};
 	static const char *const names[2] = {"Read", "Write"};
-	unsigned major, minor;
+	struct device device;
+	const char *rest = line;
 
-	if (sscanf(line, "%u:%u ", &major, &minor) != 2)
+	if (!scan_device(&rest, &device))
 		return;
 	for (int i = 0; i < 2; i++) {
-		const char *key = keys[ios ? 1 : 0][i], *at = strstr(line, key);
+		const char *key = keys[ios ? 1 : 0][i], *at = strstr(rest, key);
 		uint64_t value;
 
-		if (at && sscanf(at + strlen(key), "%" SCNu64, &value) == 1)
-			(void)json_append(list, blkio_entry(major, minor, names[i], value));
+		if (!at)
+			continue;
+		at += strlen(key);
+		if (id_scan_u64(&at, &value))
+			(void)json_append(list, blkio_entry(&device, names[i], value));
 	}
+}
+
+/* "8:0 Read 4096" */
+static void add_v1_entry(struct json *list, const char *line)
+{
+	static const char letters[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ";
+	struct device device;
+	char op[16];
+	uint64_t value;
+
+	if (!scan_device(&line, &device))
+		return;
+	line += strspn(line, " ");
+	size_t n = strspn(line, letters);
+	if (n == 0 || n >= sizeof(op))
+		return;
+	(void)snprintf(op, sizeof(op), "%.*s", (int)n, line);
+	line += n;
+	if (id_scan_u64(&line, &value))
+		(void)json_append(list, blkio_entry(&device, op, value));
 }
 
 struct json *cgroup_stats_blkio(const char *text, int ios)
 {
 	struct json *list = json_array();
-	char line[512], op[16];
-	unsigned major, minor;
-	uint64_t value;
+	char line[512];
 
 	while (json_count(list) < ENTRIES_MAX && next_line(&text, line, sizeof(line))) {
 		if (strchr(line, '='))
 			add_v2_entries(list, line, ios);
-		else if (sscanf(line, "%u:%u %15[A-Za-z] %" SCNu64, &major, &minor, op, &value) ==
-		         4)
-			(void)json_append(list, blkio_entry(major, minor, op, value));
+		else
+			add_v1_entry(list, line);
 	}
 	return list;
 }

@@ -22,8 +22,6 @@
 #define SEND_TIMEOUT_S   10
 #define ANSWER_TIMEOUT_S 30
 
-extern char **environ;
-
 struct launcher {
 	pthread_mutex_t lock;
 	char *path;            /* owned */

@@ -109,16 +109,39 @@ static void flush(struct logfile *log, size_t len)
 	log->out_len -= len;
 }
 
+/* Bytes of the UTF-8 sequence that begins so; 0 if none does. */
+static size_t utf8_need(unsigned char first)
+{
+	if (first < 0x80)
+		return 1;
+	if (first < 0xc2 || first >= 0xf5)
+		return 0;
+	if (first < 0xe0)
+		return 2;
+	return first < 0xf0 ? 3 : 4;
+}
+
+/* Overlong forms, surrogates and what lies above U+10FFFF are excluded by the second byte. */
+static bool utf8_second(unsigned char first, unsigned char second)
+{
+	unsigned char low = 0x80, high = 0xbf;
+
+	if (first == 0xe0)
+		low = 0xa0;
+	if (first == 0xed)
+		high = 0x9f;
+	if (first == 0xf0)
+		low = 0x90;
+	if (first == 0xf4)
+		high = 0x8f;
+	return second >= low && second <= high;
+}
+
 /* Length of the UTF-8 sequence at s, 0 if it is none; *more if it may be one that is cut short. */
 static size_t utf8_length(const char *s, size_t len, bool *more)
 {
 	const unsigned char *u = (const unsigned char *)s;
-	size_t need = u[0] < 0x80   ? 1
-	              : u[0] < 0xc2 ? 0
-	              : u[0] < 0xe0 ? 2
-	              : u[0] < 0xf0 ? 3
-	              : u[0] < 0xf5 ? 4
-	                            : 0;
+	size_t need = utf8_need(u[0]);
 
 	*more = false;
 	for (size_t i = 1; i < need; i++) {
@@ -126,18 +149,7 @@ static size_t utf8_length(const char *s, size_t len, bool *more)
 			*more = true;
 			return 0;
 		}
-		unsigned char low = 0x80, high = 0xbf;
-
-		/* Overlong forms, surrogates and what lies above U+10FFFF are excluded by the second byte. */
-		if (i == 1 && u[0] == 0xe0)
-			low = 0xa0;
-		if (i == 1 && u[0] == 0xed)
-			high = 0x9f;
-		if (i == 1 && u[0] == 0xf0)
-			low = 0x90;
-		if (i == 1 && u[0] == 0xf4)
-			high = 0x8f;
-		if (u[i] < low || u[i] > high)
+		if (i == 1 ? !utf8_second(u[0], u[1]) : (u[i] & 0xc0) != 0x80)
 			return 0;
 	}
 	return need;
@@ -147,6 +159,7 @@ static char *put_text(char *to, const char *text)
 {
 	size_t n = strlen(text);
 
+	// NOLINTNEXTLINE(bugprone-not-null-terminated-result) bytes of a line, not a string
 	memcpy(to, text, n);
 	return to + n;
 }

@@ -8,6 +8,7 @@
 #include "base/buf.h"
 #include "base/err.h"
 #include "base/fs.h"
+#include "base/id.h"
 #include "base/json.h"
 #include "base/str.h"
 
@@ -132,7 +133,7 @@ uint64_t record_process_start(pid_t pid)
 
 	for (int field = 2; at && field < 22; field++)
 		at = strchr(at + 1, ' ');
-	if (at && sscanf(at, " %" SCNu64, &ticks) != 1)
+	if (at && !id_scan_u64(&at, &ticks))
 		return 0;
 	return ticks;
 }
