@@ -78,7 +78,7 @@ int dns_question_parse(const uint8_t *wire, size_t len, struct dns_question *out
 	for (size_t i = 0; i < size; i++)
 		out->name[i] = (char)tolower((unsigned char)name[i]);
 	out->name[size] = '\0';
-	out->type = ns_rr_type(q.question);
+	out->type = (uint16_t)ns_rr_type(q.question);
 	out->internet = ns_rr_class(q.question) == ns_c_in;
 	out->udp_max = q.udp_max;
 	return 0;
