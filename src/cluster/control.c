@@ -318,6 +318,7 @@ int control_agent_hello(struct control *c, struct control_time now, const struct
 
 	node->alive = true;
 	node->seen_ms = now.mono_ms;
+	health_set_silent(c, node, false);
 	node->session = ++c->next_session;
 	node->sent = 0;
 	node->whole = true;
@@ -344,8 +345,10 @@ int control_agent_report(struct control *c, struct control_time now,
 	struct mirror_node *node = find_member(c, report->node_id, err);
 	if (!node)
 		return -1;
-	if (node->alive)
+	if (node->alive) {
 		node->seen_ms = now.mono_ms;
+		health_set_silent(c, node, false);
+	}
 	answer.session = node->session;
 	if (report->epoch != answer.epoch || node->session == 0 ||
 	    report->session != node->session) {
@@ -370,8 +373,10 @@ void control_agent_gone(struct control *c, const char *node_id, int64_t session)
 {
 	struct mirror_node *node = mirror_find_node(&c->m, node_id);
 
-	if (node && node->session == session)
-		node->session = 0;
+	if (!node || node->session != session)
+		return;
+	node->session = 0;
+	health_set_silent(c, node, true);
 }
 
 /* ---- messages ---- */
@@ -464,6 +469,18 @@ bool control_node_is_alive(const struct control *c, const char *id)
 	const struct mirror_node *entry = mirror_find_node(&c->m, id);
 
 	return entry && entry->alive;
+}
+
+bool control_node_is_reached(const struct control *c, const char *id)
+{
+	const struct mirror_node *entry = mirror_find_node(&c->m, id);
+
+	return entry && entry->alive && !entry->silent;
+}
+
+uint64_t control_reach(const struct control *c)
+{
+	return c->reach;
 }
 
 int control_cluster_set(struct control *c, struct control_time now, const struct cluster *cluster,

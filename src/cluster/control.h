@@ -88,7 +88,8 @@ int control_agent_report(struct control *c, struct control_time now,
                          const struct proto_report *report, struct proto_reply *reply,
                          struct err *err);
 
-/* The session's stream broke. Only a hint: the node stays alive until heartbeats are missed. */
+/* The session's stream broke. Only a hint: the node stays alive until heartbeats are missed, but
+ * is not reached until it is heard again. */
 void control_agent_gone(struct control *c, const char *node_id, int64_t session);
 
 /* ---- messages out, in order; those of one node must be sent in this order ---- */
@@ -123,6 +124,11 @@ const struct node *control_next_node(const struct control *c, size_t *at);
 
 /* Alive now, by heartbeat: what `docker node ls` calls Ready. */
 bool control_node_is_alive(const struct control *c, const char *id);
+
+/* Alive, and heard lately: connections to its tasks are likely to work. The number changes whenever
+ * a node begins or ceases to be reached, which leaves the store untouched. */
+bool control_node_is_reached(const struct control *c, const char *id);
+uint64_t control_reach(const struct control *c);
 
 /* Writes the cluster object (made by `swarm init`, changed by `swarm update` and cluster/ca).
  * expected: its version, 0 for the first. ERR_CONFLICT "update out of sequence". */

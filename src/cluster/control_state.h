@@ -22,6 +22,7 @@ struct control {
 	int64_t last_step_ms;
 	int64_t next_session;
 	bool schedule;            /* something changed that may let a waiting task in */
+	uint64_t reach;           /* control_reach() */
 	int64_t suspect_until_ms; /* so many nodes went silent that we doubt ourselves */
 	struct control_message *first, *last; /* waiting to be taken */
 };
@@ -92,6 +93,7 @@ bool scheduler_allows(const struct mirror_node *node, const struct service_task 
 void health_begin(struct control *c); /* of every step, before anything else */
 int health_run(struct control *c, struct err *err);
 int health_node_lost(struct control *c, struct mirror_node *node, const char *why, struct err *err);
+void health_set_silent(struct control *c, struct mirror_node *node, bool silent);
 int64_t health_next(const struct control *c);
 
 /* collector.c */

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "cluster/control_testing.h"
+#include "cluster/endpoints.h"
 
 static void replicas_are_spread_over_the_nodes(void **state)
 {
@@ -118,6 +119,60 @@ static void a_silent_node_is_dead_after_three_beats_and_its_tasks_move(void **st
 	bench_done(&b);
 }
 
+/* Whether connections to the service go to the node. */
+static bool in_rotation(const struct bench *b, const char *node)
+{
+	auto_buf struct buf table = BUF_INIT(1 << 20);
+	char key[64];
+
+	assert_int_equal(endpoints_write(b->c, 1, &table, NULL), 0);
+	snprintf(key, sizeof(key), "\"NodeID\":\"%s\"", node);
+	return strstr(buf_str(&table), key) != NULL;
+}
+
+static void a_node_that_falls_silent_leaves_the_rotation_before_it_is_dead(void **state)
+{
+	struct bench b;
+
+	(void)state;
+	bench_init(&b, 2);
+	bench_create(&b,
+	             SERVICE("web", "nginx", 4, "") ",\"EndpointSpec\":{\"Ports\":[{\"TargetPort\":"
+	                                            "80}]}}");
+	bench_pass(&b, 2000);
+	assert_true(in_rotation(&b, "node0") && in_rotation(&b, "node1"));
+	uint64_t before = control_reach(b.c);
+	b.silent[1] = true;
+	bench_pass(&b, 2100);
+	assert_true(in_rotation(&b, "node0") && !in_rotation(&b, "node1"));
+	assert_true(control_node_is_alive(b.c, "node1"));
+	assert_int_equal(control_reach(b.c), before + 1);
+	b.silent[1] = false;
+	bench_pass(&b, 1000);
+	assert_true(in_rotation(&b, "node1"));
+	assert_int_equal(bench_running(&b, "web", "node1"), 2); /* nothing was moved */
+	bench_done(&b);
+}
+
+static void a_broken_stream_takes_a_node_out_unless_none_would_be_left(void **state)
+{
+	struct bench b;
+
+	(void)state;
+	bench_init(&b, 2);
+	bench_create(&b,
+	             SERVICE("web", "nginx", 4, "") ",\"EndpointSpec\":{\"Ports\":[{\"TargetPort\":"
+	                                            "80}]}}");
+	bench_pass(&b, 2000);
+	control_agent_gone(b.c, "node1", b.session[1]);
+	assert_true(in_rotation(&b, "node0") && !in_rotation(&b, "node1"));
+	control_agent_gone(b.c, "node0", b.session[0]);
+	assert_true(in_rotation(&b, "node0") && in_rotation(&b, "node1"));
+	bench_hello(&b, 0);
+	assert_true(in_rotation(&b, "node0") && !in_rotation(&b, "node1"));
+	bench_done(&b);
+}
+
 static void a_returning_node_is_told_to_stop_what_was_replaced(void **state)
 {
 	struct bench b;
@@ -219,11 +274,11 @@ static void a_drained_node_is_emptied_and_gets_nothing(void **state)
 	bench_init(&b, 2);
 	bench_create(&b, SERVICE("web", "nginx", 4, "") "}");
 	bench_availability(&b, 1, "drain");
-	bench_pass(&b, 500);
+	bench_pass(&b, 1000);
 	assert_int_equal(bench_running(&b, "web", "node0"), 4);
 	assert_int_equal(bench_running(&b, "web", "node1"), 0);
 	bench_availability(&b, 1, "active");
-	bench_pass(&b, 500);
+	bench_pass(&b, 1000);
 	assert_int_equal(bench_running(&b, "web", "node0"), 4); /* no needless move */
 	bench_done(&b);
 }
@@ -384,6 +439,8 @@ TESTING_MAIN(TEST(replicas_are_spread_over_the_nodes),
              TEST(the_restart_delay_is_kept), TEST(a_policy_of_none_lets_an_ended_task_rest),
              TEST(attempts_end), TEST(a_task_that_dies_at_once_does_not_spin),
              TEST(a_silent_node_is_dead_after_three_beats_and_its_tasks_move),
+             TEST(a_node_that_falls_silent_leaves_the_rotation_before_it_is_dead),
+             TEST(a_broken_stream_takes_a_node_out_unless_none_would_be_left),
              TEST(a_returning_node_is_told_to_stop_what_was_replaced),
              TEST(a_new_leader_goes_on_and_calls_nobody_dead_for_a_grace),
              TEST(the_leaders_own_absence_kills_nobody),

@@ -42,6 +42,7 @@ struct draft {
 	const struct control *c;
 	struct arena *arena;
 	struct proto_service *services;
+	size_t *reached; /* of each service: its backends on nodes that are reached */
 	size_t count;
 	struct map *by_id; /* struct proto_service; owned */
 };
@@ -54,7 +55,8 @@ static int add_services(struct draft *d, struct err *err)
 	for (size_t at = 0; control_next_service(d->c, &at) != NULL;)
 		most++;
 	d->services = arena_array(d->arena, most + 1, sizeof(*d->services), err);
-	if (!d->services)
+	d->reached = arena_array(d->arena, most + 1, sizeof(*d->reached), err);
+	if (!d->services || !d->reached)
 		return -1;
 	for (size_t at = 0; (s = control_next_service(d->c, &at)) != NULL;) {
 		struct proto_service *one = &d->services[d->count];
@@ -81,15 +83,27 @@ static struct proto_service *service_of(const struct draft *d, const struct task
 	return map_find(d->by_id, t->service_id);
 }
 
-/* Two rounds over the tasks: how many each service has, then which. */
+static void count_backends(struct draft *d)
+{
+	struct proto_service *s;
+	const struct task *t;
+
+	for (size_t at = 0; (t = control_next_task(d->c, &at)) != NULL;) {
+		if ((s = service_of(d, t)) == NULL)
+			continue;
+		s->backends.count++;
+		d->reached[s - d->services] += control_node_is_reached(d->c, t->node_id);
+	}
+}
+
+/* Two rounds over the tasks: how many each service has, then which. Those on nodes that went silent
+ * are left out, unless that would leave none: then nothing is lost by trying them. */
 static int add_backends(struct draft *d, struct err *err)
 {
 	struct proto_service *s;
 	const struct task *t;
 
-	for (size_t at = 0; (t = control_next_task(d->c, &at)) != NULL;)
-		if ((s = service_of(d, t)) != NULL)
-			s->backends.count++;
+	count_backends(d);
 	for (size_t i = 0; i < d->count; i++) {
 		struct json_array *list = &d->services[i].backends;
 
@@ -101,7 +115,8 @@ static int add_backends(struct draft *d, struct err *err)
 		list->present = true;
 	}
 	for (size_t at = 0; (t = control_next_task(d->c, &at)) != NULL;) {
-		if ((s = service_of(d, t)) == NULL)
+		if ((s = service_of(d, t)) == NULL ||
+		    (d->reached[s - d->services] > 0 && !control_node_is_reached(d->c, t->node_id)))
 			continue;
 		struct proto_backend *list = s->backends.items;
 		list[s->backends.count++] = (struct proto_backend){

@@ -21,7 +21,7 @@ struct err;
 /* ---- on the leader ---- */
 
 /* Appends a struct proto_endpoints as one line of text. Only services with ports in mode ingress are
- * in it, with the tasks that run on nodes that are alive. */
+ * in it, with the tasks that run on nodes that are reached, or alive where none is. */
 int endpoints_write(const struct control *c, int64_t version, struct buf *out, struct err *err);
 
 /* ---- on a node ---- */

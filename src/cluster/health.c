@@ -8,12 +8,14 @@
  * health - which nodes are alive, by their heartbeats. Nothing of this touches the store until a
  * node dies or returns.
  *
- * Dead after MISSED heartbeats. Two ways in which the leader itself may be the one at fault are
+ * Silent after SUSPECT missed heartbeats, or when its stream broke: connections go elsewhere from
+ * then on, which costs nothing if it comes back. Dead after MISSED heartbeats. Two ways in which the leader itself may be the one at fault are
  * looked at first: it did not run for a while (the time of its own absence does not count against
  * anyone), or so many nodes go silent at once that its own network is the likelier cause (it
  * waits as long again, then lets them go a few at a time).
  */
 
+#define SUSPECT        2
 #define MISSED         3
 #define MASS_MIN       3 /* nodes; in a smaller cluster one machine is a large part */
 #define MASS_PERCENT   30
@@ -27,6 +29,17 @@ static int64_t beat_ms(const struct control *c)
 static int64_t deadline_of(const struct control *c, const struct mirror_node *node)
 {
 	return node->seen_ms + MISSED * beat_ms(c);
+}
+
+static int64_t suspicion_of(const struct control *c, const struct mirror_node *node)
+{
+	return node->seen_ms + SUSPECT * beat_ms(c);
+}
+
+void health_set_silent(struct control *c, struct mirror_node *node, bool silent)
+{
+	c->reach += node->silent != silent;
+	node->silent = silent;
 }
 
 int health_node_lost(struct control *c, struct mirror_node *node, const char *why, struct err *err)
@@ -105,6 +118,12 @@ int health_run(struct control *c, struct err *err)
 {
 	size_t allowed = allowance(c);
 
+	for (size_t i = 0; i < c->m.nodes.count; i++) {
+		struct mirror_node *node = mirror_node_at(&c->m, i);
+
+		if (node->alive && c->now.mono_ms >= suspicion_of(c, node))
+			health_set_silent(c, node, true);
+	}
 	for (size_t i = 0; i < c->m.nodes.count && allowed > 0; i++) {
 		struct mirror_node *node = mirror_node_at(&c->m, i);
 
@@ -119,14 +138,18 @@ int health_run(struct control *c, struct err *err)
 
 int64_t health_next(const struct control *c)
 {
-	int64_t next = INT64_MAX;
+	int64_t next = INT64_MAX, suspicion = INT64_MAX;
 
 	for (size_t i = 0; i < c->m.nodes.count; i++) {
 		const struct mirror_node *node = mirror_node_at(&c->m, i);
 
 		if (node->alive && deadline_of(c, node) < next)
 			next = deadline_of(c, node);
+		if (node->alive && !node->silent && suspicion_of(c, node) < suspicion)
+			suspicion = suspicion_of(c, node);
 	}
 	/* In doubt, or late: not before the doubt is over. */
-	return next < c->suspect_until_ms ? c->suspect_until_ms : next;
+	if (next < c->suspect_until_ms)
+		next = c->suspect_until_ms;
+	return suspicion < next ? suspicion : next;
 }

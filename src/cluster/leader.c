@@ -149,6 +149,7 @@ static void update_endpoints(struct leader *leader)
 	struct err err = ERR_INIT;
 
 	leader->revision = control_revision(leader->control);
+	leader->reach = control_reach(leader->control);
 	int rc = endpoints_write(leader->control, 0, &text, &err);
 	if (rc == 0 && str_eq(leader->endpoints, buf_str(&text)))
 		return;
@@ -172,7 +173,8 @@ void leader_pump(struct leader *leader)
 			(void)leader_say(session, message->text, message->len, NULL);
 		control_message_free(message);
 	}
-	if (control_revision(leader->control) != leader->revision || !leader->table)
+	if (control_revision(leader->control) != leader->revision ||
+	    control_reach(leader->control) != leader->reach || !leader->table)
 		update_endpoints(leader);
 }
 

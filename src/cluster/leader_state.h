@@ -50,6 +50,7 @@ struct leader {
 	pthread_t ticker;
 	bool ticking, stop;
 	int64_t revision; /* for which the endpoints were last looked at */
+	uint64_t reach;   /* likewise */
 	char *endpoints;  /* owned; without its version, to compare */
 	char *table;      /* owned; as it is sent */
 	size_t table_len;

@@ -71,6 +71,7 @@ struct mirror_node {
 	struct model_resources used; /* reserved by tasks that may run */
 	int64_t active;              /* how many those are */
 	bool alive;                  /* by heartbeat */
+	bool silent;                 /* not heard for a while: nobody is sent to it */
 	int64_t seen_ms;
 	int64_t session; /* 0: none */
 	int64_t sent;    /* version of the last assignment message */
