@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Runs every check and counts: the last line is "N passed, N failed".
 
-    tools/check.py [stage...]     stages: lint gcc clang asan e2e (all by default)
+    tools/check.py [stage...]     stages: gcc lint tidy clang asan e2e (all by default)
 """
 import os
 import pathlib
@@ -83,9 +83,14 @@ def e2e(tally):
         tally.one("pytest tests/e2e", False)
 
 
+def tidy(tally):
+    tally.one("clang-tidy", run(["tools/tidy"])[0] == 0)
+
+
 STAGES = {
     "gcc": lambda t: meson_tests(t, "build", []),
     "lint": lint,
+    "tidy": tidy,
     "clang": lambda t: meson_tests(t, "build-clang", [], "clang"),
     "asan": lambda t: meson_tests(t, "build-asan", ["-Db_sanitize=address,undefined"]),
     "e2e": e2e,

@@ -152,8 +152,8 @@ static int combine(int64_t seconds, int64_t ns, int64_t *wall_ns)
 
 static int parse_rfc3339(const char *text, int64_t *wall_ns)
 {
-	int year, month, day, hour, minute, second, offset;
-	int64_t ns;
+	int year = 0, month = 0, day = 0, hour = 0, minute = 0, second = 0, offset = 0;
+	int64_t ns = 0;
 
 	text = read_number(text, 4, &year);
 	text = read_pair(text, "-", &month);

@@ -180,8 +180,10 @@ static const char *read_fraction(const char *text, double *fraction)
 		return text;
 	if (!isdigit((unsigned char)text[1]))
 		return NULL;
-	for (text++; isdigit((unsigned char)*text); text++, unit /= 10)
+	for (text++; isdigit((unsigned char)*text); text++) {
 		*fraction += (*text - '0') * unit;
+		unit /= 10;
+	}
 	return text;
 }
 

@@ -78,6 +78,24 @@ static bool match_star(const char *p, const char *s, int *steps)
 	}
 }
 
+/* One character by the element at *p, which is neither a star nor the end; *p ends on its last byte. */
+static bool match_one(const char **p, char c)
+{
+	const char *end;
+
+	if (**p == '[') {
+		if (!c || c == '/' || !class_matches(*p, c, &end) || !end)
+			return false;
+		*p = end - 1;
+		return true;
+	}
+	if (**p == '?')
+		return c && c != '/';
+	if (**p == '\\' && (*p)[1])
+		++*p;
+	return **p == c;
+}
+
 static bool match_here(const char *p, const char *s, int *steps)
 {
 	const char *rest;
@@ -92,21 +110,7 @@ static bool match_here(const char *p, const char *s, int *steps)
 			return match_star(p, s, steps);
 		if (*p == '\0')
 			return *s == '\0';
-		if (*p == '[') {
-			const char *end;
-			if (!*s || *s == '/' || !class_matches(p, *s, &end) || !end)
-				return false;
-			p = end - 1;
-			continue;
-		}
-		if (*p == '?') {
-			if (!*s || *s == '/')
-				return false;
-			continue;
-		}
-		if (*p == '\\' && p[1])
-			p++;
-		if (*p != *s)
+		if (!match_one(&p, *s))
 			return false;
 	}
 }

@@ -115,7 +115,7 @@ static const char *word_end(const struct parser *p, const char *text)
 		if (*text == p->escape && quote != '\'' && text[1])
 			text++;
 		else if (quote ? *text == quote : *text == '"' || *text == '\'')
-			quote = quote ? '\0' : *text;
+			quote = (char)(quote ? '\0' : *text);
 	}
 	return text;
 }
@@ -321,6 +321,11 @@ const char *dockerfile_flag(const struct dockerfile_instruction *in, const char 
 
 /* ---- one instruction ---- */
 
+static char upper(char c)
+{
+	return (char)toupper((unsigned char)c);
+}
+
 /* Edits between two short words, as Levenshtein has it; for "did you mean". */
 static size_t distance(const char *a, const char *b)
 {
@@ -334,7 +339,7 @@ static size_t distance(const char *a, const char *b)
 		size_t corner = row[0];
 		row[0] = i + 1;
 		for (size_t j = 0; j < n; j++) {
-			size_t cost = corner + (toupper((unsigned char)a[i]) != b[j]);
+			size_t cost = corner + (upper(a[i]) != b[j]);
 			corner = row[j + 1];
 			size_t least = row[j] < row[j + 1] ? row[j] + 1 : row[j + 1] + 1;
 			row[j + 1] = cost < least ? cost : least;
@@ -350,8 +355,8 @@ static int unknown(struct parser *p, int line, const char *name)
 
 	for (size_t i = 0; i < ARRAY_LEN(op_table); i++) {
 		/* Of two that are as near, the one that begins alike is meant. */
-		size_t d = 2 * distance(name, op_table[i].name) +
-		           (toupper((unsigned char)*name) != *op_table[i].name);
+		size_t d =
+			2 * distance(name, op_table[i].name) + (upper(*name) != *op_table[i].name);
 		if (d < least) {
 			least = d;
 			best = op_table[i].name;

@@ -13,6 +13,16 @@ static int run_completion(struct cli *cli, const struct args *args, struct err *
 	return help_completion(stdout, args->words[0], err);
 }
 
+static void list_pages(void)
+{
+	puts("buoy");
+	for (const struct command *const *table = cli_commands; *table; table++)
+		for (const struct command *c = *table; c->name; c++)
+			if (!c->hidden)
+				printf("buoy-%s%s%s\n", c->group ? c->group : "",
+				       c->group ? "-" : "", c->name);
+}
+
 /* Without a word the names of all pages, for the build; "buoy" is the program's own. */
 static int run_manpage(struct cli *cli, const struct args *args, struct err *err)
 {
@@ -20,12 +30,7 @@ static int run_manpage(struct cli *cli, const struct args *args, struct err *err
 
 	(void)cli;
 	if (args->count == 0) {
-		puts("buoy");
-		for (const struct command *const *table = cli_commands; *table; table++)
-			for (const struct command *c = *table; c->name; c++)
-				if (!c->hidden)
-					printf("buoy-%s%s%s\n", c->group ? c->group : "",
-					       c->group ? "-" : "", c->name);
+		list_pages();
 		return 0;
 	}
 	if (str_eq(args->words[0], "buoy")) {

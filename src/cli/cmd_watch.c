@@ -215,28 +215,35 @@ static bool same_port(const char *wanted, const char *port)
 	        str_eq(port + len, "/tcp"));
 }
 
+/* Returns how many lines it printed. */
+static size_t print_bindings(const char *prefix, const struct json *bindings)
+{
+	for (size_t i = 0; i < json_count(bindings); i++) {
+		const char *ip = json_get_string(json_at(bindings, i), "HostIp");
+		const char *host = json_get_string(json_at(bindings, i), "HostPort");
+
+		if (prefix)
+			printf("%s -> ", prefix);
+		printf(ip && strchr(ip, ':') ? "[%s]:%s\n" : "%s:%s\n",
+		       str_empty(ip) ? "0.0.0.0" : ip, host ? host : "");
+	}
+	return json_count(bindings);
+}
+
 static int run_port(struct cli *cli, const struct args *args, struct err *err)
 {
 	auto_type(json) doc = inspect(cli, args->words[0], err);
 	const char *wanted = args->count > 1 ? args->words[1] : NULL, *port;
 	struct json *bindings;
 	void *iter = NULL;
-	int shown = 0;
+	size_t shown = 0;
 
 	if (!doc)
 		return -1;
 	const struct json *ports = json_get(json_get(doc, "NetworkSettings"), "Ports");
-	while (json_next(ports, &iter, &port, &bindings)) {
-		for (size_t i = 0; same_port(wanted, port) && i < json_count(bindings); i++) {
-			const char *ip = json_get_string(json_at(bindings, i), "HostIp");
-			const char *host = json_get_string(json_at(bindings, i), "HostPort");
-			if (!wanted)
-				printf("%s -> ", port);
-			printf(ip && strchr(ip, ':') ? "[%s]:%s\n" : "%s:%s\n",
-			       str_empty(ip) ? "0.0.0.0" : ip, host ? host : "");
-			shown++;
-		}
-	}
+	while (json_next(ports, &iter, &port, &bindings))
+		if (same_port(wanted, port))
+			shown += print_bindings(wanted ? NULL : port, bindings);
 	if (wanted && !shown)
 		return err_set(err, ERR_NOT_FOUND, "port %s of %s is not published", wanted,
 		               args->words[0]);

@@ -265,30 +265,30 @@ static void fish_text(FILE *out, const char *text)
 		fprintf(out, "%s%c", *text == '\'' || *text == '\\' ? "\\" : "", *text);
 }
 
+static void fish_command(FILE *out, const struct command *c)
+{
+	fprintf(out, "complete -c buoy -n '%s%s' -f -a %s -d '",
+	        c->group ? "__fish_seen_subcommand_from " : "__fish_use_subcommand",
+	        c->group ? c->group : "", c->name);
+	fish_text(out, c->summary);
+	fputs("'\n", out);
+	for (const struct flag *f = c->flags; f && f->name; f++) {
+		fprintf(out, "complete -c buoy -n '__fish_seen_subcommand_from %s' -l %s", c->name,
+		        f->name);
+		if (f->letter)
+			fprintf(out, " -s %c", f->letter);
+		fprintf(out, "%s -d '", f->value ? " -r" : "");
+		fish_text(out, f->help);
+		fputs("'\n", out);
+	}
+}
+
 static void fish(FILE *out)
 {
-	for (const struct command *const *table = cli_commands; *table; table++) {
-		for (const struct command *c = *table; c->name; c++) {
-			if (c->hidden)
-				continue;
-			fprintf(out, "complete -c buoy -n '%s%s' -f -a %s -d '",
-			        c->group ? "__fish_seen_subcommand_from " : "__fish_use_subcommand",
-			        c->group ? c->group : "", c->name);
-			fish_text(out, c->summary);
-			fputs("'\n", out);
-			for (const struct flag *f = c->flags; f && f->name; f++) {
-				fprintf(out,
-				        "complete -c buoy -n '__fish_seen_subcommand_from %s' "
-				        "-l %s",
-				        c->name, f->name);
-				if (f->letter)
-					fprintf(out, " -s %c", f->letter);
-				fprintf(out, "%s -d '", f->value ? " -r" : "");
-				fish_text(out, f->help);
-				fputs("'\n", out);
-			}
-		}
-	}
+	for (const struct command *const *table = cli_commands; *table; table++)
+		for (const struct command *c = *table; c->name; c++)
+			if (!c->hidden)
+				fish_command(out, c);
 }
 
 int help_completion(FILE *out, const char *shell, struct err *err)

@@ -169,12 +169,14 @@ static int add_network(const char *text, struct json *list, struct err *err)
 	return json_append(list, network) < 0 ? err_nomem(err) : 0;
 }
 
+/* NOLINTNEXTLINE(readability-non-const-parameter): the shape of a callback */
 static const char *name_text(const struct json *item, char text[64])
 {
 	(void)text;
 	return json_str(item);
 }
 
+/* NOLINTNEXTLINE(readability-non-const-parameter): the shape of a callback */
 static const char *name_target(const struct json *item, char text[64])
 {
 	(void)text;

@@ -167,7 +167,7 @@ static int next_word(const char **text, struct buf *word, struct err *err)
 		return 0;
 	for (; *p && (quote || !strchr(" \t\n", *p)); p++) {
 		if (quote ? *p == quote : *p == '"' || *p == '\'')
-			quote = quote ? 0 : *p;
+			quote = (char)(quote ? 0 : *p);
 		else if (*p == '\\' && quote != '\'' && p[1])
 			buf_add_mem(word, ++p, 1);
 		else

@@ -112,37 +112,60 @@ static bool left_behind(const struct session *s)
 	return s->tty && s->wait_fd >= 0 && poll(&ready, 1, 2000) == 0;
 }
 
+/* What poll() found of the stream. 1: it goes on; 0: it has ended; -1. */
+static int take_stream(struct session *s, struct demux *demux, struct err *err)
+{
+	ssize_t n = take_output(s, demux, err);
+
+	if (n < 0)
+		return -1;
+	s->detached = n == 0 && left_behind(s);
+	return n > 0;
+}
+
+enum {
+	SIGNALS,
+	INPUT,
+	STREAM,
+	WAIT,
+	FDS
+};
+
+/* Until one of them has something to say. While there is output its end counts, not that of the process. */
+static int wait_ready(const struct session *s, bool in, bool out, struct pollfd fds[FDS],
+                      struct err *err)
+{
+	fds[SIGNALS] = (struct pollfd){.fd = s->signal_fd, .events = POLLIN};
+	fds[INPUT] = (struct pollfd){.fd = in ? STDIN_FILENO : -1, .events = POLLIN};
+	fds[STREAM] = (struct pollfd){.fd = out ? s->fd : -1, .events = POLLIN};
+	fds[WAIT] = (struct pollfd){.fd = out ? -1 : s->wait_fd, .events = POLLIN};
+	if (poll(fds, FDS, -1) < 0 && errno != EINTR)
+		return err_sys(err, "poll");
+	return 0;
+}
+
 static int loop(struct cli *cli, struct session *s, struct err *err)
 {
 	struct demux demux = {.raw = s->tty};
 	bool in = s->in && s->fd >= 0, out = s->fd >= 0;
 
 	while (out || s->wait_fd >= 0) {
-		struct pollfd fds[] = {
-			{.fd = s->signal_fd, .events = POLLIN},
-			{.fd = in ? STDIN_FILENO : -1, .events = POLLIN},
-			{.fd = out ? s->fd : -1, .events = POLLIN},
-			/* While there is output its end counts, not that of the process. */
-			{.fd = out ? -1 : s->wait_fd, .events = POLLIN},
-		};
-		if (poll(fds, ARRAY_LEN(fds), -1) < 0 && errno != EINTR)
-			return err_sys(err, "poll");
-		if (fds[0].revents && take_signal(cli, s, err) < 0)
+		struct pollfd fds[FDS];
+
+		if (wait_ready(s, in, out, fds, err) < 0)
 			return -1;
-		if (fds[2].revents) {
-			ssize_t n = take_output(s, &demux, err);
-			if (n < 0)
+		if (fds[SIGNALS].revents && take_signal(cli, s, err) < 0)
+			return -1;
+		if (fds[STREAM].revents) {
+			int more = take_stream(s, &demux, err);
+			if (more < 0)
 				return -1;
-			out = n > 0;
+			out = more > 0;
 			in = in && out;
-			if (!out && left_behind(s)) {
-				s->detached = true;
-				return 0;
-			}
 		}
-		if (in && fds[1].revents)
+		if (in && fds[INPUT].revents)
 			in = take_input(s) > 0;
-		if (fds[3].revents)
+		if (s->detached || fds[WAIT].revents)
 			return 0;
 	}
 	return 0;

@@ -124,11 +124,11 @@ int spec_port(const char *text, struct json *exposed, struct json *bindings, str
 		return -1;
 	for (int64_t i = 0; i < r.count; i++) {
 		char key[64], host[32] = "";
-		snprintf(key, sizeof(key), "%lld/%s", (long long)(r.container + i), r.spec.proto);
+		snprintf(key, sizeof(key), "%lld/%s", (long long)r.container + i, r.spec.proto);
 		if (r.host_is_range)
 			snprintf(host, sizeof(host), "%s", r.spec.host);
 		else if (r.host > 0)
-			snprintf(host, sizeof(host), "%lld", (long long)(r.host + i));
+			snprintf(host, sizeof(host), "%lld", (long long)r.host + i);
 		struct json *binding = json_object();
 		json_set(binding, "HostIp", json_string(r.spec.ip));
 		json_set(binding, "HostPort", json_string(host));

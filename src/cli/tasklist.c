@@ -252,6 +252,7 @@ static struct json *arrange(const struct json *rows, bool table)
 
 	if (!items)
 		return out;
+	/* NOLINTNEXTLINE(bugprone-sizeof-expression): pointers are what is sorted */
 	qsort(items, count, sizeof(*items), compare_rows);
 	for (size_t i = 0; i < count; i++) {
 		const char *name = json_get_string(items[i], "Plain");

@@ -62,7 +62,7 @@ static const char *unescape(struct arena *arena, const char *text, size_t len, s
 
 	for (size_t i = 0; out && i < len; i++) {
 		bool escape = text[i] == '\\' && i + 1 < len && strchr("tn", text[i + 1]);
-		out[n++] = !escape ? text[i] : text[i + 1] == 't' ? '\t' : '\n';
+		out[n++] = (char)(!escape ? text[i] : text[i + 1] == 't' ? '\t' : '\n');
 		i += escape;
 	}
 	if (out)

@@ -325,7 +325,7 @@ static int quoted(struct eval *e, struct json **out, struct err *err)
 		char c = *e->at;
 		if (c == '\\' && quote == '"' && e->at[1]) {
 			c = *++e->at;
-			c = c == 't' ? '\t' : c == 'n' ? '\n' : c;
+			c = (char)(c == 't' ? '\t' : c == 'n' ? '\n' : c);
 		}
 		buf_add_mem(&text, &c, 1);
 	}

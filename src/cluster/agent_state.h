@@ -77,8 +77,9 @@ void task_kick(struct agent *agent, struct record *record);
 
 /* ---- agent_wire.c ---- */
 
-void *wire_stream(void *agent);
-void *wire_report(void *agent);
+/* Threads; the argument is the agent. */
+void *wire_stream(void *arg);
+void *wire_report(void *arg);
 
 /* ---- agent_logs.c ---- */
 

@@ -135,6 +135,16 @@ static int set_frame(gnutls_x509_crt_t crt, int days)
 
 /* ---- the root ---- */
 
+static int set_authority(gnutls_x509_crt_t crt, gnutls_x509_privkey_t key)
+{
+	int rc = gnutls_x509_crt_set_key(crt, key);
+
+	TRY(rc, gnutls_x509_crt_set_basic_constraints(crt, 1, 0));
+
+	TRY(rc, gnutls_x509_crt_set_key_usage(crt, GNUTLS_KEY_KEY_CERT_SIGN | GNUTLS_KEY_CRL_SIGN));
+	return rc;
+}
+
 int ca_make(const char *cluster_id, struct ca_identity *root, struct err *err)
 {
 	auto_key gnutls_x509_privkey_t key = NULL;
@@ -145,9 +155,7 @@ int ca_make(const char *cluster_id, struct ca_identity *root, struct err *err)
 	TRY(rc, set_frame(crt, ROOT_DAYS));
 	TRY(rc, set_name(crt, GNUTLS_OID_X520_COMMON_NAME, "swarm-ca"));
 	TRY(rc, set_name(crt, GNUTLS_OID_X520_ORGANIZATION_NAME, cluster_id));
-	TRY(rc, gnutls_x509_crt_set_key(crt, key));
-	TRY(rc, gnutls_x509_crt_set_basic_constraints(crt, 1, 0));
-	TRY(rc, gnutls_x509_crt_set_key_usage(crt, GNUTLS_KEY_KEY_CERT_SIGN | GNUTLS_KEY_CRL_SIGN));
+	TRY(rc, set_authority(crt, key));
 	TRY(rc, gnutls_x509_crt_sign2(crt, crt, key, GNUTLS_DIG_SHA256, 0));
 	if (rc < 0)
 		return fail(err, "cluster CA", rc);
@@ -222,6 +230,17 @@ static int set_key_of(gnutls_x509_crt_t crt, gnutls_x509_crq_t crq)
 	return rc;
 }
 
+static int set_subject(gnutls_x509_crt_t crt, const struct ca_subject *subject)
+{
+	int rc = set_frame(crt, NODE_DAYS);
+
+	TRY(rc, set_name(crt, GNUTLS_OID_X520_COMMON_NAME, subject->node_id));
+	TRY(rc, set_name(crt, GNUTLS_OID_X520_ORGANIZATIONAL_UNIT_NAME,
+	                 subject->manager ? CA_ROLE_MANAGER : CA_ROLE_WORKER));
+	TRY(rc, set_name(crt, GNUTLS_OID_X520_ORGANIZATION_NAME, subject->cluster_id));
+	return rc;
+}
+
 static int set_role(gnutls_x509_crt_t crt, bool manager)
 {
 	int rc = gnutls_x509_crt_set_key_purpose_oid(crt, GNUTLS_KP_TLS_WWW_CLIENT, 0);
@@ -246,11 +265,7 @@ int ca_sign(const struct ca_identity *root, const char *request, const struct ca
 		return -1;
 	int rc = gnutls_x509_crt_init(&crt);
 	TRY(rc, set_key_of(crt, crq));
-	TRY(rc, set_name(crt, GNUTLS_OID_X520_COMMON_NAME, subject->node_id));
-	TRY(rc, set_name(crt, GNUTLS_OID_X520_ORGANIZATIONAL_UNIT_NAME,
-	                 subject->manager ? CA_ROLE_MANAGER : CA_ROLE_WORKER));
-	TRY(rc, set_name(crt, GNUTLS_OID_X520_ORGANIZATION_NAME, subject->cluster_id));
-	TRY(rc, set_frame(crt, NODE_DAYS));
+	TRY(rc, set_subject(crt, subject));
 	TRY(rc, gnutls_x509_crt_set_basic_constraints(crt, 0, -1));
 	TRY(rc, gnutls_x509_crt_set_key_usage(crt, GNUTLS_KEY_DIGITAL_SIGNATURE));
 	TRY(rc, set_role(crt, subject->manager));

@@ -96,40 +96,40 @@ CURL *curl_easy_init(void)
 	return curl_lazy_load() ? curl_lib.easy_init() : NULL;
 }
 
-CURLcode curl_easy_setopt(CURL *easy, CURLoption option, ...)
+CURLcode curl_easy_setopt(CURL *curl, CURLoption option, ...)
 {
 	va_list ap;
 
 	va_start(ap, option);
 	void *value = va_arg(ap, void *);
 	va_end(ap);
-	return curl_lib.easy_setopt(easy, option, value);
+	return curl_lib.easy_setopt(curl, option, value);
 }
 
-CURLcode curl_easy_getinfo(CURL *easy, CURLINFO info, ...)
+CURLcode curl_easy_getinfo(CURL *curl, CURLINFO info, ...)
 {
 	va_list ap;
 
 	va_start(ap, info);
 	void *value = va_arg(ap, void *);
 	va_end(ap);
-	return curl_lib.easy_getinfo(easy, info, value);
+	return curl_lib.easy_getinfo(curl, info, value);
 }
 
-CURLcode curl_easy_perform(CURL *easy)
+CURLcode curl_easy_perform(CURL *curl)
 {
-	return curl_lib.easy_perform(easy);
+	return curl_lib.easy_perform(curl);
 }
 
-void curl_easy_reset(CURL *easy)
+void curl_easy_reset(CURL *curl)
 {
-	curl_lib.easy_reset(easy);
+	curl_lib.easy_reset(curl);
 }
 
-void curl_easy_cleanup(CURL *easy)
+void curl_easy_cleanup(CURL *curl)
 {
-	if (easy)
-		curl_lib.easy_cleanup(easy);
+	if (curl)
+		curl_lib.easy_cleanup(curl);
 }
 
 const char *curl_easy_strerror(CURLcode code)
@@ -137,9 +137,9 @@ const char *curl_easy_strerror(CURLcode code)
 	return curl_lib.easy_strerror(code);
 }
 
-struct curl_slist *curl_slist_append(struct curl_slist *list, const char *text)
+struct curl_slist *curl_slist_append(struct curl_slist *list, const char *data)
 {
-	return curl_lazy_load() ? curl_lib.slist_append(list, text) : NULL;
+	return curl_lazy_load() ? curl_lib.slist_append(list, data) : NULL;
 }
 
 void curl_slist_free_all(struct curl_slist *list)
@@ -153,24 +153,24 @@ CURLU *curl_url(void)
 	return curl_lazy_load() ? curl_lib.url() : NULL;
 }
 
-void curl_url_cleanup(CURLU *url)
+void curl_url_cleanup(CURLU *handle)
 {
-	if (url)
-		curl_lib.url_cleanup(url);
+	if (handle)
+		curl_lib.url_cleanup(handle);
 }
 
-CURLUcode curl_url_set(CURLU *url, CURLUPart part, const char *text, unsigned flags)
+CURLUcode curl_url_set(CURLU *handle, CURLUPart what, const char *part, unsigned flags)
 {
-	return curl_lib.url_set(url, part, text, flags);
+	return curl_lib.url_set(handle, what, part, flags);
 }
 
-CURLUcode curl_url_get(CURLU *url, CURLUPart what, char **part, unsigned flags)
+CURLUcode curl_url_get(CURLU *handle, CURLUPart what, char **part, unsigned flags)
 {
-	return curl_lib.url_get(url, what, part, flags);
+	return curl_lib.url_get(handle, what, part, flags);
 }
 
-void curl_free(void *text)
+void curl_free(void *p)
 {
-	if (text)
-		curl_lib.free(text);
+	if (p)
+		curl_lib.free(p);
 }

@@ -155,21 +155,29 @@ static size_t count_field(const struct http_head *head, const char *name)
 	return n;
 }
 
-/* Is `token` in the comma-separated list of every field of this name? */
-static bool field_has_token(const struct http_head *head, const char *name, const char *token)
+static bool list_has_token(const char *list, const char *token)
 {
 	size_t want = strlen(token);
 
+	for (const char *p = list + strspn(list, ", \t"); *p; p += strspn(p, ", \t")) {
+		size_t n = strcspn(p, ", \t");
+
+		if (n == want && strncasecmp(p, token, n) == 0)
+			return true;
+		p += n;
+	}
+	return false;
+}
+
+/* Is `token` in the comma-separated list of every field of this name? */
+static bool field_has_token(const struct http_head *head, const char *name, const char *token)
+{
 	for (size_t i = 0; i < head->count; i++) {
-		if (strcasecmp(head->fields[i].name, name) != 0)
-			continue;
-		for (const char *p = head->fields[i].value; *p;) {
-			p += strspn(p, ", \t");
-			size_t n = strcspn(p, ", \t");
-			if (n == want && strncasecmp(p, token, n) == 0)
-				return true;
-			p += n;
-		}
+		const char *value = head->fields[i].value;
+
+		if (value && strcasecmp(head->fields[i].name, name) == 0 &&
+		    list_has_token(value, token))
+			return true;
 	}
 	return false;
 }
@@ -280,6 +288,15 @@ int http_parse_chunk_size(const char *line, size_t len, uint64_t *size, struct e
 	return 0;
 }
 
+/* The byte that the two digits after a '%' stand for; -1: none, or the byte 0. */
+static int escaped_byte(const char *text, size_t left)
+{
+	int high = left > 2 ? hex_digit(text[1]) : -1;
+	int low = high >= 0 ? hex_digit(text[2]) : -1;
+
+	return low < 0 || (high == 0 && low == 0) ? -1 : high << 4 | low;
+}
+
 char *http_parse_escapes(const char *text, size_t len, bool plus, struct arena *arena,
                          struct err *err)
 {
@@ -289,23 +306,16 @@ char *http_parse_escapes(const char *text, size_t len, bool plus, struct arena *
 	if (!out)
 		return NULL;
 	for (size_t i = 0; i < len; i++) {
-		char c = text[i];
+		bool escape = text[i] == '%', space = text[i] == '+' && plus;
+		int c = escape ? escaped_byte(text + i, len - i) : text[i];
 
-		if (c == '%') {
-			int high = i + 2 < len ? hex_digit(text[i + 1]) : -1;
-			int low = high >= 0 ? hex_digit(text[i + 2]) : -1;
-
-			if (low < 0 || (high == 0 && low == 0)) {
-				err_set(err, ERR_INVALID, "bad %%-escape in \"%.*s\"",
-				        (int)(len < 80 ? len : 80), text);
-				return NULL;
-			}
-			c = (char)(high << 4 | low);
-			i += 2;
-		} else if (c == '+' && plus) {
-			c = ' ';
+		if (escape && c < 0) {
+			err_set(err, ERR_INVALID, "bad %%-escape in \"%.*s\"",
+			        (int)(len < 80 ? len : 80), text);
+			return NULL;
 		}
-		out[n++] = c;
+		i += escape ? 2 : 0;
+		out[n++] = (char)(space ? ' ' : c);
 	}
 	out[n] = '\0';
 	return out;

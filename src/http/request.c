@@ -193,6 +193,23 @@ static int decode_args(struct http_request *req, const struct http_route_match *
 	return 0;
 }
 
+/* The bytes of a request that are here already; line ends before it do not count (RFC 9112, 2.2). */
+static const char *peek_request(struct http_conn *conn, size_t *len)
+{
+	const char *data = http_conn_peek(conn, len);
+
+	while (*len >= 2 && data[0] == '\r' && data[1] == '\n') {
+		http_conn_skip(conn, 2);
+		data = http_conn_peek(conn, len);
+	}
+	return data;
+}
+
+static int status_of_fill(enum err_kind kind)
+{
+	return kind == ERR_LIMIT ? 431 : kind == ERR_TIMEOUT ? 408 : 500;
+}
+
 /* Reads the head into the arena. 1: done; 0: the client has closed; -1: answered or hopeless. */
 static int read_head(struct http_request *req, struct err *err)
 {
@@ -201,13 +218,7 @@ static int read_head(struct http_request *req, struct err *err)
 
 	for (;;) {
 		size_t len = 0;
-		const char *data = http_conn_peek(req->conn, &len);
-
-		while (len >= 2 && data[0] == '\r' && data[1] == '\n') { /* RFC 9112, 2.2 */
-			http_conn_skip(req->conn, 2);
-			data = http_conn_peek(req->conn, &len);
-		}
-
+		const char *data = peek_request(req->conn, &len);
 		size_t end = http_parse_head_end(data, len);
 		if (end > 0) {
 			char *text = arena_memdup(&req->arena, data, end, err);
@@ -226,7 +237,7 @@ static int read_head(struct http_request *req, struct err *err)
 			return 0;
 		if (n == 0 || why.kind == ERR_CANCELED)
 			return -1;
-		status = why.kind == ERR_LIMIT ? 431 : why.kind == ERR_TIMEOUT ? 408 : 500;
+		status = status_of_fill(why.kind);
 		err_set(err, why.kind, "request header: %s", why.msg);
 		break;
 	}

@@ -220,6 +220,7 @@ static int write_reply(const struct query *q, int rcode, const struct dns_answer
 	return 0;
 }
 
+/* NOLINTNEXTLINE(readability-non-const-parameter): written through struct writer */
 int dns_answer_write(const uint8_t *wire, size_t len, const struct dns_answer *answer, uint8_t *out,
                      size_t max, struct err *err)
 {

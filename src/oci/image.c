@@ -252,7 +252,7 @@ int oci_kind_of(const char *text, size_t len, const char *type, enum oci_kind *k
 		return -1;
 
 	size_t type_len = type ? bare_type_len(type) : 0;
-	if (!is_vague(type, type_len)) {
+	if (type && !is_vague(type, type_len)) {
 		const char *own = json_get_string(doc, "mediaType");
 		int told = kind_of_type(type, type_len);
 
