@@ -64,7 +64,8 @@ static int run(struct start *s, struct err *err)
 	                    err) < 0)
 		return -1;
 	auto_type(supervisor) connection = supervisor_connect(s->run_dir_fd, id, err);
-	auto_type(supervisor) watch = connection ? supervisor_connect(s->run_dir_fd, id, err) : NULL;
+	auto_type(supervisor) watch =
+		connection ? supervisor_connect(s->run_dir_fd, id, err) : NULL;
 
 	if (!watch || supervisor_watch(watch, err) < 0 || supervisor_start(connection, err) < 0)
 		return -1;
