@@ -2,7 +2,7 @@
 #pragma once
 
 /*
- * hash - SHA-256, whole or in pieces, and base64. GnuTLS stands behind it.
+ * hash - SHA-256, whole or in pieces. GnuTLS stands behind it.
  */
 
 #include <stddef.h>
@@ -29,8 +29,3 @@ void hash_bytes(const void *data, size_t len, uint8_t out[HASH_SIZE]);
 char *hash_bytes_hex(const void *data, size_t len, char hex[HASH_HEX_MAX]);
 /* Everything that fd yields from its current position. */
 int hash_fd_hex(int fd, char hex[HASH_HEX_MAX], struct err *err);
-
-/* Standard and URL-safe alphabets; decoding takes either, with or without padding. */
-void hash_base64(const void *data, size_t len, struct buf *out);
-void hash_base64url(const void *data, size_t len, struct buf *out);
-int hash_base64_decode(const char *text, size_t len, struct buf *out, struct err *err);

@@ -5,9 +5,9 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/base64.h"
 #include "base/buf.h"
 #include "base/fs.h"
-#include "base/hash.h"
 #include "base/json.h"
 #include "base/str.h"
 #include "oci/reference.h"
@@ -74,7 +74,7 @@ static struct json *credentials_of(const struct json *entry, const char *server)
 	auto_buf struct buf text = BUF_INIT(64u << 10);
 	struct json *out = json_object();
 
-	if (!str_empty(auth) && hash_base64_decode(auth, strlen(auth), &text, NULL) == 0 &&
+	if (!str_empty(auth) && base64_decode(auth, strlen(auth), &text, NULL) == 0 &&
 	    text.len > 0) {
 		char *colon = strchr(text.data, ':');
 		if (colon) {
@@ -99,7 +99,7 @@ static const char *header(struct cli *cli, const char *name, const struct json *
 	if (json_write(doc, &text, err) < 0)
 		return NULL;
 	buf_addf(&out, "%s: ", name);
-	hash_base64url(buf_str(&text), text.len, &out);
+	base64url_encode(buf_str(&text), text.len, &out);
 	return buf_check(&out, err) < 0 ? NULL : arena_strdup(&cli->arena, buf_str(&out), err);
 }
 
@@ -161,7 +161,7 @@ int auth_store(const char *server, const char *user, const char *password, struc
 	const char *key = str_eq(server, "docker.io") ? DOCKER_HUB : server;
 	if (password) {
 		buf_addf(&pair, "%s:%s", user, password);
-		hash_base64(buf_str(&pair), pair.len, &encoded);
+		base64_encode(buf_str(&pair), pair.len, &encoded);
 		if (buf_check(&pair, err) < 0 || buf_check(&encoded, err) < 0)
 			return -1;
 		entry = json_object();

@@ -6,6 +6,7 @@
 #include <gnutls/x509.h>
 #include <string.h>
 
+#include "base/base64.h"
 #include "base/buf.h"
 #include "base/clock.h"
 #include "base/err.h"
@@ -296,7 +297,7 @@ static char *base64_of(gnutls_datum_t *der, struct err *err)
 {
 	struct buf text = BUF_INIT(64 << 10);
 
-	hash_base64(der->data, der->size, &text);
+	base64_encode(der->data, der->size, &text);
 	gnutls_free(der->data);
 	return buf_take(&text, err);
 }

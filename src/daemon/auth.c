@@ -4,9 +4,9 @@
 #include <string.h>
 
 #include "base/arena.h"
+#include "base/base64.h"
 #include "base/buf.h"
 #include "base/err.h"
-#include "base/hash.h"
 #include "base/json.h"
 #include "base/str.h"
 #include "http/server.h"
@@ -33,7 +33,7 @@ int auth_read(struct http_request *req, struct arena *arena, struct image_auth *
 		*out = auth;
 		return 0;
 	}
-	if (hash_base64_decode(header, strlen(header), &text, err) < 0 ||
+	if (base64_decode(header, strlen(header), &text, err) < 0 ||
 	    json_decode_text(buf_str(&text), text.len, &table, arena, &auth, err) < 0)
 		return err_wrap(err, "X-Registry-Auth");
 	/* "" is what clients send for "none". */

@@ -9,9 +9,9 @@
 #include <unistd.h>
 
 #include "base/arena.h"
+#include "base/base64.h"
 #include "base/buf.h"
 #include "base/fs.h"
-#include "base/hash.h"
 #include "base/id.h"
 #include "base/str.h"
 #include "daemon/daemon.h"
@@ -116,7 +116,7 @@ static int read_registries(struct http_request *req, struct registries *out, str
 
 	if (str_empty(header))
 		return 0;
-	if (hash_base64_decode(header, strlen(header), &text, err) < 0)
+	if (base64_decode(header, strlen(header), &text, err) < 0)
 		return err_wrap(err, "X-Registry-Config");
 	out->doc = json_parse(buf_str(&text), text.len, err);
 	return out->doc ? 0 : err_wrap(err, "X-Registry-Config");

@@ -5,8 +5,8 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "base/base64.h"
 #include "base/err.h"
-#include "base/hash.h"
 #include "base/json.h"
 #include "base/str.h"
 #include "image/challenge.h"
@@ -141,7 +141,7 @@ static char *basic(const struct registry *r, struct err *err)
 
 	buf_addf(&pair, "%s:%s", r->auth->username, r->auth->password);
 	buf_add(&line, "Authorization: Basic ");
-	hash_base64(pair.data, pair.len, &line);
+	base64_encode(pair.data, pair.len, &line);
 	if (buf_check(&pair, err) < 0)
 		return NULL;
 	return buf_take(&line, err);

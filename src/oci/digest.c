@@ -1,11 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "oci/digest.h"
 
-#include <stdio.h>
 #include <string.h>
 
 #include "base/err.h"
-#include "base/hash.h"
 #include "base/str.h"
 
 #define PREFIX     "sha256:"
@@ -33,12 +31,4 @@ int digest_check(const char *text, struct err *err)
 const char *digest_hex(const char *text)
 {
 	return text + PREFIX_LEN;
-}
-
-char *digest_of(const void *data, size_t len, char out[DIGEST_TEXT_MAX])
-{
-	char hex[HASH_HEX_MAX];
-
-	snprintf(out, DIGEST_TEXT_MAX, PREFIX "%s", hash_bytes_hex(data, len, hex));
-	return out;
 }
