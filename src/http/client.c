@@ -15,6 +15,7 @@
 #include "base/json.h"
 #include "base/str.h"
 #include "http/curl_lazy.h"
+#include "http/plain.h"
 #include "http/response.h"
 #include "http/status.h"
 
@@ -33,8 +34,9 @@ struct pem {
 
 struct http_client {
 	CURL *easy;
-	char *origin;    /* owned; "https://host:port", no slash behind */
-	char *unix_path; /* owned; NULL: TCP */
+	char *origin;             /* owned; "https://host:port", no slash behind */
+	char *unix_path;          /* owned; NULL: TCP */
+	struct http_plain *plain; /* owned; for a unix socket, which needs no libcurl */
 	char *user_agent;
 	struct curl_slist *connect_to; /* owned; NULL: as the name says */
 	struct pem ca, cert, key;
@@ -78,7 +80,7 @@ static int set_base(struct http_client *client, const char *base, struct err *er
 
 	if (base && str_starts(base, "unix://")) {
 		client->unix_path = strdup(base + strlen("unix://"));
-		client->origin = strdup("http://localhost");
+		client->origin = strdup(base);
 	} else if (base && str_starts(base, "tcp://")) {
 		auto_buf struct buf text = BUF_INIT(URL_MAX);
 
@@ -112,6 +114,18 @@ static int set_connect_to(struct http_client *client, const char *address, struc
 	return client->connect_to ? 0 : err_nomem(err);
 }
 
+static int open_transport(struct http_client *client, struct err *err)
+{
+	if (client->unix_path) {
+		client->plain = http_plain_create(client->unix_path, err);
+		return client->plain ? 0 : -1;
+	}
+	if (!curl_lazy_load())
+		return err_set(err, ERR_UNSUPPORTED, "libcurl is missing: install libcurl3-gnutls");
+	client->easy = curl_easy_init();
+	return client->easy ? 0 : err_nomem(err);
+}
+
 struct http_client *http_client_create(const struct http_client_options *options, struct err *err)
 {
 	auto_type(http_client) client = calloc(1, sizeof(*client));
@@ -121,10 +135,6 @@ struct http_client *http_client_create(const struct http_client_options *options
 		return NULL;
 	}
 	client->ca.fd = client->cert.fd = client->key.fd = -1;
-	if (!curl_lazy_load()) {
-		err_set(err, ERR_UNSUPPORTED, "libcurl is missing: install libcurl3-gnutls");
-		return NULL;
-	}
 	client->insecure = options->insecure;
 	client->any_name = options->any_name;
 	client->proxy = options->proxy;
@@ -134,12 +144,11 @@ struct http_client *http_client_create(const struct http_client_options *options
 	client->stall_timeout_ms = options->stall_timeout_ms;
 	client->user_agent =
 		strdup(options->user_agent ? options->user_agent : "buoy/" BUOY_VERSION);
-	client->easy = curl_easy_init();
-	if (!client->user_agent || !client->easy) {
+	if (!client->user_agent) {
 		err_nomem(err);
 		return NULL;
 	}
-	if (set_base(client, options->base, err) < 0 ||
+	if (set_base(client, options->base, err) < 0 || open_transport(client, err) < 0 ||
 	    pem_open(&client->ca, options->ca_pem, err) < 0 ||
 	    pem_open(&client->cert, options->cert_pem, err) < 0 ||
 	    pem_open(&client->key, options->key_pem, err) < 0 ||
@@ -154,6 +163,7 @@ void http_client_free(struct http_client *client)
 		return;
 	if (client->easy)
 		curl_easy_cleanup(client->easy);
+	http_plain_free(client->plain);
 	cleanup_close(&client->ca.fd);
 	cleanup_close(&client->cert.fd);
 	cleanup_close(&client->key.fd);
@@ -209,24 +219,26 @@ static size_t on_header(char *data, size_t size, size_t count, void *arg)
 	return rc < 0 ? 0 : len;
 }
 
-static size_t on_body(char *data, size_t size, size_t count, void *arg)
+static int take_body(struct exchange *x, const char *data, size_t len)
 {
-	struct exchange *x = arg;
 	const struct http_call *call = x->call;
-	size_t len = size * count;
 
 	if (goes_on(x))
-		return len;
+		return 0;
 	if (call->write && x->response->status < 400) {
 		if (call->write(call->write_arg, data, len) == 0)
-			return len;
-		(void)err_set(&x->err, ERR_CANCELED, "canceled");
-		return 0;
+			return 0;
+		return err_set(&x->err, ERR_CANCELED, "canceled");
 	}
 	if (x->body.max > ERROR_BODY_MAX && x->response->status >= 400)
 		x->body.max = ERROR_BODY_MAX;
 	buf_add_mem(&x->body, data, len);
-	return buf_check(&x->body, &x->err) < 0 ? 0 : len;
+	return buf_check(&x->body, &x->err);
+}
+
+static size_t on_body(char *data, size_t size, size_t count, void *arg)
+{
+	return take_body(arg, data, size * count) < 0 ? 0 : size * count;
 }
 
 static size_t on_read(char *data, size_t size, size_t count, void *arg)
@@ -310,9 +322,6 @@ static void set_transport(const struct exchange *x)
 	}
 	if (!c->proxy)
 		curl_easy_setopt(easy, CURLOPT_PROXY, "");
-	if (c->unix_path && x->same_origin)
-		curl_easy_setopt(easy, CURLOPT_UNIX_SOCKET_PATH, c->unix_path);
-
 	if (c->connect_to && x->same_origin)
 		curl_easy_setopt(easy, CURLOPT_CONNECT_TO, c->connect_to);
 
@@ -384,11 +393,62 @@ static enum err_kind kind_of(CURLcode code)
 	return ERR_UNAVAILABLE;
 }
 
+static int plain_head(void *arg, struct err *err)
+{
+	struct exchange *x = arg;
+
+	if (headers_are_in(x) == 0)
+		return 0;
+	if (err)
+		*err = x->err;
+	return -1;
+}
+
+static int plain_body(void *arg, const char *data, size_t len, struct err *err)
+{
+	struct exchange *x = arg;
+
+	if (take_body(x, data, len) == 0)
+		return 0;
+	if (err)
+		*err = x->err;
+	return -1;
+}
+
+static int perform_plain(struct exchange *x, struct err *err)
+{
+	const struct http_client *c = x->client;
+	struct http_call call = *x->call;
+
+	call.method = x->method;
+	call.path = x->url;
+	if (!x->has_body) {
+		call.read = NULL;
+		call.body = NULL;
+		call.body_len = 0;
+	}
+	return http_plain_run(
+		c->plain,
+		&(struct http_plain_request){
+			.call = &call,
+			.user_agent = c->user_agent,
+			.timeout_ms = call.timeout_ms ? call.timeout_ms : c->timeout_ms,
+			.stall_ms = c->stall_timeout_ms,
+			.response = x->response,
+			.on_head = plain_head,
+			.on_body = plain_body,
+			.arg = x,
+		},
+		err);
+}
+
 static int perform(struct exchange *x, bool redirected, struct err *err)
 {
 	const struct http_client *c = x->client;
 	__attribute__((cleanup(list_free))) struct curl_slist *headers = NULL;
 
+	if (c->plain)
+		return perform_plain(x, err);
 	if (build_headers(x, redirected, &headers, err) < 0)
 		return -1;
 	curl_easy_reset(c->easy); /* keeps the connections */
@@ -403,7 +463,7 @@ static int perform(struct exchange *x, bool redirected, struct err *err)
 	}
 	if (code == CURLE_OK)
 		return 0;
-	return err_set(err, kind_of(code), "%s: %s", c->unix_path ? c->unix_path : c->origin,
+	return err_set(err, kind_of(code), "%s: %s", c->origin,
 	               x->text[0] ? x->text : curl_easy_strerror(code));
 }
 
@@ -468,21 +528,32 @@ static char *resolve(const char *url, const char *location, struct err *err)
 	return copy;
 }
 
+/* A socket has no neighbours to be sent to: only its own paths. */
+static char *resolve_plain(const char *location, struct err *err)
+{
+	if (location[0] != '/' || location[1] == '/') {
+		err_set(err, ERR_DENIED, "redirect from a unix socket to %s", location);
+		return NULL;
+	}
+	char *copy = strdup(location);
+	if (!copy)
+		err_nomem(err);
+	return copy;
+}
+
 /* Where the answer in x sends us: *url is replaced. */
 static int follow(struct exchange *x, char **url, struct err *err)
 {
 	const char *location = http_response_header(x->response, "Location");
 	int status = x->response->status;
-	char *next = resolve(*url, location, err);
+	char *next = x->client->plain ? resolve_plain(location, err) : resolve(*url, location, err);
 
 	if (!next)
 		return -1;
 	free(*url);
 	*url = next;
 	x->url = next;
-	x->same_origin = same_origin(next, x->client->origin);
-	if (x->client->unix_path && !x->same_origin)
-		return err_set(err, ERR_DENIED, "redirect from a unix socket to %s", next);
+	x->same_origin = x->client->plain || same_origin(next, x->client->origin);
 	if (status == 303 || (status < 303 && str_eq(x->method, "POST"))) {
 		x->method = str_eq(x->method, "HEAD") ? "HEAD" : "GET";
 		x->has_body = false;
@@ -496,7 +567,11 @@ static char *first_url(const struct http_client *client, const char *path, struc
 {
 	auto_buf struct buf url = BUF_INIT(URL_MAX);
 
-	if (!str_starts(path, "http://") && !str_starts(path, "https://"))
+	if (client->plain && path[0] != '/') {
+		err_set(err, ERR_INVALID, "%s: not a path of %s", path, client->unix_path);
+		return NULL;
+	}
+	if (!client->plain && !str_starts(path, "http://") && !str_starts(path, "https://"))
 		buf_add(&url, client->origin);
 	buf_add(&url, path);
 	return buf_take(&url, err);
@@ -533,7 +608,7 @@ int http_call_run(struct http_client *client, const struct http_call *call,
 
 	if (!url)
 		return -1;
-	x.same_origin = same_origin(url, client->origin);
+	x.same_origin = client->plain || same_origin(url, client->origin);
 	int rc = run(&x, &url, err);
 	if (rc == 0 && (!call->write || scratch.status >= 400)) {
 		scratch.len = x.body.len;

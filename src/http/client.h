@@ -3,7 +3,7 @@
 
 /*
  * client - HTTP requests that block, over TCP, TLS and unix sockets. libcurl
- * (GnuTLS) stands behind it.
+ * (GnuTLS) stands behind it, but not behind unix sockets (plain.h).
  *
  *	struct http_client *client = http_client_create(&(struct http_client_options){
  *		.base = "unix:///run/buoy/buoy.sock"}, err);

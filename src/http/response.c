@@ -75,6 +75,25 @@ int http_response_add_line(struct http_response *response, const char *line, siz
 	return 0;
 }
 
+int http_response_parse_head(struct http_response *response, const char *text, size_t len,
+                             struct err *err)
+{
+	const char *line = memmem(text, len, "\r\n", 2), *last = text + len - 2;
+
+	http_response_done(response);
+	if (!line || line - text < 12 || strncmp(text, "HTTP/1.", 7) != 0)
+		return err_set(err, ERR_INVALID, "the server does not speak HTTP/1.1");
+	response->status = (int)strtol(text + 9, NULL, 10);
+	for (line += 2; line < last;) {
+		const char *stop = memmem(line, (size_t)(text + len - line), "\r\n", 2);
+
+		if (http_response_add_line(response, line, (size_t)(stop - line), err) < 0)
+			return -1;
+		line = stop + 2;
+	}
+	return 0;
+}
+
 /* Docker's {"message"}, the registries' {"errors": [{code, message}]}, or {"error"}. */
 static const char *find_message(const struct json *doc)
 {

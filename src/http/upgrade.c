@@ -11,11 +11,13 @@
 #include "base/buf.h"
 #include "base/err.h"
 #include "base/str.h"
+#include "http/parse.h"
 #include "http/response.h"
 #include "http/status.h"
 
 #define HEAD_MAX       (64u << 10)
 #define ERROR_BODY_MAX (1u << 20)
+#define PEEK_SIZE      4096
 
 static int connect_unix(const char *path, struct err *err)
 {
@@ -112,42 +114,29 @@ static int send_request(int fd, const char *method, const char *path, const void
 	return send_all(fd, text.data, text.len, err);
 }
 
-/* One byte at a time: what follows the head is not ours. NULL at the end of the connection. */
-static int read_line(int fd, struct buf *line, struct err *err)
+/* Takes the head and not a byte more: what follows it is not ours. */
+static int read_head(int fd, struct http_response *response, struct err *err)
 {
-	buf_clear(line);
-	for (;;) {
-		char c = 0;
-		ssize_t n = recv(fd, &c, 1, 0);
+	auto_buf struct buf head = BUF_INIT(HEAD_MAX);
+	char part[PEEK_SIZE];
+	size_t end = 0;
+
+	while (end == 0) {
+		size_t had = head.len;
+		ssize_t n = recv(fd, part, sizeof(part), MSG_PEEK);
 
 		if (n < 0 && errno == EINTR)
 			continue;
 		if (n <= 0)
 			return err_set(err, ERR_UNAVAILABLE, "the server ended the connection");
-		if (c == '\n')
-			return buf_check(line, err);
-		if (c != '\r')
-			buf_add_mem(line, &c, 1);
-	}
-}
-
-static int read_head(int fd, struct http_response *response, struct err *err)
-{
-	auto_buf struct buf line = BUF_INIT(HEAD_MAX);
-
-	if (read_line(fd, &line, err) < 0)
-		return -1;
-	if (!str_starts(buf_str(&line), "HTTP/1.") || line.len < 12)
-		return err_set(err, ERR_INVALID, "the server does not speak HTTP/1.1");
-	response->status = (int)strtol(line.data + 9, NULL, 10);
-	for (;;) {
-		if (read_line(fd, &line, err) < 0)
+		buf_add_mem(&head, part, (size_t)n);
+		if (buf_check(&head, err) < 0)
 			return -1;
-		if (line.len == 0)
-			return 0;
-		if (http_response_add_line(response, line.data, line.len, err) < 0)
-			return -1;
+		end = http_parse_head_end(head.data, head.len);
+		if (recv(fd, part, end > 0 ? end - had : (size_t)n, 0) < 0)
+			return err_sys(err, "reading the answer");
 	}
+	return http_response_parse_head(response, head.data, end, err);
 }
 
 /* As much of an error's body as its length says; none without a length. */
