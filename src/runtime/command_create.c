@@ -176,14 +176,28 @@ int command_create(const struct command_globals *g, int argc, char **argv, struc
 
 /* ---- run ---- */
 
-static void run_hooks(const struct container *c, enum spec_hook point, const char *status)
+static void warn(const struct err *why)
+{
+	fprintf(stderr, "buoy-runtime: warning: %s\n", why->msg);
+}
+
+static void run_poststop(const struct container *c)
+{
+	const struct hooks_state state = {.id = c->id, .status = "stopped", .bundle = c->bundle};
+
+	hooks_run_poststop(c->spec, &state, warn);
+}
+
+/* A failure stops the container (runtime.md, step 9). */
+static int run_poststart(const struct container *c, struct err *err)
 {
 	const struct hooks_state state = {
-		.id = c->id, .status = status, .bundle = c->bundle, .pid = (pid_t)c->pid};
-	struct err err = ERR_INIT;
+		.id = c->id, .status = "running", .bundle = c->bundle, .pid = (pid_t)c->pid};
 
-	if (hooks_run(c->spec, point, &state, &err) < 0)
-		fprintf(stderr, "buoy-runtime: warning: %s\n", err.msg);
+	if (hooks_run(c->spec, SPEC_HOOK_POSTSTART, &state, err) == 0)
+		return 0;
+	(void)kill((pid_t)c->pid, SIGKILL);
+	return -1;
 }
 
 /* 127 and 126, as a shell has them, when the program could not be executed. */
@@ -200,6 +214,7 @@ static int failed_start(struct container *c, struct spawned *p, const struct err
 	                      .console_fd = p->console_fd,
 	                      .cgroup = p->cgroup};
 	(void)container_remove(c, p->cgroup, NULL);
+	run_poststop(c);
 	if (err)
 		*err = *why;
 	fprintf(stderr, "buoy-runtime: %s\n", why->msg);
@@ -227,7 +242,11 @@ int command_run(const struct command_globals *g, int argc, char **argv, struct e
 	}
 	if (spawn_release(&p, &why) < 0)
 		return failed_start(c, &p, &why, err);
-	run_hooks(c, SPEC_HOOK_POSTSTART, "running");
+	if (run_poststart(c, err) < 0) {
+		undo(c, &p);
+		run_poststop(c);
+		return -1;
+	}
 	if (o.detach)
 		return 0;
 	if (o.console_socket)
@@ -235,7 +254,8 @@ int command_run(const struct command_globals *g, int argc, char **argv, struct e
 	int status = foreground_wait(&p, err);
 	if (!o.keep && container_remove(c, p.cgroup, status < 0 ? NULL : err) < 0)
 		return -1;
-	run_hooks(c, SPEC_HOOK_POSTSTOP, "stopped");
+	if (!o.keep)
+		run_poststop(c);
 	return status;
 }
 
@@ -261,6 +281,5 @@ int command_start(const struct command_globals *g, int argc, char **argv, struct
 	/* Away with it first: whoever comes second finds the container running. */
 	if (fs_unlink(c->dir_fd, "start.sock", err) < 0 || spawn_release_by(move_fd(&fd), err) < 0)
 		return -1;
-	run_hooks(c, SPEC_HOOK_POSTSTART, "running");
-	return 0;
+	return run_poststart(c, err);
 }

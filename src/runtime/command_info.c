@@ -157,8 +157,7 @@ static struct json *hook_names(void)
 	struct json *list = json_array();
 
 	for (int i = 0; i < SPEC_HOOK_POINTS; i++)
-		if (i != SPEC_HOOK_CREATE_CONTAINER && i != SPEC_HOOK_START_CONTAINER)
-			json_append(list, json_string(spec_hook_names[i]));
+		json_append(list, json_string(spec_hook_names[i]));
 	return list;
 }
 

@@ -186,6 +186,11 @@ static void wait_dead(const struct container *c)
 		clock_sleep_ms(2);
 }
 
+static void warn(const struct err *why)
+{
+	fprintf(stderr, "buoy-runtime: warning: %s\n", why->msg);
+}
+
 int command_delete(const struct command_globals *g, int argc, char **argv, struct err *err)
 {
 	static const struct option options[] = {{"force", no_argument, NULL, 'f'}, {0}};
@@ -223,8 +228,7 @@ int command_delete(const struct command_globals *g, int argc, char **argv, struc
 	}
 	if (container_remove(k, NULL, err) < 0)
 		return -1;
-	if (hooks_run(k->spec, SPEC_HOOK_POSTSTOP, &state, &why) < 0)
-		fprintf(stderr, "buoy-runtime: warning: %s\n", why.msg);
+	hooks_run_poststop(k->spec, &state, warn);
 	return 0;
 }
 

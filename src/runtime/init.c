@@ -29,6 +29,7 @@
 #include "base/str.h"
 #include "runtime/cgroup.h"
 #include "runtime/filter.h"
+#include "runtime/hooks.h"
 #include "runtime/identity.h"
 #include "runtime/program.h"
 #include "runtime/rootfs.h"
@@ -283,6 +284,30 @@ static int set_up_stdio(const struct init_plan *plan, struct rootfs *fs, int *ma
 	return use_terminal(slave, err);
 }
 
+static int run_inside(const struct init_plan *plan, enum spec_hook point, const char *status,
+                      struct err *err)
+{
+	const struct hooks_state state = {.id = plan->options->id,
+	                                  .status = status,
+	                                  .bundle = plan->options->bundle_path,
+	                                  .pid = getpid()};
+
+	return hooks_run(plan->spec, point, &state, err);
+}
+
+/* All mounts are made and the old root is still ours: paths of the host lead to the host's files. A
+ * hook of the container finds the new root in its working directory. */
+static int run_create_hooks(const struct init_plan *plan, struct err *err)
+{
+	if (ask(plan, INIT_HOOKS, err) < 0)
+		return -1;
+	if (!hooks_any(plan->spec, SPEC_HOOK_CREATE_CONTAINER))
+		return 0;
+	if (fchdir(plan->root_fd) < 0)
+		return err_sys(err, "enter the container's root");
+	return run_inside(plan, SPEC_HOOK_CREATE_CONTAINER, "creating", err);
+}
+
 static int enter_container(struct init_plan *plan, int *master, struct err *err)
 {
 	__attribute__((cleanup(rootfs_done))) struct rootfs fs = {.plan = plan,
@@ -291,11 +316,12 @@ static int enter_container(struct init_plan *plan, int *master, struct err *err)
 	                                                          .null_fd = -1,
 	                                                          .empty_fd = -1};
 
-	if (enter_namespaces(plan, err) < 0 || set_names(plan->spec, err) < 0)
+	if (enter_namespaces(plan, err) < 0 || set_names(plan->spec, err) < 0 ||
+	    rootfs_setup(&fs, err) < 0)
 		return -1;
-	if (plan->run_hooks && ask(plan, INIT_HOOKS, err) < 0)
+	if (plan->run_hooks && run_create_hooks(plan, err) < 0)
 		return -1;
-	if (rootfs_setup(&fs, err) < 0 || rootfs_enter(&fs, err) < 0)
+	if (rootfs_enter(&fs, err) < 0)
 		return -1;
 	return set_up_stdio(plan, &fs, master, err);
 }
@@ -399,6 +425,14 @@ static int prepare(struct init_plan *plan, struct err *err)
 	return init_send(plan->control_fd, &ready, master, err);
 }
 
+/* A program of the container's: nothing of ours is left that it could use. */
+static int run_start_hooks(const struct init_plan *plan, struct err *err)
+{
+	if (plan->is_exec || !hooks_any(plan->spec, SPEC_HOOK_START_CONTAINER))
+		return 0;
+	return run_inside(plan, SPEC_HOOK_START_CONTAINER, "created", err);
+}
+
 static void report(const struct init_plan *plan, const struct err *err)
 {
 	struct init_message message = {.type = INIT_FAILED, .err = *err};
@@ -413,7 +447,7 @@ _Noreturn void init_run(struct init_plan *plan)
 	close(plan->parent_fd);
 	reset_signals();
 	if (prepare(plan, &err) < 0 || wait_release(plan, &err) < 0 ||
-	    drop_privileges(plan, &err) < 0) {
+	    drop_privileges(plan, &err) < 0 || run_start_hooks(plan, &err) < 0) {
 		report(plan, &err);
 		_exit(1);
 	}

@@ -24,7 +24,7 @@ struct spawn_options;
 
 enum init_message_type {
 	INIT_USERNS = 1, /* child: map my ids */
-	INIT_HOOKS,      /* child: run the hooks of the runtime's namespaces */
+	INIT_HOOKS,      /* child: all is mounted; run the hooks of the runtime's namespaces */
 	INIT_GO,         /* parent: go on */
 	INIT_READY,      /* child: only the program is missing; carries the terminal's master */
 	INIT_RELEASE,    /* parent: execute it */
@@ -63,7 +63,7 @@ struct init_plan {
 	int flags;      /* CLONE_NEW* that clone3 made */
 	bool cloned_into_cgroup;
 	bool map_ids;   /* wait for the id maps */
-	bool run_hooks; /* wait while the parent runs hooks */
+	bool run_hooks; /* there are hooks of create: the parent runs its own, then the child */
 	struct init_join joins[INIT_JOINS_MAX];
 	size_t join_count;
 

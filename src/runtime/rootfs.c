@@ -2,6 +2,7 @@
 #include "runtime/rootfs.h"
 
 #include <fcntl.h>
+#include <limits.h>
 #include <linux/mount.h>
 #include <sched.h>
 #include <stdio.h>
@@ -43,7 +44,26 @@ static int open_null(struct rootfs *fs, struct err *err)
 	return 0;
 }
 
-/* On top of the old root: an absolute path goes on leading below it until rootfs_enter(). */
+/* Where the new root is attached. Hooks may look for it, with its mounts, where the bundle has it; a mapped
+ * root that cannot go there, and everybody else, takes the top of the old root: an absolute path goes on leading
+ * below that until rootfs_enter(). */
+static int open_place(const struct rootfs *fs, struct err *err)
+{
+	const char *bundle = fs->plan->options->bundle_path, *root = fs->plan->spec->root.path;
+	char path[PATH_MAX];
+
+	if (fs->plan->run_hooks && bundle && !fs->plan->options->rootfs) {
+		int n = snprintf(path, sizeof(path), "%s%s%s", *root == '/' ? "" : bundle,
+		                 *root == '/' ? "" : "/", root);
+		int fd = n < (int)sizeof(path)
+		                 ? fs_trusted_open(path, O_PATH | O_DIRECTORY, 0, NULL)
+		                 : -1;
+		if (fd >= 0)
+			return fd;
+	}
+	return fs_trusted_open("/", O_PATH | O_DIRECTORY, 0, err);
+}
+
 static int attach_root(struct rootfs *fs, struct err *err)
 {
 	unsigned long propagation = fs->plan->spec->linux_.propagation & ~(unsigned long)MS_REC;
@@ -52,10 +72,8 @@ static int attach_root(struct rootfs *fs, struct err *err)
 	if (fs_mount_propagation_root(follows ? MS_SLAVE : MS_PRIVATE, err) < 0 ||
 	    fs_mount_setattr(fs->root_fd, 0, 0, follows ? MS_SLAVE : MS_PRIVATE, true, err) < 0)
 		return -1;
-	auto_close int top = fs_trusted_open("/", O_PATH | O_DIRECTORY, 0, err);
-	if (top < 0)
-		return -1;
-	return fs_mount_attach(fs->root_fd, top, err);
+	auto_close int place = open_place(fs, err);
+	return place < 0 ? -1 : fs_mount_attach(fs->root_fd, place, err);
 }
 
 static int write_sysctls(struct rootfs *fs, struct err *err)
@@ -109,7 +127,7 @@ int rootfs_setup(struct rootfs *fs, struct err *err)
 	if (rootfs_make_devices(fs, err) < 0)
 		return -1;
 	make_cwd(fs);
-	return write_sysctls(fs, err);
+	return 0;
 }
 
 static int pivot(struct rootfs *fs, struct err *err)
@@ -134,7 +152,8 @@ int rootfs_enter(struct rootfs *fs, struct err *err)
 {
 	unsigned long propagation = fs->plan->spec->linux_.propagation;
 
-	if (rootfs_mask(fs, err) < 0)
+	/* Sysctls after the hooks, which may have brought the devices that they are about. */
+	if (write_sysctls(fs, err) < 0 || rootfs_mask(fs, err) < 0)
 		return -1;
 	if (fs->plan->spec->root.readonly &&
 	    fs_mount_setattr(fs->root_fd, MOUNT_ATTR_RDONLY, 0, 0, false, err) < 0)

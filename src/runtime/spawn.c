@@ -37,8 +37,9 @@ struct spawn {
 	struct sock_filter *bpf; /* owned */
 	struct cgroup *cgroup;   /* owned until handed out */
 	bool made_cgroup;
-	int own_pid_ns; /* to return to after joining another; -1 */
-	int pid_ns;     /* to be joined for the clone; -1 */
+	bool hooks_begun; /* a failure from here on is followed by the poststop hooks */
+	int own_pid_ns;   /* to return to after joining another; -1 */
+	int pid_ns;       /* to be joined for the clone; -1 */
 };
 
 static void close_all(int *fds, size_t count)
@@ -387,20 +388,21 @@ static int map_ids(const struct spawn *s, pid_t pid, struct err *err)
 	return write_map(pid, "gid_map", &s->plan.spec->linux_.gid_mappings, err);
 }
 
-static int run_hooks(const struct spawn *s, pid_t pid, struct err *err)
+static int run_hooks(struct spawn *s, pid_t pid, struct err *err)
 {
 	const struct hooks_state state = {.id = s->plan.options->id,
-	                                  .status = "created",
+	                                  .status = "creating",
 	                                  .bundle = s->plan.options->bundle_path,
 	                                  .pid = pid};
 
+	s->hooks_begun = true;
 	if (hooks_run(s->plan.spec, SPEC_HOOK_PRESTART, &state, err) < 0)
 		return -1;
 	return hooks_run(s->plan.spec, SPEC_HOOK_CREATE_RUNTIME, &state, err);
 }
 
 /* Serves the child until it is ready or has failed. */
-static int serve_child(const struct spawn *s, pid_t pid, int *console_fd, struct err *err)
+static int serve_child(struct spawn *s, pid_t pid, int *console_fd, struct err *err)
 {
 	const struct init_message go = {.type = INIT_GO};
 	struct init_message message;
@@ -475,20 +477,41 @@ static int finish(struct spawn *s, struct spawned *out, struct err *err)
 	return 0;
 }
 
+static void warn(const struct err *why)
+{
+	fprintf(stderr, "buoy-runtime: warning: %s\n", why->msg);
+}
+
+/* runtime.md, steps 12 and 13: destroyed first, then the hooks hear of it. */
+static void abort_create(struct spawn *s)
+{
+	const struct hooks_state state = {.id = s->plan.options->id,
+	                                  .status = "stopped",
+	                                  .bundle = s->plan.options->bundle_path};
+
+	if (s->cgroup && s->made_cgroup)
+		(void)cgroup_remove(s->cgroup, NULL);
+	s->made_cgroup = false;
+	hooks_run_poststop(s->plan.spec, &state, warn);
+}
+
 int spawn_container(const struct oci_spec *spec, const struct spawn_options *options,
                     struct spawned *out, struct err *err)
 {
 	__attribute__((cleanup(spawn_done))) struct spawn s;
 
 	spawn_init(&s, spec, &spec->process, options);
-	if (hooks_check(spec, err) < 0 || prepare_seccomp(&s, err) < 0 ||
-	    prepare_root(&s, err) < 0 || prepare_binds(&s, err) < 0 ||
-	    prepare_namespaces(&s, err) < 0 || prepare_sockets(&s, err) < 0 ||
-	    prepare_cgroup(&s, err) < 0)
+	if (prepare_seccomp(&s, err) < 0 || prepare_root(&s, err) < 0 ||
+	    prepare_binds(&s, err) < 0 || prepare_namespaces(&s, err) < 0 ||
+	    prepare_sockets(&s, err) < 0 || prepare_cgroup(&s, err) < 0)
 		return -1;
-	s.plan.run_hooks =
-		hooks_any(spec, SPEC_HOOK_PRESTART) || hooks_any(spec, SPEC_HOOK_CREATE_RUNTIME);
-	return finish(&s, out, err);
+	s.plan.run_hooks = hooks_any(spec, SPEC_HOOK_PRESTART) ||
+	                   hooks_any(spec, SPEC_HOOK_CREATE_RUNTIME) ||
+	                   hooks_any(spec, SPEC_HOOK_CREATE_CONTAINER);
+	int rc = finish(&s, out, err);
+	if (rc < 0 && s.hooks_begun)
+		abort_create(&s);
+	return rc;
 }
 
 /* ---- exec ---- */

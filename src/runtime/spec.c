@@ -255,7 +255,7 @@ static const struct json_field hook_fields[] = {
 	JSON_FIELD(struct oci_hook, path, "path", JSON_STRING, .required = true),
 	JSON_FIELD(struct oci_hook, args, "args", JSON_STRINGS),
 	JSON_FIELD(struct oci_hook, env, "env", JSON_STRINGS),
-	JSON_FIELD(struct oci_hook, timeout, "timeout", JSON_INT),
+	JSON_FIELD(struct oci_hook, timeout_json, "timeout", JSON_RAW),
 	JSON_END,
 };
 static const struct json_table hook_table = JSON_TABLE_STRICT(struct oci_hook, hook_fields);

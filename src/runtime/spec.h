@@ -189,6 +189,7 @@ struct oci_hook {
 	char *path;
 	struct json_strings args;
 	struct json_strings env;
+	struct json *timeout_json;
 	int64_t timeout; /* seconds; 0: none */
 };
 

@@ -530,14 +530,19 @@ static int check_linux(struct oci_spec *spec, struct err *err)
 	return 0;
 }
 
-static int check_hooks(const struct oci_hooks *hooks, struct err *err)
+static int check_hooks(struct oci_hooks *hooks, struct err *err)
 {
 	for (int point = 0; point < SPEC_HOOK_POINTS; point++) {
-		const struct oci_hook *all = hooks->at[point].items;
-		for (size_t i = 0; i < hooks->at[point].count; i++)
+		struct oci_hook *all = hooks->at[point].items;
+		for (size_t i = 0; i < hooks->at[point].count; i++) {
+			bool timed = all[i].timeout_json && !json_is_null(all[i].timeout_json);
 			if (check_absolute("hooks[].path", all[i].path, err) < 0 ||
-			    check_range("hooks[].timeout", all[i].timeout, 0, 86400, err) < 0)
+			    take_int("hooks[].timeout", all[i].timeout_json, 0, &all[i].timeout,
+			             err) < 0 ||
+			    check_range("hooks[].timeout", all[i].timeout, timed ? 1 : 0, 86400,
+			                err) < 0)
 				return -1;
+		}
 	}
 	return 0;
 }

@@ -19,6 +19,7 @@
 #include "base/fs.h"
 #include "base/id.h"
 #include "runtime/cgroup.h"
+#include "runtime/hooks.h"
 #include "runtime/protocol.h"
 #include "runtime/spec.h"
 #include "runtime/supervisor.h"
@@ -260,6 +261,11 @@ static int spawn(struct supervision *s, const struct protocol_packet *request, i
 
 	if (spec && container)
 		process = read_process(protocol_fd(request, body, "process"), &arena, err);
+	/* A supervisor outlives the config; who asks it for a container hears of start and end by itself. */
+	if (process && !container &&
+	    (hooks_any(spec, SPEC_HOOK_POSTSTART) || hooks_any(spec, SPEC_HOOK_POSTSTOP)))
+		return err_set(err, ERR_UNSUPPORTED,
+		               "hooks.poststart, hooks.poststop: not under a supervisor");
 	if (!process || make_stdio(&io, process->terminal, stdin_open, err) < 0)
 		return -1;
 
