@@ -2,6 +2,7 @@
 #include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "base/buf.h"
@@ -14,9 +15,10 @@
 
 /* Limits: one set of conversions per version. */
 
-#define VALUE_MAX 96
+#define VALUE_MAX   96
+#define KERNEL_UNIT (64 << 10) /* limits are rounded to pages, of at most this size */
 
-static int need(struct cgroup *cg, const char *controller, const char *field,
+int cgroup_need(struct cgroup *cg, const char *controller, const char *field,
                 struct cgroup_place **place, struct err *err)
 {
 	*place = cgroup_find(cg, controller);
@@ -26,7 +28,7 @@ static int need(struct cgroup *cg, const char *controller, const char *field,
 	               controller);
 }
 
-static int write_number(struct cgroup_place *place, const char *file, int64_t value,
+int cgroup_write_number(struct cgroup_place *place, const char *file, int64_t value,
                         struct err *err)
 {
 	char text[VALUE_MAX];
@@ -40,7 +42,7 @@ static int write_limit(struct cgroup_place *place, const char *file, int64_t val
 {
 	if (place->hierarchy.v2 && value < 0)
 		return cgroup_write(place, file, "max", err);
-	return write_number(place, file, value, err);
+	return cgroup_write_number(place, file, value, err);
 }
 
 /* ---- memory ---- */
@@ -97,31 +99,100 @@ static int write_memory_v2(struct cgroup_place *place, const struct oci_memory *
 	return 0;
 }
 
+/* Version 1 refuses a limit below what is in use; version 2 takes it and kills. */
+static int check_usage(struct cgroup_place *place, int64_t limit, struct err *err)
+{
+	auto_buf struct buf text = BUF_INIT(VALUE_MAX);
+
+	if (limit < 0 || !place->hierarchy.v2)
+		return 0;
+	if (cgroup_read_place(place, "memory.current", &text, err) < 0)
+		return -1;
+	int64_t now = strtoll(buf_str(&text), NULL, 10);
+	if (now <= limit)
+		return 0;
+	return err_set(err, ERR_CONFLICT,
+	               "linux.resources.memory.limit: %" PRId64 " is below the %" PRId64
+	               " bytes that are in use",
+	               limit, now);
+}
+
+/* Kernels since 5.16 do not count their own memory apart: they take a limit and forget it, so it is read
+ * back. "No limit" is what there is then. */
+static int write_kernel_memory(struct cgroup_place *place, const char *file, int64_t limit,
+                               struct err *err)
+{
+	auto_buf struct buf text = BUF_INIT(VALUE_MAX);
+	struct err why = ERR_INIT;
+
+	if (limit == SPEC_UNSET || (place->hierarchy.v2 && limit < 0))
+		return 0;
+	if (!place->hierarchy.v2 && cgroup_write_number(place, file, limit, &why) == 0 &&
+	    (limit < 0 || (cgroup_read_place(place, file, &text, &why) == 0 &&
+	                   strtoll(buf_str(&text), NULL, 10) / KERNEL_UNIT <= limit / KERNEL_UNIT)))
+		return 0;
+	if (limit < 0 && is_missing(&why))
+		return 0;
+	if (place->hierarchy.v2 || why.kind == ERR_NONE || is_missing(&why) ||
+	    why.sys == EOPNOTSUPP)
+		return err_set(err, ERR_UNSUPPORTED, "this kernel has no such limit");
+	if (err)
+		*err = why;
+	return -1;
+}
+
+/* What version 2 does not have is refused there, not left out. */
+static int write_memory_rest(struct cgroup_place *place, const struct oci_memory *m,
+                             struct err *err)
+{
+	bool v2 = place->hierarchy.v2;
+
+	if (write_kernel_memory(place, "memory.kmem.limit_in_bytes", m->kernel, err) < 0)
+		return err_wrap(err, "kernel");
+	if (write_kernel_memory(place, "memory.kmem.tcp.limit_in_bytes", m->kernel_tcp, err) < 0)
+		return err_wrap(err, "kernelTCP");
+	if (v2 && m->swappiness != SPEC_UNSET)
+		return err_set(err, ERR_UNSUPPORTED, "swappiness: needs cgroup version 1");
+	if (v2 && m->disable_oom_killer)
+		return err_set(err, ERR_UNSUPPORTED, "disableOOMKiller: needs cgroup version 1");
+	if (m->swappiness != SPEC_UNSET &&
+	    cgroup_write_number(place, "memory.swappiness", m->swappiness, err) < 0)
+		return -1;
+	if (m->disable_oom_killer && cgroup_write(place, "memory.oom_control", "1", err) < 0)
+		return -1;
+	/* All of today's cgroups count their children. */
+	struct err why = ERR_INIT;
+	if (!v2 && m->use_hierarchy && cgroup_write(place, "memory.use_hierarchy", "1", &why) < 0 &&
+	    !is_missing(&why)) {
+		if (err)
+			*err = why;
+		return -1;
+	}
+	return 0;
+}
+
 static int apply_memory(struct cgroup *cg, const struct oci_memory *m, struct err *err)
 {
 	struct cgroup_place *place;
 	bool asked = m->limit != SPEC_UNSET || m->swap != SPEC_UNSET ||
 	             m->reservation != SPEC_UNSET || m->swappiness != SPEC_UNSET ||
-	             m->disable_oom_killer;
+	             m->kernel != SPEC_UNSET || m->kernel_tcp != SPEC_UNSET ||
+	             m->disable_oom_killer || m->use_hierarchy;
 
-	if (!asked) /* kernel and kernelTCP limits are gone from the kernel */
+	if (!asked)
 		return 0;
-	if (need(cg, "memory", "memory", &place, err) < 0)
+	if (cgroup_need(cg, "memory", "memory", &place, err) < 0)
 		return -1;
 	bool v2 = place->hierarchy.v2;
+	if (m->check_before_update && check_usage(place, m->limit, err) < 0)
+		return -1;
 	if ((v2 ? write_memory_v2 : write_memory_v1)(place, m, err) < 0)
 		return -1;
 	if (m->reservation != SPEC_UNSET &&
 	    write_limit(place, v2 ? "memory.low" : "memory.soft_limit_in_bytes", m->reservation,
 	                err) < 0)
 		return -1;
-	/* Version 2 has neither; the spec lets them be left out there. */
-	if (!v2 && m->swappiness != SPEC_UNSET &&
-	    write_number(place, "memory.swappiness", m->swappiness, err) < 0)
-		return -1;
-	if (!v2 && m->disable_oom_killer && cgroup_write(place, "memory.oom_control", "1", err) < 0)
-		return -1;
-	return 0;
+	return write_memory_rest(place, m, err);
 }
 
 /* ---- cpu ---- */
@@ -137,43 +208,72 @@ static int write_cpu_v1(struct cgroup_place *place, const struct oci_cpu *c, str
 		{"cpu.cfs_quota_us", c->quota ? c->quota : SPEC_UNSET},
 		{"cpu.cfs_burst_us", c->burst},
 		{"cpu.rt_period_us", c->realtime_period ? c->realtime_period : SPEC_UNSET},
-		{"cpu.rt_runtime_us", c->realtime_runtime ? c->realtime_runtime : SPEC_UNSET},
 		{"cpu.idle", c->idle},
 	};
 
+	/* A burst may not exceed the quota: one that gets smaller goes first. */
+	if (c->burst != SPEC_UNSET && c->quota != SPEC_UNSET)
+		(void)cgroup_write_number(place, "cpu.cfs_burst_us", c->burst, NULL);
+
 	for (size_t i = 0; i < ARRAY_LEN(numbers); i++)
 		if (numbers[i].value != SPEC_UNSET &&
-		    write_number(place, numbers[i].file, numbers[i].value, err) < 0)
+		    cgroup_write_number(place, numbers[i].file, numbers[i].value, err) < 0)
 			return -1;
+	if (c->realtime_runtime == SPEC_UNSET || c->realtime_runtime == 0)
+		return 0;
+	if (cgroup_write_number(place, "cpu.rt_runtime_us", c->realtime_runtime, err) < 0)
+		return err_wrap(err, "realtimeRuntime (is there enough in cpu.rt_runtime_us of the "
+		                     "cgroup above?)");
 	return 0;
+}
+
+/* "150000 100000": a period alone leaves the quota as it is. */
+static void read_quota(struct cgroup_place *place, char *quota, size_t size)
+{
+	auto_buf struct buf text = BUF_INIT(VALUE_MAX);
+
+	snprintf(quota, size, "max");
+	if (cgroup_read_place(place, "cpu.max", &text, NULL) == 0 && text.len > 0)
+		snprintf(quota, size, "%.*s", (int)strcspn(buf_str(&text), " \n"), buf_str(&text));
 }
 
 static int write_cpu_v2(struct cgroup_place *place, const struct oci_cpu *c, struct err *err)
 {
-	char text[VALUE_MAX];
+	char text[VALUE_MAX], quota[32];
 
-	if (c->idle != SPEC_UNSET && write_number(place, "cpu.idle", c->idle, err) < 0)
+	if (c->realtime_runtime > 0 || c->realtime_period > 0)
+		return err_set(err, ERR_UNSUPPORTED,
+		               "realtimeRuntime, realtimePeriod: need cgroup version 1");
+	/* An idle cgroup takes no weight: in between it is not idle. */
+	if (c->idle == 0 && cgroup_write(place, "cpu.idle", "0", err) < 0)
 		return -1;
 	if (c->shares != SPEC_UNSET && c->shares > 0) {
 		/* 2..262144 onto 1..10000, as every runtime does */
 		int64_t shares = c->shares < 2 ? 2 : c->shares;
-		if (write_number(place, "cpu.weight", 1 + (shares - 2) * 9999 / 262142, err) < 0)
+		if (cgroup_write_number(place, "cpu.weight", 1 + (shares - 2) * 9999 / 262142,
+		                        err) < 0)
 			return -1;
 	}
 	bool has_quota = c->quota != SPEC_UNSET && c->quota != 0;
 	bool has_period = c->period != SPEC_UNSET && c->period != 0;
+	if (c->burst != SPEC_UNSET && has_quota) /* as on version 1 */
+		(void)cgroup_write_number(place, "cpu.max.burst", c->burst, NULL);
 	if (has_quota || has_period) {
 		int64_t period = has_period ? c->period : 100000;
 		if (has_quota && c->quota > 0)
-			snprintf(text, sizeof(text), "%" PRId64 " %" PRId64, c->quota, period);
+			snprintf(quota, sizeof(quota), "%" PRId64, c->quota);
+		else if (has_quota)
+			snprintf(quota, sizeof(quota), "max");
 		else
-			snprintf(text, sizeof(text), "max %" PRId64, period);
+			read_quota(place, quota, sizeof(quota));
+		snprintf(text, sizeof(text), "%s %" PRId64, quota, period);
 		if (cgroup_write(place, "cpu.max", text, err) < 0)
 			return -1;
 	}
-	if (c->burst != SPEC_UNSET && write_number(place, "cpu.max.burst", c->burst, err) < 0)
+	if (c->burst != SPEC_UNSET &&
+	    cgroup_write_number(place, "cpu.max.burst", c->burst, err) < 0)
 		return -1;
-	return 0;
+	return c->idle == 1 ? cgroup_write(place, "cpu.idle", "1", err) : 0;
 }
 
 static int apply_cpuset(struct cgroup *cg, const struct oci_cpu *c, struct err *err)
@@ -182,7 +282,7 @@ static int apply_cpuset(struct cgroup *cg, const struct oci_cpu *c, struct err *
 
 	if (str_empty(c->cpus) && str_empty(c->mems))
 		return 0;
-	if (need(cg, "cpuset", "cpu.cpus", &place, err) < 0)
+	if (cgroup_need(cg, "cpuset", "cpu.cpus", &place, err) < 0)
 		return -1;
 	if (!str_empty(c->cpus) && cgroup_write(place, "cpuset.cpus", c->cpus, err) < 0)
 		return -1;
@@ -201,12 +301,12 @@ static int apply_cpu(struct cgroup *cg, const struct oci_cpu *c, struct err *err
 	for (size_t i = 0; i < ARRAY_LEN(asked); i++)
 		any |= asked[i] != SPEC_UNSET && asked[i] != 0;
 	if (any) {
-		if (need(cg, "cpu", "cpu", &place, err) < 0)
+		if (cgroup_need(cg, "cpu", "cpu", &place, err) < 0)
 			return -1;
 		if ((place->hierarchy.v2 ? write_cpu_v2 : write_cpu_v1)(place, c, err) < 0)
 			return -1;
 	}
-	return apply_cpuset(cg, c, err);
+	return 0;
 }
 
 /* ---- the others ---- */
@@ -217,54 +317,38 @@ static int apply_pids(struct cgroup *cg, const struct oci_pids *pids, struct err
 
 	if (pids->limit == SPEC_UNSET)
 		return 0;
-	if (need(cg, "pids", "pids", &place, err) < 0)
+	if (cgroup_need(cg, "pids", "pids", &place, err) < 0)
 		return -1;
 	if (pids->limit < 0)
 		return cgroup_write(place, "pids.max", "max", err);
-	return write_number(place, "pids.max", pids->limit, err);
+	return cgroup_write_number(place, "pids.max", pids->limit, err);
 }
 
-static int apply_block_io(struct cgroup *cg, const struct oci_block_io *io, struct err *err)
+/* A version 2 cgroup that lacks a controller simply has no such file. */
+static int explain(struct cgroup *cg, const char *controller, const char *field, struct err *err)
 {
-	struct cgroup_place *place;
+	struct cgroup_place *place = cgroup_find(cg, controller);
 
-	if (io->weight == SPEC_UNSET || io->weight == 0)
-		return 0;
-	if (need(cg, "blkio", "blockIO", &place, err) < 0)
+	if (err && err_is(err, ERR_NOT_FOUND) && place && place->hierarchy.v2)
+		return err_set(
+			err, ERR_UNSUPPORTED,
+			"linux.resources.%s: cgroup %s has no %s controller, or this kernel's "
+			"lacks this limit",
+			field, cg->path, controller);
+	if (err && str_starts(err->msg, "linux."))
 		return -1;
-	if (place->hierarchy.v2) {
-		/* 10..1000 onto 1..10000 */
-		int64_t weight = 1 + (io->weight - 10) * 9999 / 990;
-		return write_number(place, "io.weight", weight < 1 ? 1 : weight, err);
-	}
-	struct err why = ERR_INIT;
-	if (write_number(place, "blkio.bfq.weight", io->weight, &why) == 0)
-		return 0;
-	return write_number(place, "blkio.weight", io->weight, err);
-}
-
-static int apply_unified(struct cgroup *cg, const struct json_strmap *files, struct err *err)
-{
-	struct cgroup_place *place = cgroup_find(cg, "");
-
-	for (size_t i = 0; i < files->count; i++) {
-		if (!place || !place->hierarchy.v2)
-			return err_set(err, ERR_UNSUPPORTED,
-			               "linux.resources.unified: needs cgroup version 2");
-		if (strchr(files->items[i].key, '/') || str_starts(files->items[i].key, "cgroup."))
-			return err_set(err, ERR_INVALID,
-			               "linux.resources.unified: '%s' is not a controller's file",
-			               files->items[i].key);
-		if (cgroup_write(place, files->items[i].key, files->items[i].value, err) < 0)
-			return -1;
-	}
-	return 0;
+	return err_wrap(err, "linux.resources.%s", field);
 }
 
 int cgroup_apply(struct cgroup *cg, const struct oci_resources *r, struct err *err)
 {
-	if (apply_memory(cg, &r->memory, err) < 0 || apply_cpu(cg, &r->cpu, err) < 0 ||
-	    apply_pids(cg, &r->pids, err) < 0 || apply_block_io(cg, &r->block_io, err) < 0)
-		return -1;
-	return apply_unified(cg, &r->unified, err);
+	if (apply_memory(cg, &r->memory, err) < 0)
+		return explain(cg, "memory", "memory", err);
+	if (apply_cpu(cg, &r->cpu, err) < 0)
+		return explain(cg, "cpu", "cpu", err);
+	if (apply_cpuset(cg, &r->cpu, err) < 0)
+		return explain(cg, "cpuset", "cpu", err);
+	if (apply_pids(cg, &r->pids, err) < 0)
+		return explain(cg, "pids", "pids", err);
+	return cgroup_apply_io(cg, r, err) < 0 ? -1 : cgroup_apply_unified(cg, r, err);
 }

@@ -159,18 +159,66 @@ static const struct json_field pids_fields[] = {
 };
 static const struct json_table pids_table = JSON_TABLE_STRICT(struct oci_pids, pids_fields);
 
+static const struct json_field weight_device_fields[] = {
+	JSON_FIELD(struct oci_weight_device, major, "major", JSON_INT, .required = true),
+	JSON_FIELD(struct oci_weight_device, minor, "minor", JSON_INT, .required = true),
+	JSON_FIELD(struct oci_weight_device, weight, "weight", JSON_INT),
+	JSON_FIELD(struct oci_weight_device, leaf_weight, "leafWeight", JSON_INT),
+	JSON_END,
+};
+static const struct json_table weight_device_table =
+	JSON_TABLE_STRICT(struct oci_weight_device, weight_device_fields);
+
+static const struct json_field throttle_fields[] = {
+	JSON_FIELD(struct oci_throttle, major, "major", JSON_INT, .required = true),
+	JSON_FIELD(struct oci_throttle, minor, "minor", JSON_INT, .required = true),
+	JSON_FIELD(struct oci_throttle, rate, "rate", JSON_UINT, .required = true),
+	JSON_END,
+};
+static const struct json_table throttle_table =
+	JSON_TABLE_STRICT(struct oci_throttle, throttle_fields);
+
+#define THROTTLE_FIELD(which, name)                                                                \
+	JSON_FIELD(struct oci_block_io, throttle[which], name, JSON_OBJECTS,                       \
+	           .table = &throttle_table)
 static const struct json_field block_io_fields[] = {
 	JSON_FIELD(struct oci_block_io, weight, "weight", JSON_INT),
 	JSON_FIELD(struct oci_block_io, leaf_weight, "leafWeight", JSON_INT),
-	JSON_FIELD(struct oci_block_io, weight_device, "weightDevice", JSON_RAW),
-	JSON_FIELD(struct oci_block_io, read_bps, "throttleReadBpsDevice", JSON_RAW),
-	JSON_FIELD(struct oci_block_io, write_bps, "throttleWriteBpsDevice", JSON_RAW),
-	JSON_FIELD(struct oci_block_io, read_iops, "throttleReadIOPSDevice", JSON_RAW),
-	JSON_FIELD(struct oci_block_io, write_iops, "throttleWriteIOPSDevice", JSON_RAW),
+	JSON_FIELD(struct oci_block_io, weight_device, "weightDevice", JSON_OBJECTS,
+                   .table = &weight_device_table),
+	THROTTLE_FIELD(SPEC_THROTTLE_READ_BPS, "throttleReadBpsDevice"),
+	THROTTLE_FIELD(SPEC_THROTTLE_WRITE_BPS, "throttleWriteBpsDevice"),
+	THROTTLE_FIELD(SPEC_THROTTLE_READ_IOPS, "throttleReadIOPSDevice"),
+	THROTTLE_FIELD(SPEC_THROTTLE_WRITE_IOPS, "throttleWriteIOPSDevice"),
 	JSON_END,
 };
 static const struct json_table block_io_table =
 	JSON_TABLE_STRICT(struct oci_block_io, block_io_fields);
+
+static const struct json_field hugepage_fields[] = {
+	JSON_FIELD(struct oci_hugepage_limit, page_size, "pageSize", JSON_STRING, .required = true),
+	JSON_FIELD(struct oci_hugepage_limit, limit, "limit", JSON_UINT, .required = true),
+	JSON_END,
+};
+static const struct json_table hugepage_table =
+	JSON_TABLE_STRICT(struct oci_hugepage_limit, hugepage_fields);
+
+static const struct json_field priority_fields[] = {
+	JSON_FIELD(struct oci_priority, name, "name", JSON_STRING, .required = true),
+	JSON_FIELD(struct oci_priority, priority, "priority", JSON_INT, .required = true),
+	JSON_END,
+};
+static const struct json_table priority_table =
+	JSON_TABLE_STRICT(struct oci_priority, priority_fields);
+
+static const struct json_field network_fields[] = {
+	JSON_FIELD(struct oci_network, class_id, "classID", JSON_INT),
+	JSON_FIELD(struct oci_network, priorities, "priorities", JSON_OBJECTS,
+                   .table = &priority_table),
+	JSON_END,
+};
+static const struct json_table network_table =
+	JSON_TABLE_STRICT(struct oci_network, network_fields);
 
 static const struct json_field resources_fields[] = {
 	JSON_FIELD(struct oci_resources, devices, "devices", JSON_OBJECTS,
@@ -181,9 +229,10 @@ static const struct json_field resources_fields[] = {
 	JSON_FIELD(struct oci_resources, block_io, "blockIO", JSON_OBJECT,
                    .table = &block_io_table),
 	JSON_FIELD(struct oci_resources, unified, "unified", JSON_STRMAP),
-	JSON_FIELD(struct oci_resources, hugepage_limits, "hugepageLimits", JSON_RAW),
-	JSON_FIELD(struct oci_resources, network, "network", JSON_RAW),
-	JSON_FIELD(struct oci_resources, rdma, "rdma", JSON_RAW),
+	JSON_FIELD(struct oci_resources, hugepage_limits, "hugepageLimits", JSON_OBJECTS,
+                   .table = &hugepage_table),
+	JSON_FIELD(struct oci_resources, network, "network", JSON_OBJECT, .table = &network_table),
+	JSON_FIELD(struct oci_resources, rdma_json, "rdma", JSON_RAW),
 	JSON_END,
 };
 static const struct json_table resources_table =
@@ -321,6 +370,7 @@ static void init_resources(struct oci_resources *r)
 	                .idle = SPEC_UNSET},
 		.pids = {.limit = SPEC_UNSET},
 		.block_io = {.weight = SPEC_UNSET, .leaf_weight = SPEC_UNSET},
+		.network = {.class_id = SPEC_UNSET},
 	};
 }
 
@@ -362,7 +412,7 @@ struct oci_resources *spec_parse_resources(const char *text, size_t len, struct 
 	init_resources(resources);
 	if (json_decode_text(text, len, &resources_table, arena, resources, err) < 0)
 		return NULL;
-	return spec_check_resources(resources, err) < 0 ? NULL : resources;
+	return spec_check_resources(resources, arena, err) < 0 ? NULL : resources;
 }
 
 const struct oci_namespace *spec_namespace(const struct oci_spec *spec, int flag)

@@ -129,9 +129,48 @@ struct oci_cpu {
 	char *cpus, *mems;
 };
 
+struct oci_weight_device {
+	int64_t major, minor;
+	int64_t weight, leaf_weight; /* 0: not set */
+};
+
+struct oci_throttle {
+	int64_t major, minor;
+	uint64_t rate; /* bytes or operations a second */
+};
+
+enum spec_throttle {
+	SPEC_THROTTLE_READ_BPS,
+	SPEC_THROTTLE_WRITE_BPS,
+	SPEC_THROTTLE_READ_IOPS,
+	SPEC_THROTTLE_WRITE_IOPS,
+	SPEC_THROTTLES,
+};
+
 struct oci_block_io {
 	int64_t weight, leaf_weight;
-	struct json *weight_device, *read_bps, *write_bps, *read_iops, *write_iops;
+	struct json_array weight_device;            /* struct oci_weight_device */
+	struct json_array throttle[SPEC_THROTTLES]; /* struct oci_throttle */
+};
+
+struct oci_hugepage_limit {
+	char *page_size; /* "2MB" */
+	uint64_t limit;
+};
+
+struct oci_priority {
+	char *name; /* of an interface */
+	int64_t priority;
+};
+
+struct oci_network {
+	int64_t class_id;
+	struct json_array priorities; /* struct oci_priority */
+};
+
+struct oci_rdma {
+	const char *name;                 /* of an adapter */
+	int64_t hca_handles, hca_objects; /* SPEC_UNSET */
 };
 
 struct oci_pids {
@@ -144,8 +183,12 @@ struct oci_resources {
 	struct oci_cpu cpu;
 	struct oci_pids pids;
 	struct oci_block_io block_io;
-	struct json_strmap unified; /* cgroup v2 file name -> value */
-	struct json *hugepage_limits, *network, *rdma;
+	struct json_strmap unified;        /* cgroup v2 file name -> value */
+	struct json_array hugepage_limits; /* struct oci_hugepage_limit */
+	struct oci_network network;
+	struct json *rdma_json;
+	struct oci_rdma *rdma;
+	size_t rdma_count;
 };
 
 struct oci_seccomp_arg {

@@ -89,7 +89,7 @@ int spec_parse_capability(const char *name, struct err *err)
 
 /* ---- small rules ---- */
 
-static int check_range(const char *field, int64_t value, int64_t min, int64_t max, struct err *err)
+int spec_check_range(const char *field, int64_t value, int64_t min, int64_t max, struct err *err)
 {
 	if (value == SPEC_UNSET || (value >= min && value <= max))
 		return 0;
@@ -117,9 +117,8 @@ static int refuse_present(const char *field, const struct json *value, struct er
 	return err_set(err, ERR_UNSUPPORTED, "%s: not supported", field);
 }
 
-/* Optional integer of an array element, where a table cannot tell 0 from absence. */
-static int take_int(const char *field, const struct json *value, int64_t otherwise, int64_t *out,
-                    struct err *err)
+int spec_take_int(const char *field, const struct json *value, int64_t otherwise, int64_t *out,
+                  struct err *err)
 {
 	if (!value || json_is_null(value)) {
 		*out = otherwise;
@@ -159,9 +158,9 @@ static int check_groups(struct oci_user *user, struct arena *arena, struct err *
 
 static int check_user(struct oci_user *user, struct arena *arena, struct err *err)
 {
-	if (check_range("process.user.uid", user->uid, 0, ID_MAX, err) < 0 ||
-	    check_range("process.user.gid", user->gid, 0, ID_MAX, err) < 0 ||
-	    check_range("process.user.umask", user->umask, 0, 0777, err) < 0)
+	if (spec_check_range("process.user.uid", user->uid, 0, ID_MAX, err) < 0 ||
+	    spec_check_range("process.user.gid", user->gid, 0, ID_MAX, err) < 0 ||
+	    spec_check_range("process.user.umask", user->umask, 0, 0777, err) < 0)
 		return -1;
 	return check_groups(user, arena, err);
 }
@@ -230,11 +229,11 @@ int spec_check_process(struct oci_process *process, struct arena *arena, struct 
 	    check_env(&process->env, err) < 0 || check_user(&process->user, arena, err) < 0 ||
 	    check_capabilities(&process->capabilities, err) < 0 ||
 	    check_rlimits(process, err) < 0 ||
-	    check_range("process.oomScoreAdj", process->oom_score_adj, -1000, 1000, err) < 0 ||
-	    check_range("process.consoleSize.height", process->console_size.height, 0, 65535, err) <
-	            0 ||
-	    check_range("process.consoleSize.width", process->console_size.width, 0, 65535, err) <
-	            0)
+	    spec_check_range("process.oomScoreAdj", process->oom_score_adj, -1000, 1000, err) < 0 ||
+	    spec_check_range("process.consoleSize.height", process->console_size.height, 0, 65535,
+	                     err) < 0 ||
+	    spec_check_range("process.consoleSize.width", process->console_size.width, 0, 65535,
+	                     err) < 0)
 		return -1;
 	if (!str_empty(process->apparmor_profile) &&
 	    !str_eq(process->apparmor_profile, "unconfined"))
@@ -382,85 +381,19 @@ static int check_devices(struct oci_linux *lin, struct err *err)
 			               "b, u or p",
 			               i, d->type);
 		if (check_absolute("linux.devices[].path", d->path, err) < 0 ||
-		    check_range("linux.devices[].major", d->major, 0, UINT32_MAX, err) < 0 ||
-		    check_range("linux.devices[].minor", d->minor, 0, UINT32_MAX, err) < 0 ||
-		    take_int("linux.devices[].fileMode", d->mode_json, SPEC_UNSET, &d->mode, err) <
-		            0 ||
-		    take_int("linux.devices[].uid", d->uid_json, 0, &d->uid, err) < 0 ||
-		    take_int("linux.devices[].gid", d->gid_json, 0, &d->gid, err) < 0 ||
-		    check_range("linux.devices[].uid", d->uid, 0, ID_MAX, err) < 0 ||
-		    check_range("linux.devices[].gid", d->gid, 0, ID_MAX, err) < 0)
+		    spec_check_range("linux.devices[].major", d->major, 0, UINT32_MAX, err) < 0 ||
+		    spec_check_range("linux.devices[].minor", d->minor, 0, UINT32_MAX, err) < 0 ||
+		    spec_take_int("linux.devices[].fileMode", d->mode_json, SPEC_UNSET, &d->mode,
+		                  err) < 0 ||
+		    spec_take_int("linux.devices[].uid", d->uid_json, 0, &d->uid, err) < 0 ||
+		    spec_take_int("linux.devices[].gid", d->gid_json, 0, &d->gid, err) < 0 ||
+		    spec_check_range("linux.devices[].uid", d->uid, 0, ID_MAX, err) < 0 ||
+		    spec_check_range("linux.devices[].gid", d->gid, 0, ID_MAX, err) < 0)
 			return -1;
 		/* Docker sends the file type along in the mode. */
 		if (d->mode != SPEC_UNSET)
 			d->mode &= 07777;
 	}
-	return 0;
-}
-
-static int check_device_rules(struct oci_resources *r, struct err *err)
-{
-	struct oci_device_rule *all = r->devices.items;
-
-	for (size_t i = 0; i < r->devices.count; i++) {
-		struct oci_device_rule *d = &all[i];
-
-		if (take_int("linux.resources.devices[].major", d->major_json, -1, &d->major, err) <
-		            0 ||
-		    take_int("linux.resources.devices[].minor", d->minor_json, -1, &d->minor, err) <
-		            0)
-			return -1;
-		if (!str_empty(d->type) && (strlen(d->type) != 1 || !strchr("abc", *d->type)))
-			return err_set(err, ERR_INVALID,
-			               "linux.resources.devices[%zu].type: '%s' is not a, b or c",
-			               i, d->type);
-		if (d->access && strspn(d->access, "rwm") != strlen(d->access))
-			return err_set(err, ERR_INVALID,
-			               "linux.resources.devices[%zu].access: '%s' is not made of "
-			               "r, w, m",
-			               i, d->access);
-	}
-	return 0;
-}
-
-static int check_cpu_list(const char *field, const char *list, struct err *err)
-{
-	if (list && strspn(list, "0123456789,-") != strlen(list))
-		return err_set(err, ERR_INVALID, "%s: '%s' is not a list like 0-3,7", field, list);
-	return 0;
-}
-
-int spec_check_resources(struct oci_resources *r, struct err *err)
-{
-	const struct oci_block_io *io = &r->block_io;
-
-	if (check_device_rules(r, err) < 0 ||
-	    check_cpu_list("linux.resources.cpu.cpus", r->cpu.cpus, err) < 0 ||
-	    check_cpu_list("linux.resources.cpu.mems", r->cpu.mems, err) < 0 ||
-	    check_range("linux.resources.memory.limit", r->memory.limit, -1, INT64_MAX, err) < 0 ||
-	    check_range("linux.resources.memory.swap", r->memory.swap, -1, INT64_MAX, err) < 0 ||
-	    check_range("linux.resources.memory.swappiness", r->memory.swappiness, 0, 100, err) <
-	            0 ||
-	    check_range("linux.resources.cpu.shares", r->cpu.shares, 0, 262144, err) < 0 ||
-	    check_range("linux.resources.cpu.idle", r->cpu.idle, 0, 1, err) < 0 ||
-	    check_range("linux.resources.blockIO.weight", io->weight, 0, 1000, err) < 0)
-		return -1;
-	if (io->leaf_weight != SPEC_UNSET && io->leaf_weight != 0)
-		return err_set(err, ERR_UNSUPPORTED,
-		               "linux.resources.blockIO.leafWeight: not supported");
-	if (refuse_present("linux.resources.blockIO.weightDevice", io->weight_device, err) < 0 ||
-	    refuse_present("linux.resources.blockIO.throttleReadBpsDevice", io->read_bps, err) <
-	            0 ||
-	    refuse_present("linux.resources.blockIO.throttleWriteBpsDevice", io->write_bps, err) <
-	            0 ||
-	    refuse_present("linux.resources.blockIO.throttleReadIOPSDevice", io->read_iops, err) <
-	            0 ||
-	    refuse_present("linux.resources.blockIO.throttleWriteIOPSDevice", io->write_iops, err) <
-	            0 ||
-	    refuse_present("linux.resources.hugepageLimits", r->hugepage_limits, err) < 0 ||
-	    refuse_present("linux.resources.network", r->network, err) < 0 ||
-	    refuse_present("linux.resources.rdma", r->rdma, err) < 0)
-		return -1;
 	return 0;
 }
 
@@ -502,7 +435,7 @@ static int refuse_unsupported(const struct oci_linux *lin, struct err *err)
 	return 0;
 }
 
-static int check_linux(struct oci_spec *spec, struct err *err)
+static int check_linux(struct oci_spec *spec, struct arena *arena, struct err *err)
 {
 	struct oci_linux *lin = &spec->linux_;
 
@@ -510,7 +443,7 @@ static int check_linux(struct oci_spec *spec, struct err *err)
 	    check_mappings("linux.uidMappings", &lin->uid_mappings, err) < 0 ||
 	    check_mappings("linux.gidMappings", &lin->gid_mappings, err) < 0 ||
 	    check_user_namespace(spec, err) < 0 || check_devices(lin, err) < 0 ||
-	    spec_check_resources(&lin->resources, err) < 0 ||
+	    spec_check_resources(&lin->resources, arena, err) < 0 ||
 	    check_paths("linux.maskedPaths", &lin->masked_paths, err) < 0 ||
 	    check_paths("linux.readonlyPaths", &lin->readonly_paths, err) < 0 ||
 	    check_cgroups_path(lin->cgroups_path, err) < 0 || refuse_unsupported(lin, err) < 0)
@@ -537,10 +470,10 @@ static int check_hooks(struct oci_hooks *hooks, struct err *err)
 		for (size_t i = 0; i < hooks->at[point].count; i++) {
 			bool timed = all[i].timeout_json && !json_is_null(all[i].timeout_json);
 			if (check_absolute("hooks[].path", all[i].path, err) < 0 ||
-			    take_int("hooks[].timeout", all[i].timeout_json, 0, &all[i].timeout,
-			             err) < 0 ||
-			    check_range("hooks[].timeout", all[i].timeout, timed ? 1 : 0, 86400,
-			                err) < 0)
+			    spec_take_int("hooks[].timeout", all[i].timeout_json, 0,
+			                  &all[i].timeout, err) < 0 ||
+			    spec_check_range("hooks[].timeout", all[i].timeout, timed ? 1 : 0,
+			                     86400, err) < 0)
 				return -1;
 		}
 	}
@@ -565,7 +498,7 @@ int spec_check(struct oci_spec *spec, struct arena *arena, struct err *err)
 	if (str_empty(spec->root.path))
 		return err_set(err, ERR_INVALID, "root.path: is empty");
 	if (spec_check_process(&spec->process, arena, err) < 0 ||
-	    check_mounts(spec, arena, err) < 0 || check_linux(spec, err) < 0 ||
+	    check_mounts(spec, arena, err) < 0 || check_linux(spec, arena, err) < 0 ||
 	    check_hooks(&spec->hooks, err) < 0)
 		return -1;
 

@@ -6,12 +6,22 @@
  * Part of spec_parse(); runtime/spec.h is the door.
  */
 
+#include <stdint.h>
+
 struct arena;
 struct err;
+struct json;
 struct oci_process;
 struct oci_resources;
 struct oci_spec;
 
 int spec_check(struct oci_spec *spec, struct arena *arena, struct err *err);
 int spec_check_process(struct oci_process *process, struct arena *arena, struct err *err);
-int spec_check_resources(struct oci_resources *resources, struct err *err);
+/* In spec_resources.c. */
+int spec_check_resources(struct oci_resources *resources, struct arena *arena, struct err *err);
+
+/* For the rules themselves. A number, unless it is SPEC_UNSET, must be in min to max. */
+int spec_check_range(const char *field, int64_t value, int64_t min, int64_t max, struct err *err);
+/* Optional integer of an array element, where a table cannot tell 0 from absence. */
+int spec_take_int(const char *field, const struct json *value, int64_t otherwise, int64_t *out,
+                  struct err *err);

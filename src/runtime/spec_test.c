@@ -153,7 +153,7 @@ static void what_is_wrong_elsewhere_is_named(void **state)
 		{"\"linux\":{\"namespaces\":[" MOUNT_NS "],\"maskedPaths\":[\"x\"]}",
 	         "linux.maskedPaths: 'x' is not an absolute path"},
 		{"\"linux\":{\"namespaces\":[" MOUNT_NS "],\"resources\":{\"rdma\":{\"x\":{}}}}",
-	         "linux.resources.rdma: not supported"},
+	         "linux.resources.rdma.x: neither hcaHandles nor hcaObjects"},
 		{"\"linux\":{\"namespaces\":[" MOUNT_NS "],\"rootfsPropagation\":\"wild\"}",
 	         "linux.rootfsPropagation: 'wild' is not"},
 		{"\"hostname\":\"x\"," NS, "hostname: needs a namespace of type uts"},
