@@ -11,6 +11,7 @@
 #include "base/buf.h"
 #include "base/cleanup.h"
 #include "base/err.h"
+#include "base/failpoint.h"
 #include "base/fs.h"
 #include "base/fs_lookup.h"
 #include "base/id.h"
@@ -139,10 +140,14 @@ static int fill(const struct replacement *r, int fd, const void *data, size_t le
 {
 	if (fs_write_all(fd, data, len, err) < 0)
 		return -1;
+	if (FAILPOINT("fs.replace.written", err) < 0)
+		return -1;
 	if (fchmod(fd, r->mode) < 0) /* the umask may have taken bits away */
 		return err_sys(err, "chmod");
 	if (r->durable && fdatasync(fd) < 0)
 		return err_sys(err, "fdatasync");
+	if (FAILPOINT("fs.replace.synced", err) < 0)
+		return -1;
 	if (renameat(r->parent, r->tmp, r->parent, r->name) < 0)
 		return err_sys(err, "rename");
 	return 0;
@@ -158,10 +163,12 @@ static int replace(struct replacement *r, const void *data, size_t len, struct e
 	auto_close int fd = fs_lookup(r->parent, r->tmp, O_WRONLY | O_CREAT | O_EXCL, 0600, FS_OWN);
 	if (fd < 0)
 		return err_sys(err, "temporary file");
-	if (fill(r, fd, data, len, err) < 0) {
+	if (FAILPOINT("fs.replace.made", err) < 0 || fill(r, fd, data, len, err) < 0) {
 		unlinkat(r->parent, r->tmp, 0);
 		return -1;
 	}
+	if (FAILPOINT("fs.replace.renamed", err) < 0)
+		return -1;
 	if (r->durable && fsync(r->parent) < 0)
 		return err_sys(err, "fsync of the directory");
 	return 0;
