@@ -16,6 +16,7 @@
 #include "base/buf.h"
 #include "base/clock.h"
 #include "base/err.h"
+#include "base/failpoint.h"
 #include "base/fs.h"
 #include "base/str.h"
 #include "runtime/cgroup_impl.h"
@@ -250,6 +251,8 @@ static int enter_level(struct cgroup_place *place, int *parent, const char *name
 			*err = why;
 		return -1;
 	}
+	if (FAILPOINT("cgroup.level", err) < 0)
+		return -1;
 	auto_close int fd = fs_open_dir(*parent, name, err);
 	if (fd < 0)
 		return -1;
@@ -356,7 +359,7 @@ struct cgroup *cgroup_create(const struct cgroup_layout *layout, const char *pat
 	for (size_t i = 0; i < cg->count; i++) {
 		struct cgroup_place *place = &cg->places[i];
 		if (make_place(place, path, err) < 0 || refuse_members(place, err) < 0 ||
-		    open_join(place, err) < 0) {
+		    open_join(place, err) < 0 || FAILPOINT("cgroup.place", err) < 0) {
 			err_wrap(err, "cgroup %s", path);
 			drop_made(cg);
 			return NULL;
@@ -424,6 +427,8 @@ int cgroup_enter(struct cgroup *cg, bool cloned, struct err *err)
 		if (write(place->join_fd, "0", 1) < 0)
 			return err_sys(err, "join cgroup %s in %s", cg->path,
 			               place->hierarchy.mount);
+		if (FAILPOINT("cgroup.joined", err) < 0)
+			return -1;
 	}
 	return 0;
 }
@@ -713,7 +718,8 @@ int cgroup_remove(struct cgroup *cg, struct err *err)
 	int rc = 0;
 
 	for (size_t i = 0; i < cg->count; i++)
-		if (cg->places[i].fd >= 0 && remove_place(cg, &cg->places[i], deadline, err) < 0)
+		if (cg->places[i].fd >= 0 && (remove_place(cg, &cg->places[i], deadline, err) < 0 ||
+		                              FAILPOINT("cgroup.removed", err) < 0))
 			rc = -1;
 	return rc;
 }

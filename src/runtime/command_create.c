@@ -12,6 +12,7 @@
 
 #include "base/cleanup.h"
 #include "base/err.h"
+#include "base/failpoint.h"
 #include "base/fs.h"
 #include "base/id.h"
 #include "runtime/cgroup.h"
@@ -144,7 +145,8 @@ static void undo(struct container *c, const struct spawned *p)
 static int announce(struct container *c, const struct create_options *o, const struct spawned *p,
                     struct err *err)
 {
-	if (container_save(c, p->pid, err) < 0)
+	if (FAILPOINT("create.spawned", err) < 0 || container_save(c, p->pid, err) < 0 ||
+	    FAILPOINT("create.saved", err) < 0)
 		return -1;
 	if (o->console_socket && foreground_send_console(o->console_socket, p->console_fd, err) < 0)
 		return -1;
@@ -166,8 +168,9 @@ int command_create(const struct command_globals *g, int argc, char **argv, struc
 		return -1;
 	auto_close int start_fd =
 		fs_listen_unix(c->dir_fd, "start.sock", SOCK_SEQPACKET, 0600, err);
-	if (start_fd < 0 || check_console(c->spec, &o, true, err) < 0 ||
-	    spawn(c, &o, start_fd, &p, err) < 0 || announce(c, &o, &p, err) < 0) {
+	if (start_fd < 0 || FAILPOINT("create.socket", err) < 0 ||
+	    check_console(c->spec, &o, true, err) < 0 || spawn(c, &o, start_fd, &p, err) < 0 ||
+	    announce(c, &o, &p, err) < 0) {
 		undo(c, &p);
 		return -1;
 	}
@@ -242,7 +245,7 @@ int command_run(const struct command_globals *g, int argc, char **argv, struct e
 	}
 	if (spawn_release(&p, &why) < 0)
 		return failed_start(c, &p, &why, err);
-	if (run_poststart(c, err) < 0) {
+	if (FAILPOINT("run.released", err) < 0 || run_poststart(c, err) < 0) {
 		undo(c, &p);
 		run_poststop(c);
 		return -1;
@@ -252,6 +255,7 @@ int command_run(const struct command_globals *g, int argc, char **argv, struct e
 	if (o.console_socket)
 		close(move_fd(&p.console_fd)); /* the other side's now */
 	int status = foreground_wait(&p, err);
+	(void)FAILPOINT("run.ended", NULL);
 	if (!o.keep && container_remove(c, p.cgroup, status < 0 ? NULL : err) < 0)
 		return -1;
 	if (!o.keep)
@@ -279,7 +283,9 @@ int command_start(const struct command_globals *g, int argc, char **argv, struct
 	if (fd < 0)
 		return err_wrap(err, "container %s", id);
 	/* Away with it first: whoever comes second finds the container running. */
-	if (fs_unlink(c->dir_fd, "start.sock", err) < 0 || spawn_release_by(move_fd(&fd), err) < 0)
+	if (FAILPOINT("start.connected", err) < 0 || fs_unlink(c->dir_fd, "start.sock", err) < 0 ||
+	    FAILPOINT("start.unlinked", err) < 0 || spawn_release_by(move_fd(&fd), err) < 0 ||
+	    FAILPOINT("start.released", err) < 0)
 		return -1;
 	return run_poststart(c, err);
 }

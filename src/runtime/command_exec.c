@@ -12,6 +12,7 @@
 #include "base/buf.h"
 #include "base/cleanup.h"
 #include "base/err.h"
+#include "base/failpoint.h"
 #include "base/fs.h"
 #include "base/id.h"
 #include "base/str.h"
@@ -267,7 +268,8 @@ static int execute(struct container *c, const struct exec_options *o,
 		return err_set(err, ERR_INVALID, "a terminal needs --console-socket when detached");
 	if (spawn_exec(c->spec, process, (pid_t)c->pid, &options, &p, err) < 0)
 		return -1;
-	if (announce(o, &p, err) < 0) {
+	if (FAILPOINT("exec.spawned", err) < 0 || announce(o, &p, err) < 0 ||
+	    FAILPOINT("exec.announced", err) < 0) {
 		(void)kill(p.pid, SIGKILL);
 		(void)waitpid(p.pid, NULL, 0);
 		return -1;

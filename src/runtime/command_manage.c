@@ -13,6 +13,7 @@
 #include "base/cleanup.h"
 #include "base/clock.h"
 #include "base/err.h"
+#include "base/failpoint.h"
 #include "base/fs.h"
 #include "base/id.h"
 #include "base/json.h"
@@ -208,7 +209,7 @@ int command_delete(const struct command_globals *g, int argc, char **argv, struc
 		return -1;
 	auto_type(container) k = container_open(g->root, id, &why);
 	if (!k && force && why.kind == ERR_NOT_FOUND)
-		return 0;
+		return container_remove_half(g->root, id, err);
 	if (!k) {
 		*err = why;
 		return -1;
@@ -226,7 +227,7 @@ int command_delete(const struct command_globals *g, int argc, char **argv, struc
 			(void)cgroup_kill(cg, SIGKILL, NULL);
 		wait_dead(k);
 	}
-	if (container_remove(k, NULL, err) < 0)
+	if (FAILPOINT("delete.killed", err) < 0 || container_remove(k, NULL, err) < 0)
 		return -1;
 	hooks_run_poststop(k->spec, &state, warn);
 	return 0;

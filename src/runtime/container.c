@@ -13,6 +13,7 @@
 #include "base/buf.h"
 #include "base/clock.h"
 #include "base/err.h"
+#include "base/failpoint.h"
 #include "base/fs.h"
 #include "base/id.h"
 #include "base/json.h"
@@ -152,9 +153,10 @@ struct container *container_create(const char *root, const char *id, const char 
 		return NULL;
 	}
 	c->dir_fd = fs_open_dir(c->root_fd, id, err);
-	if (c->dir_fd < 0 ||
+	if (c->dir_fd < 0 || FAILPOINT("container.dir", err) < 0 ||
 	    fs_write_atomic(c->dir_fd, "config.json", config.data, config.len, 0600, err) < 0 ||
-	    save(c, err) < 0) {
+	    FAILPOINT("container.config", err) < 0 || save(c, err) < 0 ||
+	    FAILPOINT("container.state", err) < 0) {
 		(void)fs_remove_tree(c->root_fd, id, NULL);
 		return NULL;
 	}
@@ -268,11 +270,30 @@ int container_remove(struct container *c, struct cgroup *cg, struct err *err)
 		cg = opened;
 	if (container_is_alive(c))
 		(void)kill((pid_t)c->pid, SIGKILL);
+	if (FAILPOINT("container.remove.killed", err) < 0)
+		return -1;
 	if (cg) {
 		if (cgroup_pids(cg, &any, 1, NULL) != 0)
 			(void)cgroup_kill(cg, SIGKILL, NULL);
 		if (cgroup_remove(cg, err) < 0)
 			return -1;
+	}
+	if (FAILPOINT("container.remove.cgroup", err) < 0)
+		return -1;
+	return fs_remove_tree(c->root_fd, c->id, err);
+}
+
+int container_remove_half(const char *root, const char *id, struct err *err)
+{
+	struct err why = ERR_INIT;
+	auto_type(container) c = new_container(root, id, false, &why);
+
+	if (!c && why.kind == ERR_NOT_FOUND)
+		return 0;
+	if (!c) {
+		if (err)
+			*err = why;
+		return -1;
 	}
 	return fs_remove_tree(c->root_fd, c->id, err);
 }

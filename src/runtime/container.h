@@ -65,6 +65,10 @@ struct cgroup *container_cgroup(const struct container *c, struct err *err);
  * open, else NULL. */
 int container_remove(struct container *c, struct cgroup *cg, struct err *err);
 
+/* A directory that lacks state or config: its create or delete was killed, before there was a
+ * process or after there was none. Takes it away; none there is success. */
+int container_remove_half(const char *root, const char *id, struct err *err);
+
 /* The state as OCI's runtime.md has it, with runc's additions. The caller owns it. */
 struct json *container_state(struct container *c, struct err *err);
 

@@ -25,6 +25,7 @@
 #include <unistd.h>
 
 #include "base/cleanup.h"
+#include "base/failpoint.h"
 #include "base/fs.h"
 #include "base/str.h"
 #include "runtime/cgroup.h"
@@ -168,6 +169,8 @@ static int enter_namespaces(struct init_plan *plan, struct err *err)
 {
 	if (plan->cgroup && cgroup_enter(plan->cgroup, plan->cloned_into_cgroup, err) < 0)
 		return -1;
+	if (FAILPOINT("init.cgroup", err) < 0)
+		return -1;
 	for (size_t i = 0; i < plan->join_count; i++)
 		if (setns(plan->joins[i].fd, plan->joins[i].flag) < 0)
 			return err_sys(err, "linux.namespaces: join");
@@ -179,7 +182,7 @@ static int enter_namespaces(struct init_plan *plan, struct err *err)
 		return err_sys(err, "new cgroup namespace");
 	if ((plan->flags & CLONE_NEWNET) && raise_loopback(err) < 0)
 		return -1;
-	return 0;
+	return FAILPOINT("init.namespaces", err);
 }
 
 /* ---- terminal and stdio ---- */
@@ -321,7 +324,8 @@ static int enter_container(struct init_plan *plan, int *master, struct err *err)
 		return -1;
 	if (plan->run_hooks && run_create_hooks(plan, err) < 0)
 		return -1;
-	if (rootfs_enter(&fs, err) < 0)
+	if (FAILPOINT("init.root.made", err) < 0 || rootfs_enter(&fs, err) < 0 ||
+	    FAILPOINT("init.root.entered", err) < 0)
 		return -1;
 	return set_up_stdio(plan, &fs, master, err);
 }
@@ -339,6 +343,8 @@ static int enter_existing(struct init_plan *plan, int *master, struct err *err)
 		return -1;
 	if (fchdir(plan->init_root_fd) < 0 || chroot(".") < 0 || chdir("/") < 0)
 		return err_sys(err, "enter the container's root");
+	if (FAILPOINT("init.exec.entered", err) < 0)
+		return -1;
 	return set_up_stdio(plan, NULL, master, err);
 }
 
@@ -362,7 +368,7 @@ static int wait_release(struct init_plan *plan, struct err *err)
 		return -1;
 	if (rc == 0 || message.type != INIT_RELEASE)
 		return err_set(err, ERR_CANCELED, "the runtime went away");
-	return 0;
+	return FAILPOINT("init.released", err);
 }
 
 static int keep_fds(const struct spawn_options *options, struct err *err)
@@ -410,7 +416,7 @@ static int prepare(struct init_plan *plan, struct err *err)
 	if ((plan->is_exec ? enter_existing : enter_container)(plan, &master, err) < 0)
 		return -1;
 	join_keyring(plan->options);
-	if (identity_set_rlimits(plan->process, err) < 0 ||
+	if (FAILPOINT("init.stdio", err) < 0 || identity_set_rlimits(plan->process, err) < 0 ||
 	    identity_enter_cwd(plan->process->cwd, err) < 0 ||
 	    identity_set_user(plan->process, err) < 0 || keep_fds(plan->options, err) < 0)
 		return -1;
@@ -422,7 +428,10 @@ static int prepare(struct init_plan *plan, struct err *err)
 		return err_sys(err, "bind this process to its supervisor");
 
 	struct init_message ready = {.type = INIT_READY};
-	return init_send(plan->control_fd, &ready, master, err);
+	if (FAILPOINT("init.identity", err) < 0 ||
+	    init_send(plan->control_fd, &ready, master, err) < 0)
+		return -1;
+	return FAILPOINT("init.ready", err);
 }
 
 /* A program of the container's: nothing of ours is left that it could use. */
@@ -447,7 +456,8 @@ _Noreturn void init_run(struct init_plan *plan)
 	close(plan->parent_fd);
 	reset_signals();
 	if (prepare(plan, &err) < 0 || wait_release(plan, &err) < 0 ||
-	    drop_privileges(plan, &err) < 0 || run_start_hooks(plan, &err) < 0) {
+	    drop_privileges(plan, &err) < 0 || FAILPOINT("init.dropped", &err) < 0 ||
+	    run_start_hooks(plan, &err) < 0) {
 		report(plan, &err);
 		_exit(1);
 	}

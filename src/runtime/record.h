@@ -27,6 +27,9 @@ struct json;
 
 #define RECORD_STATE "state.json"
 #define RECORD_EXIT  "exit.json"
+/* A symlink whose target is the cgroup's path. It is there before the cgroup: what a supervisor was
+ * making when it was killed is found by it. */
+#define RECORD_CGROUP "cgroup"
 
 #define RECORD_CGROUP_MAX 1200 /* bytes, NUL included; as CGROUP_PATH_MAX */
 

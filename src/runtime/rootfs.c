@@ -15,6 +15,7 @@
 
 #include "base/cleanup.h"
 #include "base/err.h"
+#include "base/failpoint.h"
 #include "base/fs.h"
 #include "base/json.h"
 #include "base/str.h"
@@ -119,12 +120,14 @@ static void make_cwd(struct rootfs *fs)
 
 int rootfs_setup(struct rootfs *fs, struct err *err)
 {
-	if (open_null(fs, err) < 0 || attach_root(fs, err) < 0)
+	if (open_null(fs, err) < 0 || attach_root(fs, err) < 0 ||
+	    FAILPOINT("rootfs.attached", err) < 0)
 		return -1;
 	for (size_t i = 0; i < fs->plan->spec->mounts.count; i++)
 		if (rootfs_mount(fs, i, err) < 0)
 			return -1;
-	if (rootfs_make_devices(fs, err) < 0)
+	if (FAILPOINT("rootfs.mounts", err) < 0 || rootfs_make_devices(fs, err) < 0 ||
+	    FAILPOINT("rootfs.devices", err) < 0)
 		return -1;
 	make_cwd(fs);
 	return 0;
@@ -153,7 +156,8 @@ int rootfs_enter(struct rootfs *fs, struct err *err)
 	unsigned long propagation = fs->plan->spec->linux_.propagation;
 
 	/* Sysctls after the hooks, which may have brought the devices that they are about. */
-	if (write_sysctls(fs, err) < 0 || rootfs_mask(fs, err) < 0)
+	if (write_sysctls(fs, err) < 0 || rootfs_mask(fs, err) < 0 ||
+	    FAILPOINT("rootfs.masked", err) < 0)
 		return -1;
 	if (fs->plan->spec->root.readonly &&
 	    fs_mount_setattr(fs->root_fd, MOUNT_ATTR_RDONLY, 0, 0, false, err) < 0)

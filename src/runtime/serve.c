@@ -94,6 +94,7 @@ static void launch(struct protocol_packet *request)
 
 	if (pid == 0)
 		become_supervisor(request);
+	(void)FAILPOINT("launcher.forked", NULL);
 	if (pid > 0)
 		return;
 	(void)err_sys(&err, "cannot fork a supervisor");

@@ -19,6 +19,7 @@
 #include "base/buf.h"
 #include "base/cleanup.h"
 #include "base/err.h"
+#include "base/failpoint.h"
 #include "base/fs.h"
 #include "base/json.h"
 #include "base/str.h"
@@ -256,9 +257,12 @@ static int prepare_cgroup(struct spawn *s, struct err *err)
 		return -1;
 	s->made_cgroup = true;
 	s->plan.cgroup = s->cgroup;
-	if (cgroup_apply(s->cgroup, &lin->resources, err) < 0 ||
+	if (FAILPOINT("spawn.cgroup", err) < 0 ||
+	    cgroup_apply(s->cgroup, &lin->resources, err) < 0 ||
+	    FAILPOINT("spawn.limits", err) < 0 ||
 	    cgroup_apply_devices(s->cgroup, &lin->resources, lin->devices.items, lin->devices.count,
-	                         err) < 0)
+	                         err) < 0 ||
+	    FAILPOINT("spawn.devices", err) < 0)
 		return -1;
 	return prepare_cgroup_view(s, err);
 }
@@ -424,7 +428,8 @@ static int serve_child(struct spawn *s, pid_t pid, int *console_fd, struct err *
 				*err = message.err;
 			return -1;
 		}
-		if ((message.type == INIT_USERNS && map_ids(s, pid, err) < 0) ||
+		if ((message.type == INIT_USERNS &&
+		     (map_ids(s, pid, err) < 0 || FAILPOINT("spawn.mapped", err) < 0)) ||
 		    (message.type == INIT_HOOKS && run_hooks(s, pid, err) < 0))
 			return -1;
 		if (init_send(s->plan.parent_fd, &go, -1, err) < 0)
@@ -459,9 +464,10 @@ static int finish(struct spawn *s, struct spawned *out, struct err *err)
 
 	if (pid < 0)
 		return -1;
-	if (serve_child(s, pid, &console_fd, err) < 0 ||
-	    set_oom_score(s->plan.process, pid, err) < 0 ||
-	    (s->cgroup && cgroup_verify(s->cgroup, pid, err) < 0)) {
+	if (FAILPOINT("spawn.born", err) < 0 || serve_child(s, pid, &console_fd, err) < 0 ||
+	    FAILPOINT("spawn.ready", err) < 0 || set_oom_score(s->plan.process, pid, err) < 0 ||
+	    (s->cgroup && cgroup_verify(s->cgroup, pid, err) < 0) ||
+	    FAILPOINT("spawn.verified", err) < 0) {
 		kill(pid, SIGKILL);
 		(void)waitpid(pid, NULL, 0);
 		cleanup_close(&console_fd);
@@ -502,8 +508,10 @@ int spawn_container(const struct oci_spec *spec, const struct spawn_options *opt
 
 	spawn_init(&s, spec, &spec->process, options);
 	if (prepare_seccomp(&s, err) < 0 || prepare_root(&s, err) < 0 ||
-	    prepare_binds(&s, err) < 0 || prepare_namespaces(&s, err) < 0 ||
-	    prepare_sockets(&s, err) < 0 || prepare_cgroup(&s, err) < 0)
+	    FAILPOINT("spawn.root", err) < 0 || prepare_binds(&s, err) < 0 ||
+	    FAILPOINT("spawn.binds", err) < 0 || prepare_namespaces(&s, err) < 0 ||
+	    prepare_sockets(&s, err) < 0 || FAILPOINT("spawn.sockets", err) < 0 ||
+	    prepare_cgroup(&s, err) < 0)
 		return -1;
 	s.plan.run_hooks = hooks_any(spec, SPEC_HOOK_PRESTART) ||
 	                   hooks_any(spec, SPEC_HOOK_CREATE_RUNTIME) ||
@@ -582,7 +590,8 @@ int spawn_exec(const struct oci_spec *spec, const struct oci_process *process, p
 
 	spawn_init(&s, spec, process, options);
 	if (prepare_seccomp(&s, err) < 0 || prepare_exec(&s, init_pid, err) < 0 ||
-	    open_exec_cgroup(&s, err) < 0 || prepare_sockets(&s, err) < 0)
+	    open_exec_cgroup(&s, err) < 0 || prepare_sockets(&s, err) < 0 ||
+	    FAILPOINT("spawn.exec", err) < 0)
 		return -1;
 	return finish(&s, out, err);
 }

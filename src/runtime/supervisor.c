@@ -173,13 +173,16 @@ static void finish(struct supervision *s)
 {
 	if (s->spawned.cgroup)
 		(void)cgroup_kill(s->spawned.cgroup, SIGKILL, NULL);
+	(void)FAILPOINT("supervisor.killed", NULL);
 	drain(s);
 	oom_judge(s);
+	(void)FAILPOINT("supervisor.drained", NULL);
 	remove_cgroup(s);
 	(void)FAILPOINT("supervisor.exit.before", NULL);
 	write_exit(s);
 	(void)FAILPOINT("supervisor.exit.after", NULL);
 	(void)fs_unlink(s->dir_fd, SUPERVISOR_SOCKET, NULL);
+	(void)FAILPOINT("supervisor.exit.closed", NULL);
 	supervisor_notify(s);
 	close_all(s);
 	linger(s);
@@ -295,6 +298,10 @@ static int begin(struct supervision *s, struct protocol_packet *request, int run
 		abandon(s);
 		rc = -1;
 	}
+	if (rc == 0 && FAILPOINT("supervisor.signals", &err) < 0) {
+		abandon(s);
+		rc = -1;
+	}
 	protocol_packet_done(request);
 	if (rc < 0) {
 		(void)protocol_send(reply_fd, protocol_error(&err), NULL, 0, NULL);
@@ -303,8 +310,10 @@ static int begin(struct supervision *s, struct protocol_packet *request, int run
 	struct json *answer = json_object();
 
 	(void)json_set(answer, "pid", json_int(s->record.seen.pid));
-	if (protocol_send(reply_fd, answer, NULL, 0, &err) == 0)
+	if (protocol_send(reply_fd, answer, NULL, 0, &err) == 0) {
+		(void)FAILPOINT("supervisor.answered", NULL);
 		return 0;
+	}
 	abandon(s);
 	return -1;
 }

@@ -284,22 +284,34 @@ static void kill_same(pid_t pid, uint64_t started)
 		(void)kill(pid, SIGKILL);
 }
 
+static int sweep(const char *cgroup, struct err *err)
+{
+	auto_close int root_fd = fs_trusted_open_dir("/sys/fs/cgroup", false, err);
+
+	return root_fd < 0 ? -1 : cgroup_sweep(root_fd, cgroup, SWEEP_TIMEOUT_MS, err);
+}
+
+/* Killed while it made the container: its process, if there is one, waits in the cgroup. */
+static int clean_up_half(int dir_fd, struct err *err)
+{
+	auto_buf struct buf cgroup = BUF_INIT(RECORD_CGROUP_MAX);
+
+	if (fs_readlink(dir_fd, RECORD_CGROUP, &cgroup, NULL) < 0)
+		return 0; /* it did not come as far */
+	return sweep(buf_str(&cgroup), err);
+}
+
 static int clean_up(int dir_fd, struct err *err)
 {
 	struct record record;
 	struct err why = ERR_INIT;
 
 	if (record_read(dir_fd, RECORD_STATE, &record, &why) < 0)
-		return 0; /* it did not come as far as a process */
+		return clean_up_half(dir_fd, err);
 	/* One that died may leave its process; one that hangs is ended, too. */
 	kill_same(record.supervisor, record.supervisor_started);
 	kill_same(record.seen.pid, record.pid_started);
-	if (record.cgroup[0] == '\0')
-		return 0;
-
-	auto_close int root_fd = fs_trusted_open_dir("/sys/fs/cgroup", false, err);
-
-	return root_fd < 0 ? -1 : cgroup_sweep(root_fd, record.cgroup, SWEEP_TIMEOUT_MS, err);
+	return record.cgroup[0] == '\0' ? 0 : sweep(record.cgroup, err);
 }
 
 void supervisor_forget_parent(const char *cgroup)

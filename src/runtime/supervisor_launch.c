@@ -236,6 +236,15 @@ static uint16_t get_u16(const struct json *body, const char *key)
 	return n > 0 && n <= UINT16_MAX ? (uint16_t)n : 0;
 }
 
+static int note_cgroup(struct supervision *s, const struct oci_spec *spec, struct err *err)
+{
+	char path[CGROUP_PATH_MAX];
+
+	if (cgroup_make_path(spec->linux_.cgroups_path, s->id, path, err) < 0)
+		return -1;
+	return fs_symlink(path, s->dir_fd, RECORD_CGROUP, err);
+}
+
 static int spawn(struct supervision *s, const struct protocol_packet *request, int run_dir_fd,
                  struct err *err)
 {
@@ -266,7 +275,10 @@ static int spawn(struct supervision *s, const struct protocol_packet *request, i
 	    (hooks_any(spec, SPEC_HOOK_POSTSTART) || hooks_any(spec, SPEC_HOOK_POSTSTOP)))
 		return err_set(err, ERR_UNSUPPORTED,
 		               "hooks.poststart, hooks.poststop: not under a supervisor");
-	if (!process || make_stdio(&io, process->terminal, stdin_open, err) < 0)
+	if (!process || make_stdio(&io, process->terminal, stdin_open, err) < 0 ||
+	    FAILPOINT("supervisor.stdio", err) < 0)
+		return -1;
+	if (!container && note_cgroup(s, spec, err) < 0)
 		return -1;
 
 	struct spawn_options options = {
@@ -328,12 +340,15 @@ static int set_up(struct supervision *s, const struct protocol_packet *request, 
 	if (open_log(s, request, err) < 0)
 		return -1;
 	s->listen_fd = fs_listen_unix(s->dir_fd, SUPERVISOR_SOCKET, SOCK_SEQPACKET, 0600, err);
-	if (s->listen_fd < 0 || spawn(s, request, run_dir_fd, err) < 0)
+	if (s->listen_fd < 0 || FAILPOINT("supervisor.socket", err) < 0 ||
+	    spawn(s, request, run_dir_fd, err) < 0)
 		return -1;
 	fill_record(s);
 	if (FAILPOINT("supervisor.spawned", err) < 0)
 		return -1;
-	return record_write(s->dir_fd, RECORD_STATE, s->id, &s->record, err);
+	if (record_write(s->dir_fd, RECORD_STATE, s->id, &s->record, err) < 0)
+		return -1;
+	return FAILPOINT("supervisor.recorded", err);
 }
 
 int supervisor_launch(struct supervision *s, struct protocol_packet *request, int run_dir_fd,
@@ -347,7 +362,8 @@ int supervisor_launch(struct supervision *s, struct protocol_packet *request, in
 	if (fs_mkdir(run_dir_fd, id, 0700, err) < 0)
 		return -1;
 	s->dir_fd = fs_open_dir(run_dir_fd, id, err);
-	if (s->dir_fd >= 0 && set_up(s, request, run_dir_fd, err) == 0)
+	if (s->dir_fd >= 0 && FAILPOINT("supervisor.dir", err) == 0 &&
+	    set_up(s, request, run_dir_fd, err) == 0)
 		return 0;
 	undo(s);
 	(void)fs_remove_tree(run_dir_fd, id, NULL);

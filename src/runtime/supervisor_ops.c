@@ -12,6 +12,7 @@
 #include "base/buf.h"
 #include "base/clock.h"
 #include "base/err.h"
+#include "base/failpoint.h"
 #include "base/str.h"
 #include "runtime/cgroup.h"
 #include "runtime/cgroup_stats.h"
@@ -57,11 +58,13 @@ static int op_start(struct supervision *s, const struct json *body, struct answe
 	(void)body, (void)out;
 	if (s->record.seen.state != SUPERVISED_CREATED)
 		return err_set(err, ERR_CONFLICT, "has been started already");
+	(void)FAILPOINT("supervisor.start.before", NULL);
 	s->record.seen.state = SUPERVISED_RUNNING;
 	s->record.seen.started_ns = clock_wall_ns();
 	if (spawn_release(&s->spawned, err) < 0)
 		return -1; /* its exit comes next, with 126 or 127 */
 	streams_started(&s->streams);
+	(void)FAILPOINT("supervisor.start.released", NULL);
 	supervisor_changed(s);
 	return 0;
 }
