@@ -8,6 +8,7 @@
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/signalfd.h>
 #include <sys/socket.h>
@@ -23,7 +24,9 @@
 #include "runtime/protocol.h"
 
 #define IDLE_MS         500 /* after which work memory is given back */
-#define DRAIN_QUIET_MS  200 /* output from what a dead process left behind */
+#define PAGE            4096
+#define STACK_SPAN      (48 * PAGE) /* what a spawn may have used of it */
+#define DRAIN_QUIET_MS  200         /* output from what a dead process left behind */
 #define DRAIN_MAX_MS    2000
 #define CGROUP_MAX_MS   2000 /* killed processes take a while to leave */
 #define RECORD_TRIES    20
@@ -190,10 +193,20 @@ static void finish(struct supervision *s)
 
 /* ---- the loop ---- */
 
+/* The spawn went deep once and its pages of the stack stay: nothing below this frame is in use. */
+static __attribute__((noinline)) void release_stack(void)
+{
+	uintptr_t here = (uintptr_t)__builtin_frame_address(0);
+	uintptr_t end = (here & ~(uintptr_t)(PAGE - 1)) - PAGE; /* one page for the call itself */
+
+	(void)madvise((void *)(end - STACK_SPAN), STACK_SPAN, MADV_DONTNEED);
+}
+
 static void idle(struct supervision *s)
 {
 	(void)streams_idle(&s->streams);
 	(void)malloc_trim(0);
+	release_stack();
 }
 
 static void turn(struct supervision *s, bool *calm)
