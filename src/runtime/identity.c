@@ -158,13 +158,11 @@ static int verify_sets(const struct cap_sets *want, uint64_t ambient, struct err
 	if (now.effective != want->effective || now.permitted != want->permitted ||
 	    now.inheritable != want->inheritable)
 		return err_set(err, ERR_INTERNAL, "capabilities did not take effect");
-	for (int cap = 0; cap < 64; cap++) {
-		int set = prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_IS_SET, cap, 0, 0);
-		if (set > 0 && !(ambient & (1ULL << cap)))
+	/* The kernel keeps the ambient set within the inheritable one. */
+	for (int cap = 0; cap < 64; cap++)
+		if ((now.inheritable & ~ambient & (1ULL << cap)) &&
+		    prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_IS_SET, cap, 0, 0) > 0)
 			return err_set(err, ERR_INTERNAL, "ambient capability %d is set", cap);
-		if (set < 0)
-			break;
-	}
 	return 0;
 }
 
