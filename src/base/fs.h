@@ -143,6 +143,12 @@ int fs_mount_clone(int fd, bool recursive, struct err *err);
 /* Changes MOUNT_ATTR_* and propagation (MS_PRIVATE, ... or 0) of a mount. */
 int fs_mount_setattr(int mount_fd, uint64_t set, uint64_t clear, uint64_t propagation,
                      bool recursive, struct err *err);
+/* Shows the owners of a mount, and of those below it, through the id maps of a user namespace. Detached mounts
+ * only, whose file system can (ERR_INVALID otherwise). */
+int fs_mount_idmap(int mount_fd, int userns_fd, bool recursive, struct err *err);
+/* Changes options of the file system that target_fd, a mount point, shows. */
+int fs_mount_reconfigure(int target_fd, const struct fs_mount_option *options, size_t count,
+                         struct err *err);
 /* Attaches a detached mount onto what target_fd is (MOVE_MOUNT_T_EMPTY_PATH). */
 int fs_mount_attach(int mount_fd, int target_fd, struct err *err);
 /* Lazy unmount of the mount that `name` in dir_fd is; not being one is success. */

@@ -127,3 +127,28 @@ int fs_mount_propagation_root(unsigned long propagation, struct err *err)
 		return err_sys(err, "propagation of /");
 	return 0;
 }
+
+int fs_mount_idmap(int mount_fd, int userns_fd, bool recursive, struct err *err)
+{
+	struct mount_attr attr = {.attr_set = MOUNT_ATTR_IDMAP, .userns_fd = (unsigned)userns_fd};
+	unsigned flags = AT_EMPTY_PATH | (recursive ? AT_RECURSIVE : 0);
+
+	if (mount_setattr(mount_fd, "", flags, &attr, sizeof(attr)) < 0)
+		return err_sys(err, "map a mount's ids");
+	return 0;
+}
+
+int fs_mount_reconfigure(int target_fd, const struct fs_mount_option *options, size_t count,
+                         struct err *err)
+{
+	auto_close int context = fspick(target_fd, "", FSPICK_CLOEXEC | FSPICK_EMPTY_PATH);
+
+	if (context < 0)
+		return err_sys(err, "remount");
+	for (size_t i = 0; i < count; i++)
+		if (set_option(context, "again", &options[i], err) < 0)
+			return -1;
+	if (fsconfig(context, FSCONFIG_CMD_RECONFIGURE, NULL, NULL, 0) < 0)
+		return context_failed(context, "again", "reconfigure", err);
+	return 0;
+}

@@ -143,11 +143,11 @@ static struct json *linux_features(void)
 	json_set(filter, "knownFlags", names(filter_flag_name));
 	json_set(filter, "supportedFlags", names(filter_flag_name));
 	json_set(j, "seccomp", filter);
-	json_set(j, "apparmor", flag("enabled", false));
-	json_set(j, "selinux", flag("enabled", false));
+	json_set(j, "apparmor", flag("enabled", true));
+	json_set(j, "selinux", flag("enabled", true));
 	json_set(j, "intelRdt", flag("enabled", false));
 	struct json *extensions = json_object();
-	json_set(extensions, "idmap", flag("enabled", false));
+	json_set(extensions, "idmap", flag("enabled", true));
 	json_set(j, "mountExtensions", extensions);
 	return j;
 }

@@ -32,6 +32,7 @@
 #include "runtime/filter.h"
 #include "runtime/hooks.h"
 #include "runtime/identity.h"
+#include "runtime/labels.h"
 #include "runtime/program.h"
 #include "runtime/rootfs.h"
 #include "runtime/spawn.h"
@@ -324,8 +325,8 @@ static int enter_container(struct init_plan *plan, int *master, struct err *err)
 		return -1;
 	if (plan->run_hooks && run_create_hooks(plan, err) < 0)
 		return -1;
-	if (FAILPOINT("init.root.made", err) < 0 || rootfs_enter(&fs, err) < 0 ||
-	    FAILPOINT("init.root.entered", err) < 0)
+	if (FAILPOINT("init.root.made", err) < 0 || labels_apply(plan->process, err) < 0 ||
+	    rootfs_enter(&fs, err) < 0 || FAILPOINT("init.root.entered", err) < 0)
 		return -1;
 	return set_up_stdio(plan, &fs, master, err);
 }
@@ -336,6 +337,8 @@ static int enter_existing(struct init_plan *plan, int *master, struct err *err)
 	if (prctl(PR_SET_DUMPABLE, 0, 0, 0, 0) < 0)
 		return err_sys(err, "close this process to its neighbours");
 	if (plan->cgroup && cgroup_enter(plan->cgroup, plan->cloned_into_cgroup, err) < 0)
+		return -1;
+	if (labels_apply(plan->process, err) < 0)
 		return -1;
 	if (plan->init_flags && setns(plan->init_pidfd, plan->init_flags) < 0)
 		return err_sys(err, "join the container's namespaces");

@@ -68,8 +68,10 @@ struct init_plan {
 	size_t join_count;
 
 	/* A new container. */
-	int root_fd;     /* detached mount of the root */
-	int *bind_fds;   /* detached clones, one per mount of the spec, -1 where none */
+	int root_fd; /* detached mount of the root */
+	/* One per mount of the spec, -1 where none: for a bind the detached clone of its source, for an id-mapped mount
+	 * of another type the user namespace with the map. */
+	int *mount_fds;
 	int *cgroup_fds; /* detached clones of the cgroup's directories, for a cgroup mount */
 	/* A process in an existing one. */
 	bool is_exec;

@@ -27,7 +27,8 @@ enum word_kind {
 	WORD_FS,     /* a flag of the file system itself */
 	WORD_IGNORE, /* the default, or without effect today */
 	WORD_COPY_UP,
-	WORD_REFUSE,
+	WORD_IDMAP,
+	WORD_REMOUNT,
 };
 
 struct word {
@@ -78,9 +79,16 @@ static const struct word words[] = {
 	{"silent", WORD_IGNORE, 0},
 	{"loud", WORD_IGNORE, 0},
 	{"tmpcopyup", WORD_COPY_UP, 0},
-	{"remount", WORD_REFUSE, 0},
-	{"idmap", WORD_REFUSE, 0},
-	{"ridmap", WORD_REFUSE, 0},
+	{"remount", WORD_REMOUNT, 0},
+	{"idmap", WORD_IDMAP, 0},
+	{"ridmap", WORD_IDMAP, PROPAGATE_REC},
+};
+
+/* Those that find_recursive_word() knows, for `features`. */
+static const char *const recursive_words[] = {
+	"rro",       "rrw",         "rnosuid",      "rsuid",          "rnodev",       "rdev",
+	"rnoexec",   "rexec",       "rnodiratime",  "rdiratime",      "rnosymfollow", "rsymfollow",
+	"rrelatime", "rnorelatime", "rstrictatime", "rnostrictatime", "rnoatime",     "ratime",
 };
 
 static const struct word *find_word(const char *name)
@@ -110,9 +118,10 @@ unsigned long mount_options_propagation(const char *name)
 
 const char *mount_options_word(size_t index)
 {
-	if (index >= ARRAY_LEN(words) || words[index].kind == WORD_REFUSE)
-		return NULL;
-	return words[index].name;
+	if (index < ARRAY_LEN(words))
+		return words[index].name;
+	index -= ARRAY_LEN(words);
+	return index < ARRAY_LEN(recursive_words) ? recursive_words[index] : NULL;
 }
 
 static void apply_attr(const struct word *word, uint64_t *set, uint64_t *clear)
@@ -136,7 +145,8 @@ static void apply_attr(const struct word *word, uint64_t *set, uint64_t *clear)
 	case WORD_FS:
 	case WORD_IGNORE:
 	case WORD_COPY_UP:
-	case WORD_REFUSE:
+	case WORD_IDMAP:
+	case WORD_REMOUNT:
 		break;
 	}
 }
@@ -181,12 +191,17 @@ static int apply_word(struct mount_plan *plan, const struct word *word, const ch
 	case WORD_COPY_UP:
 		plan->copy_up = true;
 		return 0;
-	case WORD_IGNORE:
+	case WORD_IDMAP:
+		plan->idmap = true;
+		plan->idmap_recursive |= word->value == PROPAGATE_REC;
 		return 0;
-	case WORD_REFUSE:
+	case WORD_REMOUNT:
+		plan->remount = true;
+		return 0;
+	case WORD_IGNORE:
 		break;
 	}
-	return err_set(err, ERR_UNSUPPORTED, "mount option '%s' is not supported", text);
+	return 0;
 }
 
 static int parse_one(struct mount_plan *plan, const char *text, struct arena *arena,
@@ -219,7 +234,12 @@ struct mount_plan *mount_options_parse(const struct json_strings *options, const
 		if (parse_one(plan, options->items[i], arena, err) < 0)
 			return NULL;
 
-	if (!plan->bind && str_empty(type)) {
+	if (plan->remount && (plan->idmap || plan->copy_up)) {
+		err_set(err, ERR_INVALID,
+		        "mount option 'remount' goes with neither idmap nor tmpcopyup");
+		return NULL;
+	}
+	if (!plan->bind && !plan->remount && str_empty(type)) {
 		err_set(err, ERR_INVALID, "no type, and not a bind mount");
 		return NULL;
 	}

@@ -22,6 +22,8 @@ struct json_strings;
 
 struct mount_plan {
 	bool bind, recursive;
+	bool remount;                  /* change what is mounted there already */
+	bool idmap, idmap_recursive;   /* "idmap", "ridmap" */
 	bool copy_up;                  /* "tmpcopyup": tmpfs starts as a copy of what it hides */
 	uint64_t attr_set, attr_clear; /* MOUNT_ATTR_*, this mount alone */
 	uint64_t rec_set, rec_clear;   /* this mount and those below */

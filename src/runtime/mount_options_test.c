@@ -96,7 +96,8 @@ static void what_cannot_be_done_is_refused_by_name(void **state)
 		{"bind", "size=1", "unknown mount option 'size'"},
 		{"tmpfs", "bind nosiud", "unknown mount option 'nosiud'"},
 		{"cgroup", "rw foo", "unknown mount option 'foo'"},
-		{"bind", "idmap", "mount option 'idmap' is not supported"},
+		{"bind", "idmap remount",
+	         "mount option 'remount' goes with neither idmap nor tmpcopyup"},
 		{NULL, "ro", "no type, and not a bind mount"},
 		{"proc", "tmpcopyup", "mount option 'tmpcopyup' needs type tmpfs"},
 		{"bind", "shared slave shared slave shared", "too many propagation words"},
@@ -111,6 +112,39 @@ static void what_cannot_be_done_is_refused_by_name(void **state)
 	}
 }
 
+static void id_maps_and_remounts_are_words(void **state)
+{
+	auto_arena struct arena arena = ARENA_INIT(1 << 16);
+	struct err err = ERR_INIT;
+	struct mount_plan *one = parse(&arena, "bind", "rbind idmap", &err);
+	struct mount_plan *all = parse(&arena, "bind", "rbind ridmap", &err);
+	struct mount_plan *again = parse(&arena, NULL, "remount ro", &err);
+
+	(void)state;
+	assert_true(one->idmap && !one->idmap_recursive);
+	assert_true(all->idmap && all->idmap_recursive);
+	assert_true(again->remount && again->attr_set == MOUNT_ATTR_RDONLY);
+}
+
+/* `features` promises them one by one. */
+static void every_word_that_is_listed_is_taken(void **state)
+{
+	size_t count = 0;
+
+	(void)state;
+	for (const char *word; (word = mount_options_word(count)); count++) {
+		auto_arena struct arena arena = ARENA_INIT(1 << 16);
+		struct err err = ERR_INIT;
+		struct mount_plan *plan = parse(&arena, "tmpfs", word, &err);
+		if (!plan)
+			fail_msg("%s: %s", word, err.msg);
+		assert_int_equal(plan->data_count, str_eq(word, "sync") ||
+		                                           str_eq(word, "dirsync") ||
+		                                           str_eq(word, "lazytime"));
+	}
+	assert_true(count > 60);
+}
+
 static void propagation_words_are_known_for_the_root_as_well(void **state)
 {
 	(void)state;
@@ -119,7 +153,8 @@ static void propagation_words_are_known_for_the_root_as_well(void **state)
 	assert_int_equal(mount_options_propagation("nonsense"), 0);
 }
 
-TESTING_MAIN(TEST(words_become_attributes_and_the_last_one_wins),
+TESTING_MAIN(TEST(id_maps_and_remounts_are_words), TEST(every_word_that_is_listed_is_taken),
+             TEST(words_become_attributes_and_the_last_one_wins),
              TEST(one_way_of_atime_replaces_another), TEST(a_leading_r_acts_on_everything_below),
              TEST(what_is_not_a_word_is_data_for_the_file_system),
              TEST(what_cannot_be_done_is_refused_by_name),

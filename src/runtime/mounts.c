@@ -3,6 +3,7 @@
 #include <linux/mount.h>
 #include <sched.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 
@@ -121,7 +122,7 @@ static int apply_propagation(int mount_fd, const struct mount_plan *plan, bool b
 		                     plan->propagation[i] & PROPAGATE_REC, err) < 0)
 			return -1;
 	/* A clone is a peer of its source; nothing leaks either way unless it was asked for. */
-	if (bind && plan->propagation_count == 0)
+	if (bind && !plan->remount && plan->propagation_count == 0)
 		return fs_mount_setattr(mount_fd, 0, 0, PROPAGATE_PRIVATE, true, err);
 	return 0;
 }
@@ -141,7 +142,7 @@ static int apply_plan(int mount_fd, const struct mount_plan *plan, bool bind, st
 
 static int mount_bind(struct rootfs *fs, size_t index, const struct oci_mount *m, struct err *err)
 {
-	int fd = fs->plan->bind_fds[index];
+	int fd = fs->plan->mount_fds[index];
 
 	if (apply_plan(fd, m->plan, true, err) < 0)
 		return -1;
@@ -210,15 +211,37 @@ static int copy_up(const struct rootfs *fs, const char *destination, int mount_f
 	return to < 0 ? -1 : mounts_copy(from, to, err);
 }
 
-static int mount_fs(struct rootfs *fs, const struct oci_mount *m, struct err *err)
+/* SELinux labels the files of a file system that is made; those of the kernel have labels of their own. */
+static int make_fs(const struct rootfs *fs, const struct oci_mount *m, unsigned attr,
+                   struct err *err)
+{
+	const struct mount_plan *plan = m->plan;
+	const char *label = fs->plan->spec->linux_.mount_label;
+
+	if (str_empty(label) || str_eq(m->type, "proc") || str_eq(m->type, "sysfs"))
+		return fs_mount_detached(m->type, m->source, plan->data, plan->data_count, attr,
+		                         err);
+	auto_free struct fs_mount_option *data = calloc(plan->data_count + 1, sizeof(*data));
+	if (!data)
+		return err_nomem(err);
+	for (size_t i = 0; i < plan->data_count; i++)
+		data[i] = plan->data[i];
+	data[plan->data_count] = (struct fs_mount_option){"context", label};
+	int fd = fs_mount_detached(m->type, m->source, data, plan->data_count + 1, attr, err);
+	return fd < 0 ? err_wrap(err, "linux.mountLabel") : fd;
+}
+
+static int mount_fs(struct rootfs *fs, size_t index, const struct oci_mount *m, struct err *err)
 {
 	const struct mount_plan *plan = m->plan;
 	bool is_proc = str_eq(m->type, "proc");
 	unsigned attr = (unsigned)plan->attr_set & ~(plan->copy_up ? MOUNT_ATTR_RDONLY : 0U);
-	auto_close int fd =
-		fs_mount_detached(m->type, m->source, plan->data, plan->data_count, attr, err);
+	auto_close int fd = make_fs(fs, m, attr, err);
 
 	if (fd < 0)
+		return -1;
+	if (plan->idmap &&
+	    fs_mount_idmap(fd, fs->plan->mount_fds[index], plan->idmap_recursive, err) < 0)
 		return -1;
 	/* sysctls are written through a procfs that nothing has been mounted over. */
 	if (is_proc && fs->proc_fd < 0) {
@@ -233,18 +256,34 @@ static int mount_fs(struct rootfs *fs, const struct oci_mount *m, struct err *er
 	return attach(fs, fd, m->destination, err);
 }
 
+/* Changes what is named of a mount that is there, and leaves the rest, as mount(8) does. */
+static int remount(const struct rootfs *fs, const struct oci_mount *m, struct err *err)
+{
+	const struct mount_plan *plan = m->plan;
+	auto_close int target = rootfs_open(fs, m->destination, err);
+
+	if (target < 0)
+		return -1;
+	if (plan->data_count > 0 &&
+	    fs_mount_reconfigure(target, plan->data, plan->data_count, err) < 0)
+		return -1;
+	return apply_plan(target, plan, true, err) < 0 ? err_wrap(err, "remount") : 0;
+}
+
 int rootfs_mount(struct rootfs *fs, size_t index, struct err *err)
 {
 	const struct oci_mount *all = fs->plan->spec->mounts.items;
 	const struct oci_mount *m = &all[index];
 	int rc;
 
-	if (m->plan->bind)
+	if (m->plan->remount)
+		rc = remount(fs, m, err);
+	else if (m->plan->bind)
 		rc = mount_bind(fs, index, m, err);
 	else if (str_eq(m->type, "cgroup") || str_eq(m->type, "cgroup2"))
 		rc = mount_cgroup(fs, m, err);
 	else
-		rc = mount_fs(fs, m, err);
+		rc = mount_fs(fs, index, m, err);
 	if (rc < 0)
 		return err_wrap(err, "mounts[%zu] (%s)", index, m->destination);
 	return 0;

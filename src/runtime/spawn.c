@@ -26,7 +26,9 @@
 #include "runtime/cgroup.h"
 #include "runtime/filter.h"
 #include "runtime/hooks.h"
+#include "runtime/idmap.h"
 #include "runtime/init.h"
+#include "runtime/labels.h"
 #include "runtime/mount_options.h"
 #include "runtime/spec.h"
 
@@ -63,7 +65,7 @@ static void spawn_done(struct spawn *s)
 	cleanup_close(&s->pid_ns);
 	for (size_t i = 0; i < plan->join_count; i++)
 		cleanup_close(&plan->joins[i].fd);
-	close_all(plan->bind_fds, plan->spec->mounts.count);
+	close_all(plan->mount_fds, plan->spec->mounts.count);
 	close_all(plan->cgroup_fds, CGROUP_HIERARCHIES_MAX);
 	if (s->cgroup && s->made_cgroup)
 		(void)cgroup_remove(s->cgroup, NULL);
@@ -184,29 +186,49 @@ static int prepare_root(struct spawn *s, struct err *err)
 	return s->plan.root_fd < 0 ? err_wrap(err, "root.path") : 0;
 }
 
+/* The mount's own id maps, or else the container's. */
+static int open_idmap(const struct spawn *s, const struct oci_mount *m, struct err *err)
+{
+	const struct oci_linux *lin = &s->plan.spec->linux_;
+	bool own = m->uid_mappings.count > 0;
+
+	return idmap_open(own ? &m->uid_mappings : &lin->uid_mappings,
+	                  own ? &m->gid_mappings : &lin->gid_mappings, err);
+}
+
 static int prepare_bind(struct spawn *s, const struct oci_mount *m, struct err *err)
 {
 	auto_close int source = *m->source == '/' ? fs_trusted_open(m->source, O_PATH, 0, err)
 	                                          : fs_open_in(s->plan.options->bundle_fd,
 	                                                       m->source, O_PATH, 0, err);
 
-	return source < 0 ? -1 : fs_mount_clone(source, m->plan->recursive, err);
+	auto_close int clone = source < 0 ? -1 : fs_mount_clone(source, m->plan->recursive, err);
+	if (clone < 0)
+		return err_wrap(err, "source");
+	if (m->plan->idmap) {
+		auto_close int userns = open_idmap(s, m, err);
+		if (userns < 0 || fs_mount_idmap(clone, userns, m->plan->idmap_recursive, err) < 0)
+			return -1;
+	}
+	return move_fd(&clone);
 }
 
-static int prepare_binds(struct spawn *s, struct err *err)
+static int prepare_mounts(struct spawn *s, struct err *err)
 {
 	const struct oci_mount *all = s->plan.spec->mounts.items;
 	size_t count = s->plan.spec->mounts.count;
 
-	s->plan.bind_fds = new_fds(count, err);
-	if (!s->plan.bind_fds)
+	s->plan.mount_fds = new_fds(count, err);
+	if (!s->plan.mount_fds)
 		return -1;
 	for (size_t i = 0; i < count; i++) {
-		if (!all[i].plan->bind)
+		const struct mount_plan *plan = all[i].plan;
+		if (plan->remount || (!plan->bind && !plan->idmap))
 			continue;
-		s->plan.bind_fds[i] = prepare_bind(s, &all[i], err);
-		if (s->plan.bind_fds[i] < 0)
-			return err_wrap(err, "mounts[%zu] (%s): source", i, all[i].destination);
+		s->plan.mount_fds[i] =
+			plan->bind ? prepare_bind(s, &all[i], err) : open_idmap(s, &all[i], err);
+		if (s->plan.mount_fds[i] < 0)
+			return err_wrap(err, "mounts[%zu] (%s)", i, all[i].destination);
 	}
 	return 0;
 }
@@ -365,31 +387,13 @@ static pid_t give_birth(struct spawn *s, int *pidfd, struct err *err)
 	return pid;
 }
 
-static int write_map(pid_t pid, const char *file, const struct json_array *maps, struct err *err)
-{
-	const struct oci_idmap *all = maps->items;
-	auto_buf struct buf text = BUF_INIT(16 << 10);
-	char path[64];
-
-	for (size_t i = 0; i < maps->count; i++)
-		buf_addf(&text, "%lld %lld %lld\n", (long long)all[i].container_id,
-		         (long long)all[i].host_id, (long long)all[i].size);
-	if (buf_check(&text, err) < 0)
-		return -1;
-	snprintf(path, sizeof(path), "/proc/%d/%s", pid, file);
-	auto_close int fd = fs_trusted_open(path, O_WRONLY, 0, err);
-	if (fd < 0)
-		return -1;
-	if (write(fd, text.data, text.len) != (ssize_t)text.len)
-		return err_sys(err, "linux.uidMappings, gidMappings: write %s", file);
-	return 0;
-}
-
 static int map_ids(const struct spawn *s, pid_t pid, struct err *err)
 {
-	if (write_map(pid, "uid_map", &s->plan.spec->linux_.uid_mappings, err) < 0)
-		return -1;
-	return write_map(pid, "gid_map", &s->plan.spec->linux_.gid_mappings, err);
+	const struct oci_linux *lin = &s->plan.spec->linux_;
+
+	return idmap_write(pid, &lin->uid_mappings, &lin->gid_mappings, err) < 0
+	               ? err_wrap(err, "linux")
+	               : 0;
 }
 
 static int run_hooks(struct spawn *s, pid_t pid, struct err *err)
@@ -507,11 +511,11 @@ int spawn_container(const struct oci_spec *spec, const struct spawn_options *opt
 	__attribute__((cleanup(spawn_done))) struct spawn s;
 
 	spawn_init(&s, spec, &spec->process, options);
-	if (prepare_seccomp(&s, err) < 0 || prepare_root(&s, err) < 0 ||
-	    FAILPOINT("spawn.root", err) < 0 || prepare_binds(&s, err) < 0 ||
-	    FAILPOINT("spawn.binds", err) < 0 || prepare_namespaces(&s, err) < 0 ||
-	    prepare_sockets(&s, err) < 0 || FAILPOINT("spawn.sockets", err) < 0 ||
-	    prepare_cgroup(&s, err) < 0)
+	if (labels_check(spec, &spec->process, err) < 0 || prepare_seccomp(&s, err) < 0 ||
+	    prepare_root(&s, err) < 0 || FAILPOINT("spawn.root", err) < 0 ||
+	    prepare_mounts(&s, err) < 0 || FAILPOINT("spawn.binds", err) < 0 ||
+	    prepare_namespaces(&s, err) < 0 || prepare_sockets(&s, err) < 0 ||
+	    FAILPOINT("spawn.sockets", err) < 0 || prepare_cgroup(&s, err) < 0)
 		return -1;
 	s.plan.run_hooks = hooks_any(spec, SPEC_HOOK_PRESTART) ||
 	                   hooks_any(spec, SPEC_HOOK_CREATE_RUNTIME) ||
@@ -589,9 +593,9 @@ int spawn_exec(const struct oci_spec *spec, const struct oci_process *process, p
 	__attribute__((cleanup(spawn_done))) struct spawn s;
 
 	spawn_init(&s, spec, process, options);
-	if (prepare_seccomp(&s, err) < 0 || prepare_exec(&s, init_pid, err) < 0 ||
-	    open_exec_cgroup(&s, err) < 0 || prepare_sockets(&s, err) < 0 ||
-	    FAILPOINT("spawn.exec", err) < 0)
+	if (labels_check(spec, process, err) < 0 || prepare_seccomp(&s, err) < 0 ||
+	    prepare_exec(&s, init_pid, err) < 0 || open_exec_cgroup(&s, err) < 0 ||
+	    prepare_sockets(&s, err) < 0 || FAILPOINT("spawn.exec", err) < 0)
 		return -1;
 	return finish(&s, out, err);
 }

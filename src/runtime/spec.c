@@ -75,13 +75,23 @@ static const struct json_field root_fields[] = {
 };
 static const struct json_table root_table = JSON_TABLE_STRICT(struct oci_root, root_fields);
 
+static const struct json_field idmap_fields[] = {
+	JSON_FIELD(struct oci_idmap, container_id, "containerID", JSON_INT, .required = true),
+	JSON_FIELD(struct oci_idmap, host_id, "hostID", JSON_INT, .required = true),
+	JSON_FIELD(struct oci_idmap, size, "size", JSON_INT, .required = true),
+	JSON_END,
+};
+static const struct json_table idmap_table = JSON_TABLE_STRICT(struct oci_idmap, idmap_fields);
+
 static const struct json_field mount_fields[] = {
 	JSON_FIELD(struct oci_mount, destination, "destination", JSON_STRING, .required = true),
 	JSON_FIELD(struct oci_mount, type, "type", JSON_STRING),
 	JSON_FIELD(struct oci_mount, source, "source", JSON_STRING),
 	JSON_FIELD(struct oci_mount, options, "options", JSON_STRINGS),
-	JSON_FIELD(struct oci_mount, uid_mappings, "uidMappings", JSON_RAW),
-	JSON_FIELD(struct oci_mount, gid_mappings, "gidMappings", JSON_RAW),
+	JSON_FIELD(struct oci_mount, uid_mappings, "uidMappings", JSON_OBJECTS,
+                   .table = &idmap_table),
+	JSON_FIELD(struct oci_mount, gid_mappings, "gidMappings", JSON_OBJECTS,
+                   .table = &idmap_table),
 	JSON_END,
 };
 static const struct json_table mount_table = JSON_TABLE_STRICT(struct oci_mount, mount_fields);
@@ -93,14 +103,6 @@ static const struct json_field namespace_fields[] = {
 };
 static const struct json_table namespace_table =
 	JSON_TABLE_STRICT(struct oci_namespace, namespace_fields);
-
-static const struct json_field idmap_fields[] = {
-	JSON_FIELD(struct oci_idmap, container_id, "containerID", JSON_INT, .required = true),
-	JSON_FIELD(struct oci_idmap, host_id, "hostID", JSON_INT, .required = true),
-	JSON_FIELD(struct oci_idmap, size, "size", JSON_INT, .required = true),
-	JSON_END,
-};
-static const struct json_table idmap_table = JSON_TABLE_STRICT(struct oci_idmap, idmap_fields);
 
 static const struct json_field device_fields[] = {
 	JSON_FIELD(struct oci_device, type, "type", JSON_STRING, .required = true),

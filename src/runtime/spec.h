@@ -88,7 +88,7 @@ struct oci_mount {
 	char *type;   /* may be NULL for a bind */
 	char *source; /* may be NULL */
 	struct json_strings options;
-	struct json *uid_mappings, *gid_mappings;
+	struct json_array uid_mappings, gid_mappings; /* struct oci_idmap */
 	struct mount_plan *plan; /* options translated; runtime/mount_options.h */
 };
 

@@ -235,11 +235,6 @@ int spec_check_process(struct oci_process *process, struct arena *arena, struct 
 	    spec_check_range("process.consoleSize.width", process->console_size.width, 0, 65535,
 	                     err) < 0)
 		return -1;
-	if (!str_empty(process->apparmor_profile) &&
-	    !str_eq(process->apparmor_profile, "unconfined"))
-		return err_set(err, ERR_UNSUPPORTED, "process.apparmorProfile: not supported");
-	if (!str_empty(process->selinux_label))
-		return err_set(err, ERR_UNSUPPORTED, "process.selinuxLabel: not supported");
 	if (refuse_present("process.scheduler", process->scheduler, err) < 0 ||
 	    refuse_present("process.ioPriority", process->io_priority, err) < 0 ||
 	    refuse_present("process.execCPUAffinity", process->exec_cpu_affinity, err) < 0)
@@ -248,6 +243,39 @@ int spec_check_process(struct oci_process *process, struct arena *arena, struct 
 }
 
 /* ---- mounts ---- */
+
+static int check_mappings(const char *field, const struct json_array *maps, struct err *err)
+{
+	const struct oci_idmap *all = maps->items;
+
+	if (maps->count > MAPPINGS_MAX)
+		return err_set(err, ERR_LIMIT, "%s: more than %d", field, MAPPINGS_MAX);
+	for (size_t i = 0; i < maps->count; i++)
+		if (all[i].container_id < 0 || all[i].host_id < 0 || all[i].size < 1 ||
+		    all[i].container_id + all[i].size > ID_MAX + 1 ||
+		    all[i].host_id + all[i].size > ID_MAX + 1)
+			return err_set(err, ERR_INVALID, "%s[%zu]: out of range", field, i);
+	return 0;
+}
+
+/* Maps of its own, or the container's; with maps the word may be missing. */
+static int check_idmap(const struct oci_spec *spec, struct oci_mount *m, struct err *err)
+{
+	if (check_mappings("uidMappings", &m->uid_mappings, err) < 0 ||
+	    check_mappings("gidMappings", &m->gid_mappings, err) < 0)
+		return -1;
+	if (!m->uid_mappings.count != !m->gid_mappings.count)
+		return err_set(err, ERR_INVALID, "uidMappings and gidMappings go together");
+	if (m->uid_mappings.count > 0)
+		m->plan->idmap = true;
+	if (!m->plan->idmap || m->uid_mappings.count > 0)
+		return 0;
+	if (spec->linux_.uid_mappings.count > 0 && spec->linux_.gid_mappings.count > 0)
+		return 0;
+	return err_set(
+		err, ERR_INVALID,
+		"idmap: needs uidMappings and gidMappings, of the mount or of the container");
+}
 
 static int check_mounts(struct oci_spec *spec, struct arena *arena, struct err *err)
 {
@@ -263,11 +291,10 @@ static int check_mounts(struct oci_spec *spec, struct arena *arena, struct err *
 		m->plan = mount_options_parse(&m->options, m->type, arena, err);
 		if (!m->plan)
 			return err_wrap(err, "mounts[%zu] (%s)", i, m->destination);
-		if (m->plan->bind && str_empty(m->source))
+		if (m->plan->bind && !m->plan->remount && str_empty(m->source))
 			return err_set(err, ERR_INVALID, "mounts[%zu].source: a bind needs one", i);
-		if (refuse_present("mounts[].uidMappings", m->uid_mappings, err) < 0 ||
-		    refuse_present("mounts[].gidMappings", m->gid_mappings, err) < 0)
-			return -1;
+		if (check_idmap(spec, m, err) < 0)
+			return err_wrap(err, "mounts[%zu] (%s)", i, m->destination);
 	}
 	return 0;
 }
@@ -292,20 +319,6 @@ static int check_namespaces(struct oci_linux *lin, struct err *err)
 		if (all[i].path && check_absolute("linux.namespaces[].path", all[i].path, err) < 0)
 			return -1;
 	}
-	return 0;
-}
-
-static int check_mappings(const char *field, const struct json_array *maps, struct err *err)
-{
-	const struct oci_idmap *all = maps->items;
-
-	if (maps->count > MAPPINGS_MAX)
-		return err_set(err, ERR_LIMIT, "%s: more than %d", field, MAPPINGS_MAX);
-	for (size_t i = 0; i < maps->count; i++)
-		if (all[i].container_id < 0 || all[i].host_id < 0 || all[i].size < 1 ||
-		    all[i].container_id + all[i].size > ID_MAX + 1 ||
-		    all[i].host_id + all[i].size > ID_MAX + 1)
-			return err_set(err, ERR_INVALID, "%s[%zu]: out of range", field, i);
 	return 0;
 }
 
@@ -424,8 +437,6 @@ static int check_cgroups_path(const char *path, struct err *err)
 
 static int refuse_unsupported(const struct oci_linux *lin, struct err *err)
 {
-	if (!str_empty(lin->mount_label))
-		return err_set(err, ERR_UNSUPPORTED, "linux.mountLabel: not supported");
 	if (refuse_present("linux.intelRdt", lin->intel_rdt, err) < 0 ||
 	    refuse_present("linux.personality", lin->personality, err) < 0 ||
 	    refuse_present("linux.timeOffsets", lin->time_offsets, err) < 0 ||

@@ -104,8 +104,6 @@ static void what_is_wrong_in_a_process_is_named(void **state)
 	         ",\"cwd\":\"/\",\"args\":[\"a\"],\"rlimits\":[{\"type\":\"RLIMIT_CPU\",\"soft\":2,"
 	         "\"hard\":1}]",
 	         "process.rlimits[0]: soft is above hard"},
-		{USER ",\"cwd\":\"/\",\"args\":[\"a\"],\"apparmorProfile\":\"x\"",
-	         "process.apparmorProfile: not supported"},
 		{USER ",\"cwd\":\"/\",\"args\":[\"a\"],\"scheduler\":{\"policy\":\"x\"}",
 	         "process.scheduler: not supported"},
 		{USER ",\"cwd\":\"/\",\"args\":[\"a\"],\"sandbox\":true", "process.sandbox"},
@@ -162,6 +160,12 @@ static void what_is_wrong_elsewhere_is_named(void **state)
 		{"\"mounts\":[{\"destination\":\"/x\",\"type\":\"bind\",\"source\":\"/\","
 	         "\"options\":[\"noexce\"]}]," NS,
 	         "mounts[0] (/x): unknown mount option 'noexce'"},
+		{"\"mounts\":[{\"destination\":\"/x\",\"type\":\"bind\",\"source\":\"/\","
+	         "\"options\":[\"idmap\"]}]," NS,
+	         "mounts[0] (/x): idmap: needs uidMappings and gidMappings"},
+		{"\"mounts\":[{\"destination\":\"/x\",\"type\":\"bind\",\"source\":\"/\","
+	         "\"uidMappings\":[{\"containerID\":0,\"hostID\":1,\"size\":1}]}]," NS,
+	         "mounts[0] (/x): uidMappings and gidMappings go together"},
 		{"\"windows\":{}," NS, "windows"},
 		{"\"annotations\":[]," NS, "annotations: not an object"},
 	};

@@ -19,9 +19,11 @@ def pid_of(bundle, id):
 
 def refused(bundle, words, *args):
     """The config is refused with these words, and nothing of the container is left."""
+    left = lambda: set(os.listdir(bundle.state)) if os.path.exists(bundle.state) else set()
+    before = left()
     done = bundle.run(*(args or ("/bin/true",)), check=False)
     assert done.returncode and words in done.stderr, done
-    assert not os.path.exists(bundle.state) or os.listdir(bundle.state) == []
+    assert left() == before
     return done
 
 
@@ -303,3 +305,188 @@ def test_resources_of_controllers_that_are_not_there_are_refused(bundle):
                         ({"unified": {"cgroup.procs": "1"}}, "is not a controller's file")):
         bundle.config["linux"]["resources"] = dict(resources, **more)
         refused(bundle, words)
+
+
+# ---- mounts ----
+
+def mountinfo(pid, point):
+    """(attributes, optional fields, super options) of the mount at this point, as the process has it."""
+    for line in reversed(pathlib.Path(f"/proc/{pid}/mountinfo").read_text().splitlines()):
+        front, back = line.split(" - ")
+        fields = front.split()
+        if fields[4] == point:
+            return set(fields[5].split(",")), fields[6:], set(back.split()[2].split(","))
+    return None
+
+
+@pytest.fixture
+def source(tmp_path_factory):
+    """A directory with a mount below it, private to a mount namespace that the runtime is started in."""
+    top = tmp_path_factory.mktemp("source")
+    (top / "below").mkdir()
+    (top / "file").write_text("x\n")
+    os.chmod(top, 0o755)
+    os.chmod(top.parent, 0o755)
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "nosuid", "below", top / "below"], check=True)
+    (top / "below/file").write_text("y\n")
+    yield top
+    subprocess.run(["umount", "-l", top / "below"], check=True)
+
+
+def add_mount(bundle, source, *options, destination="/work", type="bind", **more):
+    bundle.config["mounts"].append(dict({"destination": destination, "type": type, "source": str(source),
+                                         "options": list(options)}, **more))
+
+
+def test_recursive_attributes_reach_what_is_mounted_below(bundle, source):
+    add_mount(bundle, source, "rbind", "rro", "rnoexec", "rnodev", "rnosymfollow", "rnoatime")
+    add_mount(bundle, source, "rbind", "ro", "noexec", destination="/tmp")
+    pid = pid_of(bundle, bundle.start("/bin/sleep", "60"))
+    for point in ("/work", "/work/below"):
+        attributes = mountinfo(pid, point)[0]
+        assert {"ro", "noexec", "nodev", "noatime", "nosymfollow"} <= attributes, point
+    assert "nosuid" in mountinfo(pid, "/work/below")[0]
+    assert {"ro", "noexec"} <= mountinfo(pid, "/tmp")[0] and "rw" in mountinfo(pid, "/tmp/below")[0]
+    bundle.config["mounts"][-2]["options"] = ["rbind", "ro", "rrw", "rsuid"]
+    attributes = mountinfo(pid_of(bundle, bundle.start("/bin/sleep", "60")), "/work/below")[0]
+    assert "rw" in attributes and "nosuid" not in attributes
+
+
+@pytest.mark.parametrize("word, tags", [
+    ("private", ()), ("rprivate", ()), ("slave", ("master:",)), ("rslave", ("master:",)), ("shared", ("shared:",)),
+    ("rshared", ("shared:",)), ("unbindable", ("unbindable",)), ("runbindable", ("unbindable",))])
+def test_propagation_of_a_bind(bundle, source, word, tags):
+    subprocess.run(["mount", "--make-shared", source / "below"], check=True)
+    add_mount(bundle, source / "below", "bind", word)
+    pid = pid_of(bundle, bundle.start("/bin/sleep", "60"))
+    fields = mountinfo(pid, "/work")[1]
+    assert len(fields) == len(tags) and all(f.startswith(t) for f, t in zip(fields, tags)), fields
+
+
+def test_a_slave_sees_what_the_host_mounts_later(bundle, source):
+    subprocess.run(["mount", "--make-shared", source / "below"], check=True)
+    (source / "below/late").mkdir()
+    add_mount(bundle, source / "below", "rbind", "rslave")
+    add_mount(bundle, source / "below", "rbind", "rprivate", destination="/tmp")
+    id = bundle.start("/bin/sleep", "60")
+    subprocess.run(["mount", "-t", "tmpfs", "late", source / "below/late"], check=True)
+    try:
+        pid = pid_of(bundle, id)
+        assert mountinfo(pid, "/work/late") and not mountinfo(pid, "/tmp/late")
+    finally:
+        subprocess.run(["umount", source / "below/late"], check=True)
+
+
+@pytest.mark.parametrize("word, tag", [("private", ""), ("slave", ""), ("rshared", "shared:"), ("unbindable", "unbindable")])
+def test_propagation_of_the_root(bundle, word, tag):
+    bundle.config["linux"]["rootfsPropagation"] = word
+    fields = mountinfo(pid_of(bundle, bundle.start("/bin/sleep", "60")), "/")[1]
+    assert any(f.startswith(tag) for f in fields) if tag else not any(f.startswith("shared:") for f in fields)
+
+
+IDS = {"uidMappings": [{"containerID": 0, "hostID": 5000, "size": 10}],
+       "gidMappings": [{"containerID": 0, "hostID": 6000, "size": 10}]}
+
+
+def owner(pid, path):
+    st = os.stat(f"/proc/{pid}/root{path}")
+    return st.st_uid, st.st_gid
+
+
+def test_an_idmapped_mount_with_maps_of_its_own(bundle, source):
+    """In the runtime's user namespace; read through /proc/PID/root, which shows what the mount says."""
+    os.chown(source / "file", 3, 4)
+    add_mount(bundle, source, "rbind", "idmap", **IDS)
+    add_mount(bundle, source, "rbind", "ridmap", destination="/tmp", **IDS)
+    add_mount(bundle, source, "rbind", destination="/etc", **IDS)  # the maps alone say it
+    id = bundle.start("/bin/sleep", "60")
+    pid = pid_of(bundle, id)
+    assert owner(pid, "/work/file") == owner(pid, "/tmp/file") == owner(pid, "/etc/file") == (5003, 6004)
+    assert owner(pid, "/work/below/file") == (0, 0) and owner(pid, "/tmp/below/file") == (5000, 6000)
+    assert bundle("exec", id, "stat", "-c", "%u %g", "/work/file").stdout == "5003 6004\n"
+    assert os.stat(source / "file").st_uid == 3
+
+
+def test_an_idmapped_mount_of_a_file_system_that_is_made(bundle):
+    add_mount(bundle, "tmpfs", "idmap", "mode=755", "uid=2", type="tmpfs", **IDS)
+    assert owner(pid_of(bundle, bundle.start("/bin/sleep", "60")), "/work") == (5002, 6000)
+
+
+def test_an_idmapped_mount_with_the_container_s_maps(bundle, source):
+    bundle.config["linux"]["namespaces"].append({"type": "user"})
+    for ids in ("uidMappings", "gidMappings"):
+        bundle.config["linux"][ids] = [{"containerID": 0, "hostID": 100000, "size": 65536}]
+    os.chmod(bundle.path, 0o755)
+    add_mount(bundle, source, "bind", "idmap")
+    add_mount(bundle, source, "bind", destination="/tmp")
+    id = bundle.start("/bin/sleep", "60")
+    assert bundle("exec", id, "stat", "-c", "%u", "/work/file", "/tmp/file").stdout.split() == ["0", "65534"]
+    bundle("exec", id, "touch", "/work/made")
+    assert os.stat(source / "made").st_uid == 0
+
+
+def test_an_idmapped_mount_without_maps_is_refused(bundle, source):
+    add_mount(bundle, source, "bind", "idmap")
+    refused(bundle, "idmap: needs uidMappings and gidMappings, of the mount or of the container")
+    bundle.config["mounts"][-1]["uidMappings"] = IDS["uidMappings"]
+    refused(bundle, "uidMappings and gidMappings go together")
+    bundle.config["mounts"][-1] = {"destination": "/proc2", "type": "proc", "source": "proc", "options": ["idmap"], **IDS}
+    bundle.config["root"]["readonly"] = False
+    refused(bundle, "map a mount's ids")
+
+
+def test_tmpcopyup_starts_with_what_is_there(bundle):
+    (bundle.path / "rootfs/etc/conf.d").mkdir()
+    (bundle.path / "rootfs/etc/conf.d/a").write_text("a\n")
+    os.chown(bundle.path / "rootfs/etc/conf.d/a", 5, 6)
+    (bundle.path / "rootfs/etc/link").symlink_to("conf.d/a")
+    add_mount(bundle, "tmpfs", "tmpcopyup", "ro", destination="/etc", type="tmpfs")
+    id = bundle.start("/bin/sleep", "60")
+    assert bundle("exec", id, "cat", "/etc/link").stdout == "a\n"
+    pid = pid_of(bundle, id)
+    assert owner(pid, "/etc/conf.d/a") == (5, 6) and "ro" in mountinfo(pid, "/etc")[0]
+
+
+def test_remount_changes_what_it_names(bundle, source):
+    add_mount(bundle, "tmpfs", "nosuid", "size=1m", type="tmpfs")
+    add_mount(bundle, "tmpfs", "remount", "ro", "size=2m", type="tmpfs")
+    add_mount(bundle, source, "bind", destination="/tmp")
+    add_mount(bundle, source, "remount", "bind", "ro", "nodev", destination="/tmp", type="none")
+    pid = pid_of(bundle, bundle.start("/bin/sleep", "60"))
+    attributes, _, options = mountinfo(pid, "/work")
+    assert {"ro", "nosuid"} <= attributes and "size=2048k" in options
+    assert {"ro", "nodev"} <= mountinfo(pid, "/tmp")[0]
+    bundle.config["mounts"].append({"destination": "/bin", "options": ["remount", "ro"]})
+    refused(bundle, "(/bin): remount")
+
+
+def test_cgroup_mounts_of_version_1_show_only_the_container_s_part(bundle):
+    id = bundle.start("/bin/sleep", "60")
+    pid = pid_of(bundle, id)
+    shown = set(os.listdir(f"/proc/{pid}/root/sys/fs/cgroup"))
+    assert {"memory", "pids", "devices"} <= shown
+    attributes, _, _ = mountinfo(pid, "/sys/fs/cgroup/memory")
+    assert {"ro", "nosuid", "nodev", "noexec"} <= attributes
+    assert pathlib.Path(f"/proc/{pid}/root/sys/fs/cgroup/pids/cgroup.procs").read_text() == f"{pid}\n"
+
+
+# ---- security modules ----
+
+@pytest.mark.parametrize("place, key, words", [
+    ("process", "apparmorProfile", "process.apparmorProfile: AppArmor is not enabled on this machine"),
+    ("process", "selinuxLabel", "process.selinuxLabel: SELinux is not enabled on this machine"),
+    ("linux", "mountLabel", "linux.mountLabel: SELinux is not enabled on this machine")])
+def test_labels_without_their_security_module_are_refused(bundle, place, key, words):
+    enabled = pathlib.Path("/sys/module/apparmor/parameters/enabled")
+    if os.path.ismount("/sys/fs/selinux") or enabled.exists() and enabled.read_text() == "Y\n":
+        pytest.skip("this machine has a security module")
+    bundle.config[place][key] = "some_label"
+    refused(bundle, words)
+    bundle.config[place].pop(key)
+    bundle.config["process"]["apparmorProfile"] = "unconfined"
+    id = bundle.start("/bin/sleep", "60")
+    bundle.config["process"].pop("apparmorProfile")
+    if place == "process":
+        process = bundle.path / "process.json"
+        process.write_text(json.dumps(dict(bundle.config["process"], args=["true"], **{key: "some_label"})))
+        assert words in bundle("exec", "--process", process, id, check=False).stderr
