@@ -23,6 +23,8 @@
 #include "engine/volumes.h"
 #include "image/image.h"
 
+#define HOLDER "container:" /* and the id: who holds an image */
+
 /* Alive and past its start: it is ours again. */
 static int adopt(struct container *c, const struct supervised *state, struct err *err)
 {
@@ -130,7 +132,7 @@ static void lease_again(struct container *c)
 {
 	auto_buf struct buf holder = BUF_INIT(512);
 
-	buf_addf(&holder, "container:%s", c->id);
+	buf_addf(&holder, HOLDER "%s", c->id);
 	(void)image_lease(c->engine->images, c->image_id, buf_str(&holder), NULL);
 }
 
@@ -162,6 +164,11 @@ static bool known(struct engine *engine, const char *id)
 	return found;
 }
 
+static bool is_held(void *arg, const char *holder)
+{
+	return !str_starts(holder, HOLDER) || known(arg, holder + strlen(HOLDER));
+}
+
 static int sweep_dir(void *arg, int dir_fd, const char *name, unsigned char d_type)
 {
 	auto_buf struct buf holder = BUF_INIT(512);
@@ -170,7 +177,7 @@ static int sweep_dir(void *arg, int dir_fd, const char *name, unsigned char d_ty
 	(void)d_type;
 	if (known(engine, name))
 		return 0;
-	buf_addf(&holder, "container:%s", name);
+	buf_addf(&holder, HOLDER "%s", name);
 	(void)image_release(engine->images, buf_str(&holder), NULL);
 	(void)fs_remove_tree(dir_fd, name, NULL);
 	return 0;
@@ -223,6 +230,8 @@ int reconcile_run(struct engine *engine, struct err *err)
 		pthread_mutex_unlock(&all[i]->op);
 	}
 	rc = fs_list(engine->containers_fd, sweep_dir, engine, err);
+	if (rc == 0)
+		rc = image_release_unknown(engine->images, is_held, engine, err);
 	if (rc == 0)
 		rc = fs_list(engine->supervisors_fd, sweep_supervisor, engine, err);
 	if (rc == 0)

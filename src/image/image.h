@@ -113,7 +113,11 @@ void image_layers_close(struct image_layers *layers);
 /* Holds the image and its layers against garbage collection across calls and restarts, e.g. while a
  * container of it exists. `holder` names who ("container:<id>"). Idempotent. */
 int image_lease(struct image_store *store, const char *id, const char *holder, struct err *err);
+/* A power cut may bring a released lease back: */
 int image_release(struct image_store *store, const char *holder, struct err *err);
+/* ... so at its start the owner of all holders releases those that are not `known` any more. */
+int image_release_unknown(struct image_store *store, bool (*known)(void *arg, const char *holder),
+                          void *arg, struct err *err);
 
 /* ---- making: layers on top (commit, build) ---- */
 

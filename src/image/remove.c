@@ -13,6 +13,7 @@
 #include <sys/file.h>
 #include <sys/stat.h>
 
+#include "base/buf.h"
 #include "base/clock.h"
 #include "base/db.h"
 #include "base/err.h"
@@ -25,6 +26,7 @@
 
 #define ID_DIGITS     12 /* shown of an id */
 #define COLLECT_BATCH 256
+#define HOLDER_MAX    512
 #define FRESH_NS      (3600ll * 1000 * 1000 * 1000) /* layers of a build that is still running */
 
 /* ---- collecting layers and blobs ---- */
@@ -495,9 +497,11 @@ static int collect_leased(struct image_store *store, const char *holder, struct 
 		while (rc > 0 && count < OCI_LAYERS_MAX && (rc = db_step(rows, err)) > 0)
 			(void)snprintf(chains[count++], DIGEST_TEXT_MAX, "%s", db_text(rows, 0));
 	}
-	if (rc >= 0 &&
-	    db_exec(store->db, err, "delete from lease where holder = ?", "t", holder) < 0)
-		rc = -1;
+	if (rc >= 0) {
+		db_relax(store->db); /* what comes back is released at the next start */
+		rc = db_exec(store->db, err, "delete from lease where holder = ?", "t", holder);
+		db_relax_end(store->db);
+	}
 	if (rc >= 0 && count > 0 &&
 	    store_collect(store, false, (const char(*)[DIGEST_TEXT_MAX])chains, count, NULL, err) <
 	            0)
@@ -509,6 +513,33 @@ static int collect_leased(struct image_store *store, const char *holder, struct 
 int image_release(struct image_store *store, const char *holder, struct err *err)
 {
 	return collect_leased(store, holder, err);
+}
+
+/* The next holder after the one in the buffer, which it replaces. 1, 0 at the end. */
+static int next_holder(struct image_store *store, struct buf *holder, struct err *err)
+{
+	auto_type(db_rows) rows = db_query(
+		store->db, err, "select holder from lease where holder > ? order by holder limit 1",
+		"t", buf_str(holder));
+	int rc = rows ? db_step(rows, err) : -1;
+
+	buf_clear(holder);
+	if (rc > 0)
+		buf_add(holder, db_text(rows, 0));
+	return rc > 0 && buf_check(holder, err) < 0 ? -1 : rc;
+}
+
+int image_release_unknown(struct image_store *store, bool (*known)(void *arg, const char *holder),
+                          void *arg, struct err *err)
+{
+	auto_buf struct buf holder = BUF_INIT(HOLDER_MAX);
+	int rc;
+
+	while ((rc = next_holder(store, &holder, err)) > 0)
+		if (!known(arg, buf_str(&holder)) &&
+		    image_release(store, buf_str(&holder), err) < 0)
+			return -1;
+	return rc;
 }
 
 /* ---- pruning ---- */

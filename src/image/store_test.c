@@ -258,6 +258,30 @@ static void a_lease_keeps_the_layers_of_a_removed_image(void **state)
 	assert_int_equal(count_layers(f), 0);
 }
 
+static bool is_c1(void *arg, const char *holder)
+{
+	(void)arg;
+	return strcmp(holder, "container:c1") == 0;
+}
+
+static void leases_of_nobody_go_at_a_start(void **state)
+{
+	struct fixture *f = *state;
+	struct image_layer one = add_layer(f, "", "one"), two = add_layer(f, "", "two");
+	char id[DIGEST_TEXT_MAX];
+
+	add_image(f, &one, 1, "", "app", "", id);
+	must(f, image_lease(f->store, id, "container:c1", &f->err));
+	add_image(f, &two, 1, "", "other", "", id);
+	must(f, image_lease(f->store, id, "container:c0", &f->err));
+	must(f, image_lease(f->store, id, "container:c2", &f->err));
+	must(f, image_remove(f->store, "app", true, false, NULL, &f->err));
+	must(f, image_remove(f->store, "other", true, false, NULL, &f->err));
+	assert_int_equal(count_layers(f), 2);
+	must(f, image_release_unknown(f->store, is_c1, NULL, &f->err));
+	assert_int_equal(count_layers(f), 1);
+}
+
 static bool used_by_c1(void *arg, const char *id, bool running_only, char who[65])
 {
 	(void)id;
@@ -411,6 +435,7 @@ int main(int argc, char **argv)
 		TEST_WITH(moving_and_unpacking_an_upper_give_the_same_layer, setup, teardown),
 		TEST_WITH(layers_shared_by_two_images_go_with_the_last, setup, teardown),
 		TEST_WITH(an_open_layer_is_not_collected_until_it_is_closed, setup, teardown),
+		TEST_WITH(leases_of_nobody_go_at_a_start, setup, teardown),
 		TEST_WITH(a_lease_keeps_the_layers_of_a_removed_image, setup, teardown),
 		TEST_WITH(a_used_image_is_a_conflict_in_dockers_words, setup, teardown),
 		TEST_WITH(an_id_with_several_names_needs_force, setup, teardown),
