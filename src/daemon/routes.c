@@ -9,9 +9,9 @@
 #include "daemon/daemon.h"
 
 static const struct http_route *const tables[] = {
-	system_routes, events_routes,   containers_routes, streams_routes,  exec_routes,
-	images_routes, transfer_routes, build_routes,      networks_routes, volumes_routes,
-	swarm_routes,  nodes_routes,    services_routes,   tasks_routes,
+	system_routes,  events_routes, containers_routes, streams_routes,  exec_routes,
+	archive_routes, images_routes, transfer_routes,   build_routes,    networks_routes,
+	volumes_routes, swarm_routes,  nodes_routes,      services_routes, tasks_routes,
 };
 
 static size_t count(const struct http_route *table)

@@ -17,6 +17,7 @@
 #include "daemon/daemon.h"
 #include "daemon/progress.h"
 #include "daemon/reply.h"
+#include "daemon/tar_stream.h"
 #include "engine/container.h"
 #include "engine/engine.h"
 #include "engine/event.h"
@@ -25,7 +26,6 @@
 #define AUTH_ARENA  (256u << 10)
 #define BODY_ARENA  (4u << 20)
 #define NAMES_MAX   256
-#define COPY_SIZE   (64u << 10)
 #define CHANGES_MAX 256
 
 /* "repo" and "tag" of a query as one reference; tag may be a digest. */
@@ -218,77 +218,9 @@ static int load(void *ctx, struct http_request *req, struct err *err)
 	return progress_end(&p, rc, err);
 }
 
-/* ---- tar streams out: a thread makes the tar, the connection's thread sends it ---- */
+/* ---- save, export ---- */
 
-struct producer {
-	int (*make)(struct producer *p, int out_fd, struct err *err);
-	struct daemon *d;
-	const char **names;
-	size_t count;
-	int dir_fd;
-	int out_fd; /* owned by the thread */
-	int rc;
-	struct err err;
-};
-
-static void *producer_main(void *arg)
-{
-	struct producer *p = arg;
-
-	p->rc = p->make(p, p->out_fd, &p->err);
-	close(p->out_fd);
-	return NULL;
-}
-
-static int relay(int fd, struct http_stream *stream)
-{
-	auto_free char *block = malloc(COPY_SIZE);
-
-	for (;;) {
-		ssize_t n = block ? read(fd, block, COPY_SIZE) : -1;
-		if (n < 0 && block && errno == EINTR)
-			continue;
-		if (n <= 0)
-			return (int)n;
-		if (http_stream_write(stream, block, (size_t)n, NULL) < 0)
-			return -1; /* closing the pipe ends the producer */
-	}
-}
-
-/* What fails before the first byte is still answered with a status. */
-static int stream_tar(struct http_request *req, struct producer *p, const char *type,
-                      struct err *err)
-{
-	pthread_t thread;
-	char first[512];
-	int ends[2];
-
-	if (pipe2(ends, O_CLOEXEC) < 0)
-		return err_sys(err, "pipe");
-	p->out_fd = ends[1];
-	int rc = pthread_create(&thread, NULL, producer_main, p);
-	if (rc != 0) {
-		close(ends[0]);
-		close(ends[1]);
-		errno = rc;
-		return err_sys(err, "start a thread");
-	}
-	ssize_t n = read(ends[0], first, sizeof(first));
-	struct http_stream *stream = n > 0 ? http_stream_begin(req, 200, type, err) : NULL;
-	if (stream && http_stream_write(stream, first, (size_t)n, NULL) == 0)
-		(void)relay(ends[0], stream);
-	close(ends[0]);
-	pthread_join(thread, NULL);
-	if (stream) {
-		http_stream_end(stream);
-		return 0;
-	}
-	if (p->rc < 0)
-		*err = p->err;
-	return n > 0 || p->rc < 0 ? -1 : http_reply(req, 200, type, "", 0);
-}
-
-static int make_save(struct producer *p, int out_fd, struct err *err)
+static int make_save(struct tar_stream *p, int out_fd, struct err *err)
 {
 	return image_save(engine_images(p->d->engine), p->names, p->count, out_fd, err);
 }
@@ -296,7 +228,7 @@ static int make_save(struct producer *p, int out_fd, struct err *err)
 static int save_names(struct daemon *d, struct http_request *req, const char **names, size_t count,
                       struct err *err)
 {
-	struct producer p = {
+	struct tar_stream p = {
 		.make = make_save, .d = d, .names = names, .count = count, .err = ERR_INIT};
 
 	for (size_t i = 0; i < count; i++) {
@@ -304,7 +236,7 @@ static int save_names(struct daemon *d, struct http_request *req, const char **n
 		if (!image)
 			return -1;
 	}
-	return stream_tar(req, &p, "application/x-tar", err);
+	return tar_stream_run(req, &p, "application/x-tar", err);
 }
 
 static int save(void *ctx, struct http_request *req, struct err *err)
@@ -326,7 +258,7 @@ static int save_one(void *ctx, struct http_request *req, struct err *err)
 	return save_names(ctx, req, &name, 1, err);
 }
 
-static int make_export(struct producer *p, int out_fd, struct err *err)
+static int make_export(struct tar_stream *p, int out_fd, struct err *err)
 {
 	return image_export_dir(engine_images(p->d->engine), p->dir_fd, out_fd, err);
 }
@@ -334,10 +266,10 @@ static int make_export(struct producer *p, int out_fd, struct err *err)
 static int export(void *ctx, struct http_request *req, struct err *err)
 {
 	struct daemon *d = ctx;
-	auto_close int root = container_rootfs_open(d->engine, http_arg(req, 0), err);
-	struct producer p = {.make = make_export, .d = d, .dir_fd = root, .err = ERR_INIT};
+	auto_close int root = container_layers_open(d->engine, http_arg(req, 0), err);
+	struct tar_stream p = {.make = make_export, .d = d, .dir_fd = root, .err = ERR_INIT};
 
-	return root < 0 ? -1 : stream_tar(req, &p, "application/octet-stream", err);
+	return root < 0 ? -1 : tar_stream_run(req, &p, "application/octet-stream", err);
 }
 
 /* ---- commit ---- */

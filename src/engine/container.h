@@ -202,6 +202,9 @@ struct json *container_stats(struct engine *engine, const char *ref, struct err 
  * goes away with the descriptor). For fs_..._in(). The caller closes it. */
 int container_rootfs_open(struct engine *engine, const char *ref, struct err *err);
 
+/* Its layers with its own changes, read-only, without volumes and other mounts: what an image of it would have. */
+int container_layers_open(struct engine *engine, const char *ref, struct err *err);
+
 struct container_commit {
 	const struct reference *name; /* or NULL */
 	const char *author, *comment;

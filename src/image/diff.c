@@ -4,9 +4,11 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/magic.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/vfs.h>
 #include <sys/xattr.h>
 
 #include "base/buf.h"
@@ -144,6 +146,16 @@ static bool is_opaque(int fd)
 
 /* ---- entries ---- */
 
+/* Made up as it is read, without an end, or with effects: nothing to archive. */
+static bool is_kernels(int fd)
+{
+	struct statfs fs;
+
+	return fstatfs(fd, &fs) == 0 &&
+	       (fs.f_type == PROC_SUPER_MAGIC || fs.f_type == SYSFS_MAGIC ||
+	        fs.f_type == CGROUP_SUPER_MAGIC || fs.f_type == CGROUP2_SUPER_MAGIC);
+}
+
 static struct tarball_entry entry_of(struct diff *d, const struct stat *st)
 {
 	return (struct tarball_entry){
@@ -272,6 +284,8 @@ static int write_subdir(struct diff *d, int dir_fd, const char *name, const stru
 	struct tarball_entry e = entry_of(d, st);
 	if (take_xattrs(d, fd, &e, err) < 0 || tarball_writer_entry(d->tar, &e, err) < 0)
 		return -1;
+	if (!d->layer && is_kernels(fd))
+		return 0;
 	if (d->layer && is_opaque(fd) && write_mark(d, WHITEOUT WHITEOUT, ".opq", err) < 0)
 		return -1;
 	return write_dir(d, fd, depth + 1, err);
@@ -350,7 +364,7 @@ static void diff_done(struct diff *d)
 	free(d->xattr_names);
 }
 
-static int diff_run(struct diff *d, int dir_fd, tarball_write_fn *write, void *arg, struct err *err)
+static int diff_begin(struct diff *d, tarball_write_fn *write, void *arg, struct err *err)
 {
 	d->block = malloc(DIFF_BLOCK);
 	d->xattr_names = malloc(XATTR_NAMES_MAX);
@@ -360,9 +374,7 @@ static int diff_run(struct diff *d, int dir_fd, tarball_write_fn *write, void *a
 	if (!d->links)
 		return -1;
 	d->tar = tarball_writer_create(write, arg, err);
-	if (!d->tar || write_dir(d, dir_fd, 0, err) < 0)
-		return -1;
-	return tarball_writer_finish(d->tar, err);
+	return d->tar ? 0 : -1;
 }
 
 int diff_write(int dir_fd, bool layer, tarball_write_fn *write, void *arg, int64_t *size,
@@ -373,10 +385,35 @@ int diff_write(int dir_fd, bool layer, tarball_write_fn *write, void *arg, int64
 		.path = BUF_INIT(DIFF_PATH_MAX),
 		.xattr_values = BUF_INIT(XATTRS_MAX * 4096),
 	};
-	int rc = diff_run(&d, dir_fd, write, arg, err);
+	int rc = diff_begin(&d, write, arg, err);
 
+	if (rc == 0)
+		rc = write_dir(&d, dir_fd, 0, err);
+	if (rc == 0)
+		rc = tarball_writer_finish(d.tar, err);
 	if (rc == 0 && size)
 		*size = d.size;
+	diff_done(&d);
+	return rc;
+}
+
+int diff_write_path(int dir_fd, const char *base, const char *name, tarball_write_fn *write,
+                    void *arg, struct err *err)
+{
+	struct diff d = {
+		.path = BUF_INIT(DIFF_PATH_MAX),
+		.xattr_values = BUF_INIT(XATTRS_MAX * 4096),
+	};
+	int rc = diff_begin(&d, write, arg, err);
+	struct stat st;
+
+	buf_add(&d.path, str_eq(name, "/") ? "" : name);
+	if (rc == 0)
+		rc = fs_stat(dir_fd, base, &st, err);
+	if (rc == 0)
+		rc = write_one(&d, dir_fd, base, 0, err);
+	if (rc == 0)
+		rc = tarball_writer_finish(d.tar, err);
 	diff_done(&d);
 	return rc;
 }

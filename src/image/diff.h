@@ -23,3 +23,7 @@ struct err;
  * ERR_UNSUPPORTED for an upper that only overlayfs itself understands (redirects, metacopies). */
 int diff_write(int dir_fd, bool layer, tarball_write_fn *write, void *arg, int64_t *size,
                struct err *err);
+/* The same of one thing in dir_fd, `base` (or "." for dir_fd itself), whose entries begin with `name`.
+ * ERR_NOT_FOUND when it is not there any more. */
+int diff_write_path(int dir_fd, const char *base, const char *name, tarball_write_fn *write,
+                    void *arg, struct err *err);

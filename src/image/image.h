@@ -197,6 +197,11 @@ int image_save(struct image_store *store, const char *const *names, size_t count
 /* The content of a mounted root (or any directory descriptor) as tar: `docker export`. */
 int image_export_dir(struct image_store *store, int dir_fd, int out_fd, struct err *err);
 
+/* What `base` (one name, or ".") in dir_fd is, as a tar whose entries begin with `name`; "/" gives absolute names.
+ * Directories of other mounts are gone into, those of /proc, /sys and cgroups are not. */
+int image_export_path(struct image_store *store, int dir_fd, const char *base, const char *name,
+                      int out_fd, struct err *err);
+
 /* A tar of any compression onto a directory, in the worker: build contexts, `docker cp`, ADD of an
  * archive. Nothing outside dir_fd can change. */
 enum image_unpack_flags {

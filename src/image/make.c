@@ -208,6 +208,13 @@ int image_export_dir(struct image_store *store, int dir_fd, int out_fd, struct e
 	return diff_write(dir_fd, false, write_fd, &out_fd, NULL, err);
 }
 
+int image_export_path(struct image_store *store, int dir_fd, const char *base, const char *name,
+                      int out_fd, struct err *err)
+{
+	(void)store;
+	return diff_write_path(dir_fd, base, name, write_fd, &out_fd, err);
+}
+
 int image_unpack(struct image_store *store, int tar_fd, int dir_fd, unsigned flags, struct err *err)
 {
 	struct worker_job job = {
