@@ -34,7 +34,7 @@ static int read_ignore(struct context *c, struct err *err)
 	auto_buf struct buf text = BUF_INIT(PATTERN_FILE_MAX);
 
 	c->arena = ARENA_INIT(IGNORE_ARENA);
-	if (c->dir_fd < 0 || !fs_exists(c->dir_fd, IGNORE_FILE))
+	if (c->dir_fd < 0 || c->plain || !fs_exists(c->dir_fd, IGNORE_FILE))
 		return 0;
 	if (fs_read(c->dir_fd, IGNORE_FILE, PATTERN_FILE_MAX, &text, err) < 0 ||
 	    pattern_list_parse(buf_str(&text), text.len, &c->arena, &c->ignore, err) < 0)
@@ -44,6 +44,8 @@ static int read_ignore(struct context *c, struct err *err)
 
 static bool left_out(const struct context *c, const char *path)
 {
+	if (c->plain)
+		return false;
 	if (c->extra && str_eq(path, c->dockerfile))
 		return true;
 	if (str_eq(path, c->dockerfile) || str_eq(path, IGNORE_FILE))
@@ -108,8 +110,8 @@ static int put_entry(struct walk *w, int dir_fd, const char *name, const char *p
 		return err_nomem(w->err);
 	archive_entry_copy_stat(entry, st);
 	archive_entry_set_pathname(entry, path);
-	archive_entry_set_uid(entry, 0);
-	archive_entry_set_gid(entry, 0);
+	archive_entry_set_uid(entry, w->c->plain ? st->st_uid : 0);
+	archive_entry_set_gid(entry, w->c->plain ? st->st_gid : 0);
 	if (S_ISLNK(st->st_mode)) {
 		if (fs_readlink(dir_fd, name, &target, w->err) < 0)
 			return -1;
@@ -148,7 +150,10 @@ static int walk_one(void *arg, int dir_fd, const char *name, unsigned char type)
 	struct stat st;
 
 	(void)type;
-	buf_addf(&path, "%s%s%s", w->path, *w->path ? "/" : "", name);
+	if (w->depth == 0 && w->c->as)
+		buf_add(&path, w->c->as);
+	else
+		buf_addf(&path, "%s%s%s", w->path, *w->path ? "/" : "", name);
 	if (buf_check(&path, w->err) < 0 || fs_stat(dir_fd, name, &st, w->err) < 0)
 		return -1;
 	bool skip = left_out(w->c, buf_str(&path));
@@ -190,7 +195,9 @@ static int write_all(struct context *c, struct err *err)
 		rc = err_set(err, ERR_SYSTEM, "build context: %s", archive_error_string(tar));
 	if (rc == 0 && c->extra)
 		rc = put_extra(c, tar, err);
-	if (rc == 0 && c->dir_fd >= 0)
+	if (rc == 0 && c->only)
+		rc = walk_one(&w, c->dir_fd, c->only, 0);
+	else if (rc == 0 && c->dir_fd >= 0)
 		rc = fs_list(c->dir_fd, walk_one, &w, err);
 	if (rc == 0 && archive_write_close(tar) != ARCHIVE_OK)
 		rc = err_set(err, ERR_SYSTEM, "build context: %s", archive_error_string(tar));

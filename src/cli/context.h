@@ -29,6 +29,10 @@ struct context {
 	const char *dockerfile; /* path inside the context */
 	const char *extra;      /* a Dockerfile from elsewhere, sent as `dockerfile`; NULL: none */
 	size_t extra_len;
+	/* For a copy instead of a build: */
+	bool plain;       /* everything; there is no .dockerignore, and owners stay */
+	const char *only; /* this entry of dir_fd alone; NULL: what is in dir_fd */
+	const char *as;   /* how it is called in the tar */
 	/* private */
 	struct pattern_list ignore;
 	struct arena arena;

@@ -7,9 +7,9 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "base/base64.h"
 #include "base/buf.h"
 #include "base/clock.h"
-#include "base/hash.h"
 #include "base/json.h"
 #include "base/str.h"
 #include "daemon/daemon.h"
@@ -53,7 +53,7 @@ static int stat_header(struct http_request *req, const struct archive_path *path
 	json_set(doc, "linkTarget", json_string(path->link_target ? path->link_target : ""));
 	if (json_write(doc, &text, err) < 0)
 		return -1;
-	hash_base64(buf_str(&text), text.len, &encoded);
+	base64_encode(buf_str(&text), text.len, &encoded);
 	if (buf_check(&encoded, err) < 0)
 		return -1;
 	return http_reply_header(req, STAT_NAME, buf_str(&encoded), err);

@@ -48,9 +48,10 @@ static int clean_path(const char *path, struct buf *out, struct err *err)
 /* What of `path` is below `top`, without a leading slash; NULL: it is not below it. Both are clean. */
 static const char *below(const char *path, const char *top)
 {
+	if (!top)
+		return NULL;
 	size_t n = strlen(top);
-
-	if (str_eq(top, "/"))
+	if (n <= 1)
 		return path + 1;
 	if (strncmp(path, top, n) != 0 || (path[n] != '/' && path[n] != '\0'))
 		return NULL;

@@ -12,9 +12,7 @@
 
 #include "base/err.h"
 #include "base/fs.h"
-#include "base/hash.h"
 #include "base/str.h"
-#include "image/compress.h"
 #include "image/tarball.h"
 
 #define WHITEOUT        ".wh."
@@ -34,9 +32,7 @@ struct apply {
 	const struct apply_limits *limits;
 	struct apply_result *result;
 
-	struct compress_reader *source;
-	struct hash *hash;
-	int copy_fd;
+	const struct apply_source *source;
 
 	int parent_fd; /* of parent[], kept because neighbours in the archive share it */
 	char parent[APPLY_PATH_MAX + 1];
@@ -47,31 +43,12 @@ struct apply {
 
 /* ---- the stream ---- */
 
-static int check_ratio(struct apply *a, struct err *err)
-{
-	int64_t out = a->result->stream;
-	int64_t in = (int64_t)compress_reader_taken(a->source);
-
-	if (out > APPLY_RATIO_FREE && out / a->limits->ratio > in)
-		return err_set(err, ERR_LIMIT,
-		               "archive unpacks to more than %lld times its size; refusing it",
-		               (long long)a->limits->ratio);
-	return 0;
-}
-
 static ssize_t stream_read(void *arg, void *data, size_t len, struct err *err)
 {
 	struct apply *a = arg;
-	ssize_t n = compress_reader_read(a->source, data, len, err);
+	ssize_t n = a->source->read(a->source->arg, data, len, err);
 
-	if (n <= 0)
-		return n;
-	a->result->stream += n;
-	hash_add(a->hash, data, (size_t)n);
-	if (check_ratio(a, err) < 0)
-		return -1;
-	if (a->copy_fd >= 0 && fs_write_all(a->copy_fd, data, (size_t)n, err) < 0)
-		return -1;
+	a->result->stream += n > 0 ? n : 0;
 	return n;
 }
 
@@ -503,8 +480,6 @@ static void apply_done(struct apply *a)
 {
 	if (a->parent_fd >= 0)
 		close(a->parent_fd);
-	compress_reader_free(a->source);
-	hash_free(a->hash);
 	while (a->laters) {
 		struct later *l = a->laters;
 		a->laters = l->next;
@@ -512,37 +487,23 @@ static void apply_done(struct apply *a)
 	}
 }
 
-static int apply_run(struct apply *a, int in_fd, struct err *err)
-{
-	char hex[HASH_HEX_MAX];
-
-	a->hash = hash_create(err);
-	if (!a->hash)
-		return -1;
-	a->source = compress_reader_open(in_fd, err);
-	if (!a->source || apply_entries(a, err) < 0)
-		return -1;
-	apply_times(a);
-	(void)snprintf(a->result->diff_id, sizeof(a->result->diff_id), "sha256:%s",
-	               hash_hex(a->hash, hex));
-	return 0;
-}
-
-int apply_tar(int in_fd, int dir_fd, int copy_fd, unsigned flags, const struct apply_limits *limits,
-              struct apply_result *result, struct err *err)
+int apply_stream(const struct apply_source *source, int dir_fd, unsigned flags,
+                 const struct apply_limits *limits, struct apply_result *result, struct err *err)
 {
 	struct apply a = {
+		.source = source,
 		.root = dir_fd,
 		.flags = flags,
 		.limits = limits,
 		.result = result,
-		.copy_fd = copy_fd,
 		.parent_fd = -1,
 	};
 	mode_t before = umask(0);
 
 	*result = (struct apply_result){0};
-	int rc = apply_run(&a, in_fd, err);
+	int rc = apply_entries(&a, err);
+	if (rc == 0)
+		apply_times(&a);
 	umask(before);
 	apply_done(&a);
 	return rc;

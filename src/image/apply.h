@@ -4,7 +4,7 @@
 /*
  * apply - a tar archive onto a directory: the one extractor of this code base.
  *
- * It runs in the worker process (worker.h); nothing else calls it but tests. The archive is
+ * The daemon runs it in a worker process (worker.h); `buoy cp` as the user that it is for. The archive is
  * hostile. Every name is split here, its parents are opened beneath the root without following
  * symbolic links, the last component is made exclusively, and owner, mode, times and attributes go
  * to descriptors, never to names. Nothing outside dir_fd can change (T-tar in the tests).
@@ -16,6 +16,7 @@
 
 #include <stdbool.h>
 #include <stdint.h>
+#include <sys/types.h>
 
 #include "base/cleanup.h"
 #include "oci/digest.h"
@@ -49,7 +50,16 @@ struct apply_result {
 	int64_t stream; /* bytes of the uncompressed archive */
 };
 
-/* Reads in_fd (any compression) to its end. copy_fd gets the uncompressed archive unless it is -1.
- * On failure the directory holds what came so far. ERR_INVALID, ERR_LIMIT, ERR_SYSTEM. */
+/* Where the archive comes from, uncompressed. read(): up to len bytes, 0 at the end, -1 with err set. */
+struct apply_source {
+	ssize_t (*read)(void *arg, void *data, size_t len, struct err *err);
+	void *arg;
+};
+
+/* Reads the source to its end. On failure the directory holds what came so far. result->diff_id is left
+ * empty. ERR_INVALID, ERR_LIMIT, ERR_SYSTEM. */
+int apply_stream(const struct apply_source *source, int dir_fd, unsigned flags,
+                 const struct apply_limits *limits, struct apply_result *result, struct err *err);
+/* The same of a descriptor, in any compression. copy_fd gets the uncompressed archive unless it is -1. */
 int apply_tar(int in_fd, int dir_fd, int copy_fd, unsigned flags, const struct apply_limits *limits,
               struct apply_result *result, struct err *err);

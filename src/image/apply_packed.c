@@ -1,0 +1,61 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* apply_packed - the extractor behind a decompressor: counts, hashes and copies what it hands on. */
+
+#include <stdio.h>
+
+#include "base/err.h"
+#include "base/fs.h"
+#include "base/hash.h"
+#include "image/apply.h"
+#include "image/compress.h"
+
+struct packed {
+	struct compress_reader *reader;
+	struct hash *hash;
+	const struct apply_limits *limits;
+	int64_t out; /* bytes unpacked */
+	int copy_fd;
+};
+
+static int check_ratio(const struct packed *p, struct err *err)
+{
+	int64_t in = (int64_t)compress_reader_taken(p->reader);
+
+	if (p->out > APPLY_RATIO_FREE && p->out / p->limits->ratio > in)
+		return err_set(err, ERR_LIMIT,
+		               "archive unpacks to more than %lld times its size; refusing it",
+		               (long long)p->limits->ratio);
+	return 0;
+}
+
+static ssize_t read_packed(void *arg, void *data, size_t len, struct err *err)
+{
+	struct packed *p = arg;
+	ssize_t n = compress_reader_read(p->reader, data, len, err);
+
+	if (n <= 0)
+		return n;
+	p->out += n;
+	hash_add(p->hash, data, (size_t)n);
+	if (check_ratio(p, err) < 0)
+		return -1;
+	if (p->copy_fd >= 0 && fs_write_all(p->copy_fd, data, (size_t)n, err) < 0)
+		return -1;
+	return n;
+}
+
+int apply_tar(int in_fd, int dir_fd, int copy_fd, unsigned flags, const struct apply_limits *limits,
+              struct apply_result *result, struct err *err)
+{
+	auto_type(compress_reader) reader = compress_reader_open(in_fd, err);
+	auto_type(hash) hash = reader ? hash_create(err) : NULL;
+	struct packed packed = {
+		.reader = reader, .hash = hash, .limits = limits, .copy_fd = copy_fd};
+	const struct apply_source source = {.read = read_packed, .arg = &packed};
+	char hex[HASH_HEX_MAX];
+
+	if (!hash || apply_stream(&source, dir_fd, flags, limits, result, err) < 0)
+		return -1;
+	(void)snprintf(result->diff_id, sizeof(result->diff_id), "sha256:%s", hash_hex(hash, hex));
+	return 0;
+}
