@@ -17,28 +17,38 @@ struct hash {
 	gnutls_hash_hd_t state; /* owned */
 };
 
-static char *to_hex(const uint8_t digest[HASH_SIZE], char hex[HASH_HEX_MAX])
+static char *to_hex(const uint8_t *digest, size_t size, char *hex)
 {
 	static const char digits[] = "0123456789abcdef";
 
-	for (size_t i = 0; i < HASH_SIZE; i++) {
+	for (size_t i = 0; i < size; i++) {
 		hex[2 * i] = digits[digest[i] >> 4];
 		hex[2 * i + 1] = digits[digest[i] & 15];
 	}
-	hex[HASH_HEX_MAX - 1] = '\0';
+	hex[2 * size] = '\0';
 	return hex;
 }
 
-struct hash *hash_create(struct err *err)
+static struct hash *create(gnutls_digest_algorithm_t algorithm, struct err *err)
 {
 	struct hash *h = calloc(1, sizeof(*h));
 
-	if (!h || gnutls_hash_init(&h->state, GNUTLS_DIG_SHA256) < 0) {
+	if (!h || gnutls_hash_init(&h->state, algorithm) < 0) {
 		free(h);
 		err_nomem(err);
 		return NULL;
 	}
 	return h;
+}
+
+struct hash *hash_create(struct err *err)
+{
+	return create(GNUTLS_DIG_SHA256, err);
+}
+
+struct hash *hash_create_512(struct err *err)
+{
+	return create(GNUTLS_DIG_SHA512, err);
 }
 
 void hash_free(struct hash *h)
@@ -61,7 +71,17 @@ char *hash_hex(const struct hash *h, char hex[HASH_HEX_MAX])
 
 	if (copy)
 		gnutls_hash_deinit(copy, digest);
-	return to_hex(digest, hex);
+	return to_hex(digest, sizeof(digest), hex);
+}
+
+char *hash_hex_512(const struct hash *h, char hex[HASH_512_HEX])
+{
+	uint8_t digest[2 * HASH_SIZE] = {0};
+	gnutls_hash_hd_t copy = gnutls_hash_copy(h->state);
+
+	if (copy)
+		gnutls_hash_deinit(copy, digest);
+	return to_hex(digest, sizeof(digest), hex);
 }
 
 void hash_bytes(const void *data, size_t len, uint8_t out[HASH_SIZE])
@@ -74,7 +94,7 @@ char *hash_bytes_hex(const void *data, size_t len, char hex[HASH_HEX_MAX])
 	uint8_t digest[HASH_SIZE] = {0};
 
 	hash_bytes(data, len, digest);
-	return to_hex(digest, hex);
+	return to_hex(digest, sizeof(digest), hex);
 }
 
 int hash_fd_hex(int fd, char hex[HASH_HEX_MAX], struct err *err)

@@ -37,6 +37,20 @@ static void a_descriptor_is_hashed_to_its_end(void **state)
 	close(ends[0]);
 }
 
+static void sha512_in_pieces(void **state)
+{
+	auto_type(hash) h = hash_create_512(NULL);
+	char hex[HASH_512_HEX];
+
+	(void)state;
+	hash_add(h, "a", 1);
+	hash_add(h, "bc", 2);
+	/* FIPS 180-4, the example for "abc" */
+	assert_string_equal(hash_hex_512(h, hex), "ddaf35a193617abacc417349ae20413112e6fa4e89a97ea2"
+	                                          "0a9eeee64b55d39a2192992a274fc1a836ba3c23a3feebbd"
+	                                          "454d4423643ce80e2a9ac94fa54ca49f");
+}
+
 static void base64_round_trips(void **state)
 {
 	static const char *const pairs[][2] = {
@@ -71,4 +85,5 @@ static void both_alphabets_decode_and_rubbish_does_not(void **state)
 }
 
 TESTING_MAIN(TEST(pieces_give_what_the_whole_gives), TEST(a_descriptor_is_hashed_to_its_end),
-             TEST(base64_round_trips), TEST(both_alphabets_decode_and_rubbish_does_not))
+             TEST(sha512_in_pieces), TEST(base64_round_trips),
+             TEST(both_alphabets_decode_and_rubbish_does_not))

@@ -7,6 +7,7 @@
 #include <strings.h>
 #include <sys/epoll.h>
 #include <time.h>
+#include <unistd.h>
 
 #include "base/json.h"
 #include "base/str.h"
@@ -16,6 +17,7 @@
 #define REPLY_HEAD_MAX (32u << 10)
 
 #define DATE_MAX       40
+#define FILE_BLOCK     (64u << 10)
 #define JSON_REPLY_MAX (256u << 20)
 
 /* ---- the head ---- */
@@ -45,6 +47,7 @@ static void begin_head(struct http_request *req, int status, const char *type, s
 	if (!http_body_finished(req))
 		req->keep_alive = false;
 	req->answered = true;
+	req->status = status;
 	buf_addf(head, "HTTP/1.1 %d %s\r\nDate: %s\r\n", status, http_status_text(status),
 	         format_date(date));
 	for (; pair && pair[0]; pair += 2)
@@ -100,6 +103,49 @@ int http_reply(struct http_request *req, int status, const char *type, const voi
 	return 0;
 }
 
+/* Sends what lies in the file, in pieces that stay in the processor's cache. */
+static int send_file(struct http_request *req, int fd, uint64_t offset, uint64_t len)
+{
+	auto_free char *block = malloc(FILE_BLOCK);
+
+	if (!block)
+		return -1;
+	while (len > 0) {
+		size_t want = len < FILE_BLOCK ? (size_t)len : FILE_BLOCK;
+		ssize_t n = pread(fd, block, want, (off_t)offset);
+
+		if (n < 0 && errno == EINTR)
+			continue;
+		if (n <= 0) /* shorter than announced, or unreadable */
+			return -1;
+		struct iovec iov = {block, (size_t)n};
+		if (http_conn_write(req->conn, &iov, 1, HTTP_STALL_TIMEOUT_MS, NULL) < 0)
+			return -1;
+		offset += (uint64_t)n;
+		len -= (uint64_t)n;
+	}
+	return 0;
+}
+
+int http_reply_file(struct http_request *req, int status, const char *type, int fd, uint64_t offset,
+                    uint64_t len)
+{
+	auto_buf struct buf head = BUF_INIT(REPLY_HEAD_MAX);
+
+	if (req->answered)
+		return 0;
+	begin_head(req, status, type, &head);
+	buf_addf(&head, "Content-Length: %" PRIu64 "\r\n", len);
+	end_head(req, &head);
+
+	struct iovec iov = {head.data, head.len};
+	if (buf_check(&head, NULL) < 0 ||
+	    http_conn_write(req->conn, &iov, 1, HTTP_STALL_TIMEOUT_MS, NULL) < 0 ||
+	    (!req->is_head && send_file(req, fd, offset, len) < 0))
+		req->keep_alive = false;
+	return 0;
+}
+
 int http_reply_empty(struct http_request *req, int status)
 {
 	return http_reply(req, status, NULL, NULL, 0);
@@ -147,9 +193,14 @@ static struct json *message_of(const char *message)
 int http_reply_error(struct http_request *req, int status, const char *message)
 {
 	static const char last_resort[] = "{\"message\":\"out of memory\"}\n";
-	auto_type(json) doc = json_object();
+	auto_type(json) doc = NULL;
 	auto_buf struct buf text = BUF_INIT(REPLY_HEAD_MAX);
 
+	if (req->options->error_body) {
+		req->options->error_body(status, message, &text);
+		return http_reply(req, status, "application/json", buf_str(&text), text.len);
+	}
+	doc = json_object();
 	if (json_set(doc, "message", message_of(message)) < 0 || json_write(doc, &text, NULL) < 0)
 		return http_reply(req, 500, "application/json", last_resort,
 		                  sizeof(last_resort) - 1);

@@ -291,7 +291,7 @@ static bool collect_body(struct http_request *req)
 	return false;
 }
 
-static void log_request(const struct http_request *req, const struct err *err, int64_t start_ms)
+static void log_request(const struct http_request *req, const struct err *err, int64_t took_ns)
 {
 	enum log_level level = err->kind == ERR_NONE || http_status_of(err->kind) < 500 ||
 	                                       err->kind == ERR_UNSUPPORTED
@@ -299,14 +299,14 @@ static void log_request(const struct http_request *req, const struct err *err, i
 	                               : LOG_LEVEL_WARN;
 
 	log_write(req->options->log, level, "request", "method=%s path=%s ms=%" PRId64 "%s%s",
-	          req->head.method, req->path, clock_mono_ms() - start_ms,
+	          req->head.method, req->path, took_ns / 1000000,
 	          err->kind == ERR_NONE ? "" : " error=", err->kind == ERR_NONE ? "" : err->msg);
 }
 
 static void call_route(struct http_request *req, const struct http_route *route)
 {
 	struct err err = ERR_INIT;
-	int64_t start_ms = clock_mono_ms();
+	int64_t start_ns = clock_mono_ns();
 
 	if (route->fn(req->options->ctx, req, &err) < 0) {
 		if (!req->answered)
@@ -315,7 +315,10 @@ static void call_route(struct http_request *req, const struct http_route *route)
 		err_set(&err, ERR_INTERNAL, "the request got no answer");
 		http_reply_err(req, 500, &err);
 	}
-	log_request(req, &err, start_ms);
+	log_request(req, &err, clock_mono_ns() - start_ns);
+	if (req->options->observe)
+		req->options->observe(req->options->ctx, req, req->status,
+		                      clock_mono_ns() - start_ns);
 }
 
 static void answer(struct http_request *req)

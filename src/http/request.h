@@ -62,6 +62,7 @@ struct http_request {
 
 	struct buf extra; /* header lines for the answer */
 	bool is_head, keep_alive, answered, hijacked;
+	int status; /* of the answer */
 	struct http_stream stream;
 	int pair_fd; /* our end when a hijacked connection needs carrying; -1 */
 	pthread_t pair_up, pair_down;

@@ -31,12 +31,13 @@
 struct client {
 	struct http_conn conn;
 	struct http_server *server;
+	struct http_tls *tls; /* a reference; NULL: plain */
 	struct client *prev, *next;
 };
 
 struct http_server {
 	struct http_server_options options;
-	struct http_tls *tls; /* NULL: plain */
+	struct http_tls *tls; /* NULL: plain; the pointer is guarded by lock */
 	int listen_fd, stop_fd;
 	pthread_t acceptor;
 	pthread_mutex_t lock;
@@ -102,6 +103,7 @@ static void remove_client(struct client *client)
 
 	/* Off the list, so that nobody shuts down a descriptor that is another's by now. */
 	http_conn_done(&client->conn);
+	http_tls_free(client->tls);
 	free(client);
 
 	pthread_mutex_lock(&server->lock);
@@ -118,7 +120,7 @@ static void *serve(void *arg)
 	struct http_conn *conn = &client->conn;
 	struct err err = ERR_INIT;
 
-	if (server->tls && http_conn_handshake(conn, server->tls, HANDSHAKE_MS, &err) < 0)
+	if (client->tls && http_conn_handshake(conn, client->tls, HANDSHAKE_MS, &err) < 0)
 		log_debug(server->options.log, "connection refused", "peer=%s error=%s",
 		          conn->peer.address, err.msg);
 	else
@@ -148,6 +150,7 @@ static bool add_client(struct http_server *server, struct client *client)
 	pthread_mutex_lock(&server->lock);
 	bool ok = admit(server, client);
 	if (ok) {
+		client->tls = http_tls_ref(server->tls);
 		client->next = server->clients;
 		if (client->next)
 			client->next->prev = client;
@@ -165,7 +168,7 @@ static void refuse(struct http_server *server, struct client *client)
 				   "Content-Length: 35\r\n\r\n"
 				   "{\"message\":\"too many connections\"}\n";
 
-	if (!server->tls) /* best effort: the socket does not wait */
+	if (!server->options.cert_pem) /* best effort: the socket does not wait */
 		(void)send(client->conn.fd, text, sizeof(text) - 1, MSG_NOSIGNAL);
 	log_warn(server->options.log, "connection refused", "peer=%s error=too many connections",
 	         client->conn.peer.address);
@@ -273,6 +276,26 @@ struct http_server *http_server_start(int listen_fd, const struct http_server_op
 		return NULL;
 	}
 	return server;
+}
+
+int http_server_renew_tls(struct http_server *server, const char *cert_pem, const char *key_pem,
+                          struct err *err)
+{
+	struct http_server_options options = server->options;
+
+	if (!server->tls)
+		return err_set(err, ERR_INVALID, "the server was started without TLS");
+	options.cert_pem = cert_pem;
+	options.key_pem = key_pem;
+	struct http_tls *fresh = http_tls_create(&options, err);
+	if (!fresh)
+		return -1;
+	pthread_mutex_lock(&server->lock);
+	struct http_tls *old = server->tls;
+	server->tls = fresh;
+	pthread_mutex_unlock(&server->lock);
+	http_tls_free(old);
+	return 0;
 }
 
 /* Waits until no connection is left; false when deadline_ms (-1: none) came first. */

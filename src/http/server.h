@@ -73,11 +73,19 @@ struct http_server_options {
 	const char *cert_pem, *key_pem, *client_ca_pem;
 	bool client_optional;
 	unsigned connections_max; /* 0: 4096 */
+	/* Writes the JSON body of an error in the service's own form; NULL: {"message": message}. */
+	void (*error_body)(int status, const char *message, struct buf *out);
+	/* Called behind each answer of a route, for counting. May be NULL. */
+	void (*observe)(void *ctx, const struct http_request *req, int status, int64_t took_ns);
 };
 
 /* Serves an already listening socket (owned from now on). Returns at once. */
 struct http_server *http_server_start(int listen_fd, const struct http_server_options *options,
                                       struct err *err);
+/* Connections from now on get this certificate; those that are open keep theirs. On failure the old one
+ * stays. ERR_INVALID: the texts do not fit; the server must have been started with TLS. */
+int http_server_renew_tls(struct http_server *server, const char *cert_pem, const char *key_pem,
+                          struct err *err);
 /* Stops accepting, waits for running requests (streams see http_closed()), frees. */
 void http_server_stop(struct http_server *server);
 
@@ -138,6 +146,10 @@ int http_reply_buf(struct http_request *req, int status,
                    struct buf *json_text); /* takes the text */
 int http_reply_empty(struct http_request *req, int status);
 int http_reply_error(struct http_request *req, int status, const char *message);
+/* len bytes of a file from offset on, straight from the page cache where there is no TLS. Should the file
+ * be shorter, the connection ends in the middle of it: the client sees that something is missing. */
+int http_reply_file(struct http_request *req, int status, const char *type, int fd, uint64_t offset,
+                    uint64_t len);
 
 /* A chunked answer: the headers are on the wire when this returns. NULL if the peer is gone. */
 struct http_stream *http_stream_begin(struct http_request *req, int status, const char *type,

@@ -50,6 +50,7 @@ static const struct {
 	{410, "Gone"},
 	{412, "Precondition Failed"},
 	{413, "Content Too Large"},
+	{414, "URI Too Long"},
 	{415, "Unsupported Media Type"},
 	{416, "Range Not Satisfiable"},
 	{423, "Locked"},

@@ -2,6 +2,7 @@
 #include "http/tls.h"
 
 #include <gnutls/x509.h>
+#include <stdatomic.h>
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
@@ -14,6 +15,7 @@
 #define PRIORITY "NORMAL:-VERS-ALL:+VERS-TLS1.3:+VERS-TLS1.2"
 
 struct http_tls {
+	atomic_uint refs;
 	gnutls_certificate_credentials_t credentials;
 	gnutls_priority_t priority;
 	bool asks;     /* for a client certificate */
@@ -78,14 +80,22 @@ struct http_tls *http_tls_create(const struct http_server_options *options, stru
 		err_nomem(err);
 		return NULL;
 	}
+	atomic_init(&tls->refs, 1);
 	tls->asks = options->client_ca_pem;
 	tls->optional = options->client_optional;
 	return load(tls, options, err) < 0 ? NULL : move_ptr(tls);
 }
 
+struct http_tls *http_tls_ref(struct http_tls *tls)
+{
+	if (tls)
+		atomic_fetch_add(&tls->refs, 1);
+	return tls;
+}
+
 void http_tls_free(struct http_tls *tls)
 {
-	if (!tls)
+	if (!tls || atomic_fetch_sub(&tls->refs, 1) > 1)
 		return;
 	if (tls->credentials)
 		gnutls_certificate_free_credentials(tls->credentials);

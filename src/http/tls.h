@@ -20,8 +20,10 @@ struct http_tls;
 
 /* From the PEM texts of the options. */
 struct http_tls *http_tls_create(const struct http_server_options *options, struct err *err);
-void http_tls_free(struct http_tls *tls);
+void http_tls_free(struct http_tls *tls); /* drops one reference; accepts NULL */
 DEFINE_AUTO(http_tls)
+/* One more holder: the sessions of a certificate need it until they end. */
+struct http_tls *http_tls_ref(struct http_tls *tls);
 
 /* A session on fd, before its handshake. The caller owns *session (gnutls_deinit). */
 int http_tls_accept(const struct http_tls *tls, int fd, gnutls_session_t *session, struct err *err);

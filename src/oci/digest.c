@@ -9,14 +9,24 @@
 #define PREFIX     "sha256:"
 #define PREFIX_LEN (sizeof(PREFIX) - 1)
 
-bool digest_ok(const char *text)
+/* Both algorithms have prefixes of one length. */
+static bool has_form(const char *text, const char *prefix, size_t digits)
 {
-	if (!text || !str_starts(text, PREFIX))
+	if (!text || !str_starts(text, prefix))
 		return false;
 
 	const char *hex = text + PREFIX_LEN;
-	return strspn(hex, "0123456789abcdef") == DIGEST_SHA256 - PREFIX_LEN &&
-	       hex[DIGEST_SHA256 - PREFIX_LEN] == '\0';
+	return strspn(hex, "0123456789abcdef") == digits && hex[digits] == '\0';
+}
+
+bool digest_ok(const char *text)
+{
+	return has_form(text, PREFIX, DIGEST_SHA256 - PREFIX_LEN);
+}
+
+bool digest_any_ok(const char *text)
+{
+	return digest_ok(text) || has_form(text, "sha512:", 2 * (DIGEST_SHA256 - PREFIX_LEN));
 }
 
 int digest_check(const char *text, struct err *err)

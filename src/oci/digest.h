@@ -17,6 +17,8 @@ struct err;
 /* Exact sha256 form, lower case. ERR_INVALID. */
 int digest_check(const char *text, struct err *err);
 bool digest_ok(const char *text);
+/* The same with SHA-512 allowed as well: what a registry keeps. */
+bool digest_any_ok(const char *text);
 /* The hex part (borrowed from text, which must be valid). */
 const char *digest_hex(const char *text);
 /* Of bytes in memory. Returns out. */

@@ -14,6 +14,18 @@ static void a_sha256_digest_is_accepted(void **state)
 	assert_int_equal(strlen("sha256:" EMPTY), DIGEST_SHA256);
 }
 
+static void sha512_is_accepted_where_it_is_asked_for(void **state)
+{
+	(void)state;
+	assert_true(digest_any_ok("sha256:" EMPTY));
+	assert_true(digest_any_ok("sha512:" EMPTY EMPTY));
+	assert_false(digest_any_ok("sha512:" EMPTY));
+	assert_false(digest_any_ok("sha256:" EMPTY EMPTY));
+	assert_false(digest_any_ok("sha512:" EMPTY "../.." EMPTY));
+	assert_false(digest_any_ok(NULL));
+	assert_false(digest_ok("sha512:" EMPTY EMPTY));
+}
+
 static void anything_else_is_refused(void **state)
 {
 	static const char *const bad[] = {
@@ -53,6 +65,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		TEST(a_sha256_digest_is_accepted),
+		TEST(sha512_is_accepted_where_it_is_asked_for),
 		TEST(anything_else_is_refused),
 		TEST(bytes_have_a_digest),
 	};

@@ -1,0 +1,83 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Blobs that are there: GET, HEAD, DELETE. */
+#include <inttypes.h>
+#include <stdio.h>
+
+#include "base/cleanup.h"
+#include "base/str.h"
+#include "registry/answer.h"
+#include "registry/registry.h"
+
+#define RANGE_TEXT 80
+
+static int send_blob(struct http_request *req, int fd, uint64_t size, const char *digest,
+                     struct err *err)
+{
+	char text[RANGE_TEXT + DIGEST_TEXT_MAX];
+	uint64_t first = 0, last = 0;
+	bool head = str_eq(http_method(req), "HEAD");
+	enum name_range range =
+		head ? NAME_RANGE_NONE : name_range(http_header(req, "Range"), size, &first, &last);
+
+	if (range == NAME_RANGE_UNMET) {
+		snprintf(text, sizeof(text), "bytes */%" PRIu64, size);
+		if (http_reply_header(req, "Content-Range", text, err) < 0)
+			return -1;
+		return answer_error(req, 416, "SIZE_INVALID",
+		                    "the range lies outside of the %" PRIu64 " bytes", size);
+	}
+	snprintf(text, sizeof(text), "\"%s\"", digest);
+	if (http_reply_header(req, "Docker-Content-Digest", digest, err) < 0 ||
+	    http_reply_header(req, "ETag", text, err) < 0 ||
+	    http_reply_header(req, "Accept-Ranges", "bytes", err) < 0)
+		return -1;
+	if (range == NAME_RANGE_NONE)
+		return http_reply_file(req, 200, "application/octet-stream", fd, 0, size);
+	snprintf(text, sizeof(text), "bytes %" PRIu64 "-%" PRIu64 "/%" PRIu64, first, last, size);
+	if (http_reply_header(req, "Content-Range", text, err) < 0)
+		return -1;
+	return http_reply_file(req, 206, "application/octet-stream", fd, first, last - first + 1);
+}
+
+int api_blob_get(void *ctx, struct http_request *req, struct err *err)
+{
+	struct registry *r = ctx;
+	const char *name = http_arg(req, 0), *digest = http_arg(req, 1);
+	struct stat st;
+
+	if (!registry_admit(r, req, name, REGISTRY_PULL))
+		return 0;
+	if (!digest_any_ok(digest))
+		return answer_error(req, 400, "DIGEST_INVALID",
+		                    "a digest is sha256: or sha512: and hex digits");
+	auto_close int fd = blobs_read(&r->blobs, name, digest, &st, err);
+	if (fd < 0 && err_is(err, ERR_NOT_FOUND))
+		return answer_error(req, 404, "BLOB_UNKNOWN", "%s has no blob %s", name, digest);
+	if (fd < 0)
+		return answer_err(req, err);
+	/* Who asks whether a blob is there is about to refer to it. */
+	if (!r->settings->read_only)
+		blobs_touch(fd, &st);
+	return send_blob(req, fd, (uint64_t)st.st_size, digest, err);
+}
+
+int api_blob_delete(void *ctx, struct http_request *req, struct err *err)
+{
+	struct registry *r = ctx;
+	const char *name = http_arg(req, 0), *digest = http_arg(req, 1);
+
+	if (!registry_admit(r, req, name, REGISTRY_DELETE))
+		return 0;
+	if (!digest_any_ok(digest))
+		return answer_error(req, 400, "DIGEST_INVALID",
+		                    "a digest is sha256: or sha512: and hex digits");
+	struct repo *repo = repos_find(r->repos, name, NULL);
+	if (!repo)
+		return answer_error(req, 404, "NAME_UNKNOWN", "no such repository: %s", name);
+	repo_hold(repo);
+	int rc = blobs_drop(&r->blobs, name, digest, err);
+	repo_release(repo);
+	if (rc < 0 && err_is(err, ERR_NOT_FOUND))
+		return answer_error(req, 404, "BLOB_UNKNOWN", "%s has no blob %s", name, digest);
+	return rc < 0 ? answer_err(req, err) : http_reply_empty(req, 202);
+}

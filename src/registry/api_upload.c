@@ -1,0 +1,259 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Blobs on their way in: POST, PATCH, PUT, GET, DELETE of a session, and mounting. */
+#include <inttypes.h>
+#include <stdio.h>
+
+#include "base/cleanup.h"
+#include "base/str.h"
+#include "registry/answer.h"
+#include "registry/registry.h"
+
+#define BLOCK_BYTES  (128u << 10)
+#define LOCATION_MAX (NAME_MAX_BYTES + DIGEST_TEXT_MAX + 64)
+
+static int set_location(struct http_request *req, const char *name, const char *kind,
+                        const char *what, struct err *err)
+{
+	char text[LOCATION_MAX];
+
+	snprintf(text, sizeof(text), "/v2/%s/blobs/%s%s", name, kind, what);
+	return http_reply_header(req, "Location", text, err);
+}
+
+static int reply_created(struct http_request *req, const char *name, const char *digest,
+                         struct err *err)
+{
+	if (set_location(req, name, "", digest, err) < 0 ||
+	    http_reply_header(req, "Docker-Content-Digest", digest, err) < 0)
+		return -1;
+	return http_reply_empty(req, 201);
+}
+
+/* Where the session is and how far it came. */
+static int reply_session(struct http_request *req, int status, const char *name,
+                         const struct upload *up, struct err *err)
+{
+	char range[48];
+	uint64_t size = upload_size(up);
+
+	snprintf(range, sizeof(range), "0-%" PRIu64, size ? size - 1 : 0);
+	if (set_location(req, name, "uploads/", upload_id(up), err) < 0 ||
+	    http_reply_header(req, "Range", range, err) < 0 ||
+	    http_reply_header(req, "Docker-Upload-UUID", upload_id(up), err) < 0)
+		return -1;
+	return http_reply_empty(req, status);
+}
+
+static int reply_no_session(struct http_request *req, const struct err *err)
+{
+	if (err_is(err, ERR_NOT_FOUND))
+		return answer_error(req, 404, "BLOB_UPLOAD_UNKNOWN", "%s", err->msg);
+	if (err_is(err, ERR_CONFLICT))
+		return answer_error(req, 409, "BLOB_UPLOAD_INVALID", "%s", err->msg);
+	if (err_is(err, ERR_LIMIT)) {
+		(void)http_reply_header(req, "Retry-After", "10", NULL);
+		return answer_error(req, 429, "TOOMANYREQUESTS", "%s", err->msg);
+	}
+	return answer_err(req, err);
+}
+
+/* The request's body goes behind what the session has. 0, or -1 with ERR_LIMIT when the blob is too large. */
+static int receive(struct registry *r, struct http_request *req, struct upload *up, struct err *err)
+{
+	auto_free char *block = malloc(BLOCK_BYTES);
+
+	if (!block)
+		return err_nomem(err);
+	for (;;) {
+		ssize_t n = http_body_read(req, block, BLOCK_BYTES, err);
+
+		if (n <= 0)
+			return (int)n;
+		if (upload_size(up) + (uint64_t)n > (uint64_t)r->settings->blob_max)
+			return err_set(err, ERR_LIMIT,
+			               "a blob may have %" PRId64 " bytes here (blob-max)",
+			               r->settings->blob_max);
+		if (upload_add(up, block, (size_t)n, err) < 0)
+			return -1;
+	}
+}
+
+static int reply_not_received(struct http_request *req, const struct err *err)
+{
+	if (err_is(err, ERR_LIMIT))
+		return answer_error(req, 413, "SIZE_INVALID", "%s", err->msg);
+	if (err_is(err, ERR_CANCELED) || err_is(err, ERR_INVALID))
+		return answer_error(req, 400, "BLOB_UPLOAD_INVALID", "%s", err->msg);
+	return answer_err(req, err);
+}
+
+/* Does a chunk with this Content-Range follow what is there? False: it is answered. */
+static bool chunk_fits(struct http_request *req, const struct upload *up, const char *name,
+                       struct err *err)
+{
+	const char *header = http_header(req, "Content-Range");
+	const char *length = http_header(req, "Content-Length");
+	uint64_t first = 0, last = 0;
+	char sent[24];
+
+	if (!header)
+		return true;
+	if (!name_chunk_range(header, &first, &last)) {
+		answer_error(req, 416, "BLOB_UPLOAD_INVALID",
+		             "Content-Range: it must be <first>-<last>");
+		return false;
+	}
+	snprintf(sent, sizeof(sent), "%" PRIu64, last - first + 1);
+	if (first == upload_size(up) && length && !str_eq(length, sent)) {
+		answer_error(req, 400, "SIZE_INVALID",
+		             "Content-Length is %s, but the range has %s bytes", length, sent);
+		return false;
+	}
+	if (first == upload_size(up))
+		return true;
+	(void)reply_session(req, 416, name, up, err);
+	return false;
+}
+
+/* All bytes are here: compares them with the digest, and makes them content. Ends the session. */
+static int finish(struct registry *r, struct http_request *req, struct upload *up,
+                  const char *digest, struct err *err)
+{
+	const char *name = http_arg(req, 0);
+	char actual[DIGEST_TEXT_MAX];
+
+	if (upload_digest(up, digest, actual, err) < 0) {
+		uploads_end(r->uploads, up);
+		return answer_err(req, err);
+	}
+	if (!str_eq(actual, digest)) {
+		uploads_end(r->uploads, up);
+		return answer_error(req, 400, "DIGEST_INVALID",
+		                    "the bytes have the digest %s, not %s", actual, digest);
+	}
+	int rc = repos_make(r->repos, name, err) ? 0 : -1;
+	if (rc == 0)
+		rc = blobs_publish(&r->blobs, upload_fd(up), digest, name, err);
+	uploads_end(r->uploads, up);
+	return rc < 0 ? answer_err(req, err) : reply_created(req, name, digest, err);
+}
+
+/* True: mounted and answered. Whatever prevents it, an upload is what the client does next. */
+static bool mount_blob(struct registry *r, struct http_request *req, const char *name,
+                       const char *digest, const char *from)
+{
+	struct err err = ERR_INIT;
+
+	if (!digest_any_ok(digest) || !name_ok(from) ||
+	    !registry_may(r, req, from, REGISTRY_PULL) || !blobs_has(&r->blobs, from, digest) ||
+	    !repos_make(r->repos, name, &err) ||
+	    blobs_mount(&r->blobs, digest, from, name, &err) < 0)
+		return false;
+	return reply_created(req, name, digest, &err) == 0;
+}
+
+int api_upload_begin(void *ctx, struct http_request *req, struct err *err)
+{
+	struct registry *r = ctx;
+	const char *name = http_arg(req, 0), *digest = http_query(req, "digest");
+	const char *algorithm = http_query(req, "digest-algorithm");
+	const char *from = http_query(req, "from"), *wanted = http_query(req, "mount");
+
+	if (!registry_admit(r, req, name, REGISTRY_PUSH))
+		return 0;
+	if (digest && !digest_any_ok(digest))
+		return answer_error(req, 400, "DIGEST_INVALID",
+		                    "a digest is sha256: or sha512: and hex digits");
+	if (algorithm && !str_eq(algorithm, "sha256") && !str_eq(algorithm, "sha512"))
+		return answer_error(req, 400, "DIGEST_INVALID",
+		                    "digest-algorithm: it must be sha256 or sha512");
+	if (wanted && from && mount_blob(r, req, name, wanted, from))
+		return 0;
+
+	bool wide = str_eq(algorithm, "sha512") || (digest && str_starts(digest, "sha512:"));
+	struct upload *up = uploads_begin(r->uploads, name, wide, err);
+	if (!up)
+		return reply_no_session(req, err);
+	if (digest) {
+		if (receive(r, req, up, err) == 0)
+			return finish(r, req, up, digest, err);
+		uploads_end(r->uploads, up);
+		return reply_not_received(req, err);
+	}
+	int rc = reply_session(req, 202, name, up, err);
+	uploads_return(r->uploads, up);
+	return rc;
+}
+
+static struct upload *take(struct registry *r, struct http_request *req, struct err *err)
+{
+	struct upload *up = NULL;
+
+	if (!registry_admit(r, req, http_arg(req, 0), REGISTRY_PUSH))
+		return NULL;
+	up = uploads_take(r->uploads, http_arg(req, 1), http_arg(req, 0), err);
+	if (!up)
+		reply_no_session(req, err);
+	return up;
+}
+
+int api_upload_status(void *ctx, struct http_request *req, struct err *err)
+{
+	struct registry *r = ctx;
+	struct upload *up = take(r, req, err);
+
+	if (!up)
+		return 0;
+	int rc = reply_session(req, 204, http_arg(req, 0), up, err);
+	uploads_return(r->uploads, up);
+	return rc;
+}
+
+int api_upload_chunk(void *ctx, struct http_request *req, struct err *err)
+{
+	struct registry *r = ctx;
+	struct upload *up = take(r, req, err);
+	int rc = 0;
+
+	if (!up)
+		return 0;
+	if (chunk_fits(req, up, http_arg(req, 0), err))
+		rc = receive(r, req, up, err) < 0
+		             ? reply_not_received(req, err)
+		             : reply_session(req, 202, http_arg(req, 0), up, err);
+	uploads_return(r->uploads, up);
+	return rc;
+}
+
+int api_upload_end(void *ctx, struct http_request *req, struct err *err)
+{
+	struct registry *r = ctx;
+	const char *digest = http_query(req, "digest");
+	struct upload *up = take(r, req, err);
+	int rc = 0;
+
+	if (!up)
+		return 0;
+	if (!digest_any_ok(digest))
+		rc = answer_error(req, 400, "DIGEST_INVALID",
+		                  "the digest of the whole blob must be in the query: sha256: or "
+		                  "sha512: and hex digits");
+	else if (chunk_fits(req, up, http_arg(req, 0), err)) {
+		if (receive(r, req, up, err) == 0)
+			return finish(r, req, up, digest, err);
+		rc = reply_not_received(req, err);
+	}
+	uploads_return(r->uploads, up);
+	return rc;
+}
+
+int api_upload_cancel(void *ctx, struct http_request *req, struct err *err)
+{
+	struct registry *r = ctx;
+	struct upload *up = take(r, req, err);
+
+	if (!up)
+		return 0;
+	uploads_end(r->uploads, up);
+	return http_reply_empty(req, 204);
+}

@@ -1,0 +1,73 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "registry/registry.h"
+
+#include "base/err.h"
+#include "base/fs.h"
+#include "base/str.h"
+#include "registry/answer.h"
+
+/* Names may hold slashes: of two patterns that fit, the earlier wins. */
+const struct http_route registry_routes[] = {
+	{"GET", "/v2/", api_version},
+	{"GET", "/v2", api_version},
+	{"GET", "/v2/_catalog", api_catalog},
+	{"GET", "/v2/{*}/tags/list", api_tags},
+	{"GET", "/v2/{*}/referrers/{}", api_referrers},
+	{"POST", "/v2/{*}/blobs/uploads/", api_upload_begin, true},
+	{"POST", "/v2/{*}/blobs/uploads", api_upload_begin, true},
+	{"GET", "/v2/{*}/blobs/uploads/{}", api_upload_status},
+	{"PATCH", "/v2/{*}/blobs/uploads/{}", api_upload_chunk, true},
+	{"PUT", "/v2/{*}/blobs/uploads/{}", api_upload_end, true},
+	{"DELETE", "/v2/{*}/blobs/uploads/{}", api_upload_cancel},
+	{"GET", "/v2/{*}/blobs/{}", api_blob_get},
+	{"DELETE", "/v2/{*}/blobs/{}", api_blob_delete},
+	{"GET", "/v2/{*}/manifests/{}", api_manifest_get},
+	{"PUT", "/v2/{*}/manifests/{}", api_manifest_put, true},
+	{"DELETE", "/v2/{*}/manifests/{}", api_manifest_delete},
+	{NULL},
+};
+
+int registry_open(struct registry *r, const struct settings *settings, struct log *log,
+                  struct err *err)
+{
+	int root_fd = fs_trusted_open_dir(settings->root, true, err);
+
+	*r = (struct registry){.settings = settings, .log = log};
+	if (root_fd < 0 || blobs_open(&r->blobs, root_fd, err) < 0)
+		return -1;
+	r->repos = repos_open(&r->blobs, (size_t)settings->repositories_max,
+	                      (size_t)settings->tags_max, err);
+	r->uploads = r->repos ? uploads_open(&r->blobs, (size_t)settings->uploads_max, err) : NULL;
+	if (r->uploads)
+		return 0;
+	registry_close(r);
+	return -1;
+}
+
+void registry_close(struct registry *r)
+{
+	uploads_close(r->uploads);
+	repos_close(r->repos);
+	blobs_close(&r->blobs);
+}
+
+bool registry_may(struct registry *r, struct http_request *req, const char *name,
+                  enum registry_action action)
+{
+	(void)req;
+	return name_ok(name) && (action == REGISTRY_PULL || !r->settings->read_only);
+}
+
+bool registry_admit(struct registry *r, struct http_request *req, const char *name,
+                    enum registry_action action)
+{
+	if (name && !name_ok(name)) {
+		answer_error(req, 400, "NAME_INVALID", "bad repository name \"%s\"", name);
+		return false;
+	}
+	if (action != REGISTRY_PULL && r->settings->read_only) {
+		answer_error(req, 405, "UNSUPPORTED", "this registry is read-only");
+		return false;
+	}
+	return true;
+}
