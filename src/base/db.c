@@ -6,6 +6,7 @@
 #include <pthread.h>
 #include <stdarg.h>
 #include <stdbool.h>
+#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -16,6 +17,14 @@
 
 #define BUSY_TIMEOUT_MS 10000
 #define CACHE_KIB       512 /* page cache; our tables are small */
+#define KEPT_MAX        24  /* statements */
+
+/* A compiled statement is used again: to compile one takes longer than to run it. */
+struct statement {
+	sqlite3_stmt *stmt; /* owned; NULL: free */
+	bool busy;
+	uint64_t used; /* when last, by the handle's count */
+};
 
 struct db {
 	sqlite3 *handle;      /* owned */
@@ -23,11 +32,13 @@ struct db {
 	int dir_fd;           /* owned; the path goes through /proc/self/fd */
 	enum db_sync sync;
 	int depth; /* transactions of the thread that holds the lock; guarded by lock */
+	struct statement kept[KEPT_MAX]; /* guarded by lock */
+	uint64_t uses;                   /* guarded by lock */
 };
 
 struct db_rows {
 	struct db *db;      /* borrowed; its lock is held until db_rows_free() */
-	sqlite3_stmt *stmt; /* owned */
+	sqlite3_stmt *stmt; /* owned; goes back by give_back() */
 };
 
 static int fail(struct db *db, const char *what, struct err *err)
@@ -163,6 +174,8 @@ void db_free(struct db *db)
 {
 	if (!db)
 		return;
+	for (size_t i = 0; i < KEPT_MAX; i++)
+		sqlite3_finalize(db->kept[i].stmt);
 	sqlite3_close_v2(db->handle);
 	cleanup_close(&db->dir_fd);
 	pthread_mutex_destroy(&db->lock);
@@ -189,19 +202,67 @@ static int bind_one(sqlite3_stmt *stmt, int index, char type, va_list *ap)
 	}
 }
 
+/* The kept statement of this text that nobody is using, or the place for a new one; NULL: all are in use. */
+static struct statement *find_kept(struct db *db, const char *sql)
+{
+	struct statement *oldest = NULL;
+
+	for (size_t i = 0; i < KEPT_MAX; i++) {
+		struct statement *one = &db->kept[i];
+
+		if (one->busy)
+			continue;
+		if (one->stmt && strcmp(sqlite3_sql(one->stmt), sql) == 0)
+			return one;
+		if (!oldest || one->used < oldest->used)
+			oldest = one;
+	}
+	return oldest;
+}
+
+static sqlite3_stmt *compile(struct db *db, const char *sql)
+{
+	struct statement *place = find_kept(db, sql);
+	bool kept = place && place->stmt && strcmp(sqlite3_sql(place->stmt), sql) == 0;
+	sqlite3_stmt *stmt = kept ? place->stmt : NULL;
+
+	if (!kept && sqlite3_prepare_v3(db->handle, sql, -1, place ? SQLITE_PREPARE_PERSISTENT : 0,
+	                                &stmt, NULL) != SQLITE_OK)
+		return NULL;
+	if (!place)
+		return stmt;
+	if (!kept)
+		sqlite3_finalize(place->stmt);
+	*place = (struct statement){.stmt = stmt, .busy = true, .used = ++db->uses};
+	return stmt;
+}
+
+static void give_back(struct db *db, sqlite3_stmt *stmt)
+{
+	for (size_t i = 0; stmt && i < KEPT_MAX; i++) {
+		if (db->kept[i].stmt != stmt)
+			continue;
+		(void)sqlite3_reset(stmt);
+		(void)sqlite3_clear_bindings(stmt);
+		db->kept[i].busy = false;
+		return;
+	}
+	sqlite3_finalize(stmt);
+}
+
 static sqlite3_stmt *prepare(struct db *db, const char *sql, const char *types, va_list *ap,
                              struct err *err)
 {
-	sqlite3_stmt *stmt = NULL;
+	sqlite3_stmt *stmt = compile(db, sql);
 
-	if (sqlite3_prepare_v2(db->handle, sql, -1, &stmt, NULL) != SQLITE_OK) {
+	if (!stmt) {
 		fail(db, sql, err);
 		return NULL;
 	}
 	for (int i = 0; types[i]; i++) {
 		if (bind_one(stmt, i + 1, types[i], ap) != SQLITE_OK) {
 			fail(db, sql, err);
-			sqlite3_finalize(stmt);
+			give_back(db, stmt);
 			return NULL;
 		}
 	}
@@ -223,7 +284,7 @@ int db_exec(struct db *db, struct err *err, const char *sql, const char *types, 
 			changes = sqlite3_changes(db->handle);
 		else
 			fail(db, sql, err);
-		sqlite3_finalize(stmt);
+		give_back(db, stmt);
 	}
 	pthread_mutex_unlock(&db->lock);
 	return changes;
@@ -292,7 +353,7 @@ void db_rows_free(struct db_rows *rows)
 {
 	if (!rows)
 		return;
-	sqlite3_finalize(rows->stmt);
+	give_back(rows->db, rows->stmt);
 	pthread_mutex_unlock(&rows->db->lock);
 	free(rows);
 }
