@@ -29,19 +29,22 @@ static int reply_created(struct http_request *req, const char *name, const char 
 	return http_reply_empty(req, 201);
 }
 
-/* Where the session is and how far it came. */
-static int reply_session(struct http_request *req, int status, const char *name,
-                         const struct upload *up, struct err *err)
+/* Where the session is and how far it came. It is returned before the answer leaves: the client's next request
+ * may be faster than what follows here. */
+static int reply_session(struct registry *r, struct http_request *req, int status,
+                         struct upload *up, struct err *err)
 {
 	char range[48];
 	uint64_t size = upload_size(up);
 
 	snprintf(range, sizeof(range), "0-%" PRIu64, size ? size - 1 : 0);
-	if (set_location(req, name, "uploads/", upload_id(up), err) < 0 ||
-	    http_reply_header(req, "Range", range, err) < 0 ||
-	    http_reply_header(req, "Docker-Upload-UUID", upload_id(up), err) < 0)
-		return -1;
-	return http_reply_empty(req, status);
+	int rc = set_location(req, http_arg(req, 0), "uploads/", upload_id(up), err);
+	if (rc == 0)
+		rc = http_reply_header(req, "Range", range, err);
+	if (rc == 0)
+		rc = http_reply_header(req, "Docker-Upload-UUID", upload_id(up), err);
+	uploads_return(r->uploads, up);
+	return rc < 0 ? -1 : http_reply_empty(req, status);
 }
 
 static int reply_no_session(struct http_request *req, const struct err *err)
@@ -87,8 +90,8 @@ static int reply_not_received(struct http_request *req, const struct err *err)
 	return answer_err(req, err);
 }
 
-/* Does a chunk with this Content-Range follow what is there? False: it is answered. */
-static bool chunk_fits(struct http_request *req, const struct upload *up, const char *name,
+/* Does a chunk with this Content-Range follow what is there? False: the session is returned, and it is answered. */
+static bool chunk_fits(struct registry *r, struct http_request *req, struct upload *up,
                        struct err *err)
 {
 	const char *header = http_header(req, "Content-Range");
@@ -99,19 +102,21 @@ static bool chunk_fits(struct http_request *req, const struct upload *up, const 
 	if (!header)
 		return true;
 	if (!name_chunk_range(header, &first, &last)) {
+		uploads_return(r->uploads, up);
 		answer_error(req, 416, "BLOB_UPLOAD_INVALID",
 		             "Content-Range: it must be <first>-<last>");
 		return false;
 	}
-	snprintf(sent, sizeof(sent), "%" PRIu64, last - first + 1);
-	if (first == upload_size(up) && length && !str_eq(length, sent)) {
-		answer_error(req, 400, "SIZE_INVALID",
-		             "Content-Length is %s, but the range has %s bytes", length, sent);
+	if (first != upload_size(up)) {
+		(void)reply_session(r, req, 416, up, err);
 		return false;
 	}
-	if (first == upload_size(up))
+	snprintf(sent, sizeof(sent), "%" PRIu64, last - first + 1);
+	if (!length || str_eq(length, sent))
 		return true;
-	(void)reply_session(req, 416, name, up, err);
+	uploads_return(r->uploads, up);
+	answer_error(req, 400, "SIZE_INVALID", "Content-Length is %s, but the range has %s bytes",
+	             length, sent);
 	return false;
 }
 
@@ -180,9 +185,7 @@ int api_upload_begin(void *ctx, struct http_request *req, struct err *err)
 		uploads_end(r->uploads, up);
 		return reply_not_received(req, err);
 	}
-	int rc = reply_session(req, 202, name, up, err);
-	uploads_return(r->uploads, up);
-	return rc;
+	return reply_session(r, req, 202, up, err);
 }
 
 static struct upload *take(struct registry *r, struct http_request *req, struct err *err)
@@ -202,27 +205,20 @@ int api_upload_status(void *ctx, struct http_request *req, struct err *err)
 	struct registry *r = ctx;
 	struct upload *up = take(r, req, err);
 
-	if (!up)
-		return 0;
-	int rc = reply_session(req, 204, http_arg(req, 0), up, err);
-	uploads_return(r->uploads, up);
-	return rc;
+	return up ? reply_session(r, req, 204, up, err) : 0;
 }
 
 int api_upload_chunk(void *ctx, struct http_request *req, struct err *err)
 {
 	struct registry *r = ctx;
 	struct upload *up = take(r, req, err);
-	int rc = 0;
 
-	if (!up)
+	if (!up || !chunk_fits(r, req, up, err))
 		return 0;
-	if (chunk_fits(req, up, http_arg(req, 0), err))
-		rc = receive(r, req, up, err) < 0
-		             ? reply_not_received(req, err)
-		             : reply_session(req, 202, http_arg(req, 0), up, err);
+	if (receive(r, req, up, err) == 0)
+		return reply_session(r, req, 202, up, err);
 	uploads_return(r->uploads, up);
-	return rc;
+	return reply_not_received(req, err);
 }
 
 int api_upload_end(void *ctx, struct http_request *req, struct err *err)
@@ -230,21 +226,21 @@ int api_upload_end(void *ctx, struct http_request *req, struct err *err)
 	struct registry *r = ctx;
 	const char *digest = http_query(req, "digest");
 	struct upload *up = take(r, req, err);
-	int rc = 0;
 
 	if (!up)
 		return 0;
-	if (!digest_any_ok(digest))
-		rc = answer_error(req, 400, "DIGEST_INVALID",
-		                  "the digest of the whole blob must be in the query: sha256: or "
-		                  "sha512: and hex digits");
-	else if (chunk_fits(req, up, http_arg(req, 0), err)) {
-		if (receive(r, req, up, err) == 0)
-			return finish(r, req, up, digest, err);
-		rc = reply_not_received(req, err);
+	if (!digest_any_ok(digest)) {
+		uploads_return(r->uploads, up);
+		return answer_error(req, 400, "DIGEST_INVALID",
+		                    "the digest of the whole blob must be in the query: sha256: or "
+		                    "sha512: and hex digits");
 	}
+	if (!chunk_fits(r, req, up, err))
+		return 0;
+	if (receive(r, req, up, err) == 0)
+		return finish(r, req, up, digest, err);
 	uploads_return(r->uploads, up);
-	return rc;
+	return reply_not_received(req, err);
 }
 
 int api_upload_cancel(void *ctx, struct http_request *req, struct err *err)
