@@ -215,6 +215,7 @@ static int failed_start(struct container *c, struct spawned *p, const struct err
 	                      .pidfd = p->pidfd,
 	                      .control_fd = p->control_fd,
 	                      .console_fd = p->console_fd,
+	                      .agent = p->agent,
 	                      .cgroup = p->cgroup};
 	(void)container_remove(c, p->cgroup, NULL);
 	run_poststop(c);
@@ -265,6 +266,21 @@ int command_run(const struct command_globals *g, int argc, char **argv, struct e
 
 /* ---- start ---- */
 
+static int release(const struct container *c, int fd, struct err *err)
+{
+	const struct hooks_state state = {
+		.id = c->id, .status = "creating", .bundle = c->bundle, .pid = (pid_t)c->pid};
+	struct notify_agent agent;
+
+	if (notify_agent_make(c->spec, &state, state.pid, &agent, err) < 0) {
+		close(fd);
+		return -1;
+	}
+	int rc = spawn_release_by(fd, &agent, err);
+	notify_agent_done(&agent);
+	return rc;
+}
+
 int command_start(const struct command_globals *g, int argc, char **argv, struct err *err)
 {
 	static const struct option none[] = {{0}};
@@ -284,7 +300,7 @@ int command_start(const struct command_globals *g, int argc, char **argv, struct
 		return err_wrap(err, "container %s", id);
 	/* Away with it first: whoever comes second finds the container running. */
 	if (FAILPOINT("start.connected", err) < 0 || fs_unlink(c->dir_fd, "start.sock", err) < 0 ||
-	    FAILPOINT("start.unlinked", err) < 0 || spawn_release_by(move_fd(&fd), err) < 0 ||
+	    FAILPOINT("start.unlinked", err) < 0 || release(c, move_fd(&fd), err) < 0 ||
 	    FAILPOINT("start.released", err) < 0)
 		return -1;
 	return run_poststart(c, err);

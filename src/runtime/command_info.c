@@ -17,6 +17,7 @@
 #include "runtime/filter.h"
 #include "runtime/mount_options.h"
 #include "runtime/spec.h"
+#include "runtime/spec_check.h"
 
 static const char default_config[] =
 	"{\"ociVersion\":\"1.2.0\",\"process\":{\"terminal\":true,\"user\":{\"uid\":0,\"gid\":0},"
@@ -124,6 +125,16 @@ static struct json *flag(const char *key, bool value)
 	return j;
 }
 
+static struct json *working_flags(void)
+{
+	struct json *list = json_array();
+
+	for (size_t i = 0; filter_flag_name(i); i++)
+		if (filter_flag_works(i))
+			json_append(list, json_string(filter_flag_name(i)));
+	return list;
+}
+
 static struct json *linux_features(void)
 {
 	struct json *j = json_object(), *cgroup = json_object(), *filter = json_object();
@@ -134,18 +145,26 @@ static struct json *linux_features(void)
 	json_set(cgroup, "v2", json_bool(true));
 	json_set(cgroup, "systemd", json_bool(false));
 	json_set(cgroup, "systemdUser", json_bool(false));
-	json_set(cgroup, "rdma", json_bool(false));
+	json_set(cgroup, "rdma", json_bool(true));
 	json_set(j, "cgroup", cgroup);
 	json_set(filter, "enabled", json_bool(true));
 	json_set(filter, "actions", names(filter_action_name));
 	json_set(filter, "operators", names(filter_operator_name));
 	json_set(filter, "archs", names(filter_arch_name));
 	json_set(filter, "knownFlags", names(filter_flag_name));
-	json_set(filter, "supportedFlags", names(filter_flag_name));
+	json_set(filter, "supportedFlags", working_flags());
 	json_set(j, "seccomp", filter);
 	json_set(j, "apparmor", flag("enabled", true));
 	json_set(j, "selinux", flag("enabled", true));
-	json_set(j, "intelRdt", flag("enabled", false));
+	struct json *rdt = flag("enabled", true);
+	json_set(rdt, "schemata", json_bool(true));
+	json_set(rdt, "monitoring", json_bool(true));
+	json_set(j, "intelRdt", rdt);
+	struct json *policy = json_object();
+	json_set(policy, "modes", names(spec_memory_mode_name));
+	json_set(policy, "flags", names(spec_memory_flag_name));
+	json_set(j, "memoryPolicy", policy);
+	json_set(j, "netDevices", flag("enabled", true));
 	struct json *extensions = json_object();
 	json_set(extensions, "idmap", flag("enabled", true));
 	json_set(j, "mountExtensions", extensions);
@@ -170,7 +189,7 @@ int command_features(const struct command_globals *g, int argc, char **argv, str
 	if (argc != 1)
 		return err_set(err, ERR_INVALID, "features: takes no arguments");
 	json_set(j, "ociVersionMin", json_string("1.0.0"));
-	json_set(j, "ociVersionMax", json_string("1.2.0"));
+	json_set(j, "ociVersionMax", json_string("1.3.0"));
 	json_set(j, "hooks", hook_names());
 	json_set(j, "mountOptions", names(mount_options_word));
 	json_set(j, "linux", linux_features());

@@ -19,6 +19,7 @@
 #include "base/json.h"
 #include "base/str.h"
 #include "runtime/cgroup.h"
+#include "runtime/rdt.h"
 #include "runtime/spec.h"
 
 #define STATE_MAX (64 << 10)
@@ -295,6 +296,10 @@ int container_remove_half(const char *root, const char *id, struct err *err)
 			*err = why;
 		return -1;
 	}
+	const struct oci_rdt *rdt = c->spec->linux_.intel_rdt;
+	auto_close int resctrl = rdt ? rdt_open(NULL) : -1;
+	if (resctrl >= 0 && rdt_remove(resctrl, rdt, c->id, err) < 0)
+		return -1;
 	return fs_remove_tree(c->root_fd, c->id, err);
 }
 

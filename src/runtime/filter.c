@@ -39,6 +39,7 @@ static const struct {
 	{"SCMP_ACT_KILL_PROCESS", SECCOMP_RET_KILL_PROCESS, false},
 	{"SCMP_ACT_KILL_THREAD", SECCOMP_RET_KILL_THREAD, false},
 	{"SCMP_ACT_LOG", SECCOMP_RET_LOG, false},
+	{"SCMP_ACT_NOTIFY", SECCOMP_RET_USER_NOTIF, false},
 	{"SCMP_ACT_TRACE", SECCOMP_RET_TRACE, true},
 	{"SCMP_ACT_TRAP", SECCOMP_RET_TRAP, false},
 };
@@ -62,23 +63,30 @@ static const char *const operators[] = {
 
 static const struct arch {
 	const char *name;
-	uint32_t token; /* SCMP_ARCH_* */
+	uint32_t
+		token; /* SCMP_ARCH_*; 0: no numbers known, which only the machine itself would need */
 	uint32_t audit; /* AUDIT_ARCH_*, what the kernel reports */
 } arches[] = {
 	{"SCMP_ARCH_AARCH64", SCMP_ARCH_AARCH64, AUDIT_ARCH_AARCH64},
 	{"SCMP_ARCH_ARM", SCMP_ARCH_ARM, AUDIT_ARCH_ARM},
+	{"SCMP_ARCH_LOONGARCH64", 0, AUDIT_ARCH_LOONGARCH64},
+	{"SCMP_ARCH_M68K", 0, AUDIT_ARCH_M68K},
 	{"SCMP_ARCH_MIPS", SCMP_ARCH_MIPS, AUDIT_ARCH_MIPS},
 	{"SCMP_ARCH_MIPS64", SCMP_ARCH_MIPS64, AUDIT_ARCH_MIPS64},
 	{"SCMP_ARCH_MIPS64N32", SCMP_ARCH_MIPS64N32, AUDIT_ARCH_MIPS64N32},
 	{"SCMP_ARCH_MIPSEL", SCMP_ARCH_MIPSEL, AUDIT_ARCH_MIPSEL},
 	{"SCMP_ARCH_MIPSEL64", SCMP_ARCH_MIPSEL64, AUDIT_ARCH_MIPSEL64},
 	{"SCMP_ARCH_MIPSEL64N32", SCMP_ARCH_MIPSEL64N32, AUDIT_ARCH_MIPSEL64N32},
+	{"SCMP_ARCH_PARISC", SCMP_ARCH_PARISC, AUDIT_ARCH_PARISC},
+	{"SCMP_ARCH_PARISC64", SCMP_ARCH_PARISC64, AUDIT_ARCH_PARISC64},
 	{"SCMP_ARCH_PPC", SCMP_ARCH_PPC, AUDIT_ARCH_PPC},
 	{"SCMP_ARCH_PPC64", SCMP_ARCH_PPC64, AUDIT_ARCH_PPC64},
 	{"SCMP_ARCH_PPC64LE", SCMP_ARCH_PPC64LE, AUDIT_ARCH_PPC64LE},
 	{"SCMP_ARCH_RISCV64", SCMP_ARCH_RISCV64, AUDIT_ARCH_RISCV64},
 	{"SCMP_ARCH_S390", SCMP_ARCH_S390, AUDIT_ARCH_S390},
 	{"SCMP_ARCH_S390X", SCMP_ARCH_S390X, AUDIT_ARCH_S390X},
+	{"SCMP_ARCH_SH", 0, AUDIT_ARCH_SHEL},
+	{"SCMP_ARCH_SHEB", 0, AUDIT_ARCH_SH},
 	{"SCMP_ARCH_X32", SCMP_ARCH_X32, AUDIT_ARCH_X86_64},
 	{"SCMP_ARCH_X86", SCMP_ARCH_X86, AUDIT_ARCH_I386},
 	{"SCMP_ARCH_X86_64", SCMP_ARCH_X86_64, AUDIT_ARCH_X86_64},
@@ -91,6 +99,7 @@ static const struct {
 	{"SECCOMP_FILTER_FLAG_TSYNC", 0}, /* one thread: nothing to synchronise */
 	{"SECCOMP_FILTER_FLAG_LOG", SECCOMP_FILTER_FLAG_LOG},
 	{"SECCOMP_FILTER_FLAG_SPEC_ALLOW", SECCOMP_FILTER_FLAG_SPEC_ALLOW},
+	{"SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV", SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV},
 };
 
 const char *filter_action_name(size_t index)
@@ -121,13 +130,13 @@ static int parse_action(const char *name, const struct json *data, uint32_t *val
 		int64_t number = EPERM;
 		if (data && !json_is_null(data))
 			number = json_num(data, -1);
+		if (data && !json_is_null(data) && !actions[i].has_data)
+			return err_set(err, ERR_INVALID, "action %s takes no errnoRet", name);
 		if (number < 0 || number > 4095)
 			return err_set(err, ERR_INVALID, "errnoRet is not in 0 to 4095");
 		*value = actions[i].value | (actions[i].has_data ? (uint32_t)number : 0);
 		return 0;
 	}
-	if (str_eq(name, "SCMP_ACT_NOTIFY"))
-		return err_set(err, ERR_UNSUPPORTED, "action SCMP_ACT_NOTIFY is not supported");
 	return err_set(err, ERR_INVALID, "unknown action '%s'", name);
 }
 
@@ -150,6 +159,16 @@ static const struct arch *find_arch(const char *name)
 	return NULL;
 }
 
+bool filter_notifies(const struct oci_seccomp *profile)
+{
+	const struct oci_seccomp_rule *rules = profile->rules.items;
+	bool found = str_eq(profile->default_action, "SCMP_ACT_NOTIFY");
+
+	for (size_t i = 0; i < profile->rules.count && !found; i++)
+		found = str_eq(rules[i].action, "SCMP_ACT_NOTIFY");
+	return found;
+}
+
 int filter_parse_flags(const struct oci_seccomp *profile, unsigned *flags, struct err *err)
 {
 	*flags = 0;
@@ -163,6 +182,10 @@ int filter_parse_flags(const struct oci_seccomp *profile, unsigned *flags, struc
 			               i, profile->flags.items[i]);
 		*flags |= flag_names[j].value;
 	}
+	if (filter_notifies(profile))
+		*flags |= SECCOMP_FILTER_FLAG_NEW_LISTENER;
+	else /* about notifications, of which there are none */
+		*flags &= ~(unsigned)SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV;
 	return 0;
 }
 
@@ -549,6 +572,20 @@ static int emit_arch(struct program *p, const struct oci_seccomp *profile, const
 	return rc;
 }
 
+static int check_listener(const struct oci_seccomp *profile, struct err *err)
+{
+	if (str_empty(profile->listener_path) && !str_empty(profile->listener_metadata))
+		return err_set(err, ERR_INVALID,
+		               "linux.seccomp.listenerMetadata: needs listenerPath");
+	if (filter_notifies(profile) &&
+	    (str_empty(profile->listener_path) || *profile->listener_path != '/'))
+		return err_set(
+			err, ERR_INVALID,
+			"linux.seccomp.listenerPath: SCMP_ACT_NOTIFY needs the absolute path of "
+			"an agent's socket");
+	return 0;
+}
+
 int filter_compile(const struct oci_seccomp *profile, struct sock_filter **bpf, size_t *len,
                    struct err *err)
 {
@@ -558,14 +595,12 @@ int filter_compile(const struct oci_seccomp *profile, struct sock_filter **bpf, 
 
 	if (!code)
 		return err_nomem(err);
-	if (!str_empty(profile->listener_path) || !str_empty(profile->listener_metadata))
-		return err_set(err, ERR_UNSUPPORTED, "linux.seccomp.listenerPath: not supported");
-	if (parse_arches(profile, &set, err) < 0)
+	if (check_listener(profile, err) < 0 || parse_arches(profile, &set, err) < 0)
 		return -1;
 
 	emit_load(&p, offsetof(struct seccomp_data, arch));
 	for (size_t i = 0; i < ARRAY_LEN(arches); i++) {
-		if (!(set & (1U << i)) || arches[i].token == SCMP_ARCH_X32)
+		if (!(set & (1U << i)) || !arches[i].token || arches[i].token == SCMP_ARCH_X32)
 			continue;
 		if (emit_arch(&p, profile, &arches[i], set, err) < 0)
 			return -1;
@@ -587,9 +622,18 @@ int filter_install(const void *bpf, size_t len, unsigned flags, struct err *err)
 
 	memcpy(&program.filter, &bpf, sizeof(bpf)); /* which the kernel only reads */
 
-	if (syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, flags, &program) < 0)
-		return err_sys(err, "seccomp: install filter");
-	return 0;
+	int fd = (int)syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, flags, &program);
+	return fd < 0 ? err_sys(err, "seccomp: install filter") : fd;
+}
+
+bool filter_flag_works(size_t index)
+{
+	unsigned flags = flag_names[index].value;
+
+	/* The kernel looks at flags before it looks at the program, of which there is none. */
+	if (flags == SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV)
+		flags |= SECCOMP_FILTER_FLAG_NEW_LISTENER;
+	return syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, flags, NULL) < 0 && errno == EFAULT;
 }
 
 static uint32_t load_word(const struct seccomp_data *data, uint32_t offset)

@@ -16,11 +16,11 @@
  *     the default is an errno, so that programs fall back
  *   - names that an architecture does not have are skipped
  *   - architectures: the native one, and those listed. A call through another ABI kills.
- *
- * Not supported, and refused: SCMP_ACT_NOTIFY.
+ *   - SCMP_ACT_NOTIFY: the filter has a listener, which runtime/notify.h takes to the agent
  */
 
 #include <linux/filter.h>
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -34,7 +34,11 @@ int filter_compile(const struct oci_seccomp *profile, struct sock_filter **bpf, 
 /* SECCOMP_FILTER_FLAG_* of the profile's flags. */
 int filter_parse_flags(const struct oci_seccomp *profile, unsigned *flags, struct err *err);
 
-/* Installs it for this process, for good. Needs no_new_privs or CAP_SYS_ADMIN. */
+/* Whether any call is SCMP_ACT_NOTIFY; filter_parse_flags() asks for a listener then. */
+bool filter_notifies(const struct oci_seccomp *profile);
+
+/* Installs it for this process, for good. Needs no_new_privs or CAP_SYS_ADMIN. Returns the listener with
+ * SECCOMP_FILTER_FLAG_NEW_LISTENER, else 0. */
 int filter_install(const void *bpf, size_t len, unsigned flags, struct err *err);
 
 /* What the program returns for one call: an interpreter for the tests. */
@@ -46,3 +50,5 @@ const char *filter_action_name(size_t index);
 const char *filter_operator_name(size_t index);
 const char *filter_arch_name(size_t index);
 const char *filter_flag_name(size_t index);
+/* Whether this kernel takes the flag of that name. */
+bool filter_flag_works(size_t index);

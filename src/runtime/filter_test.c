@@ -192,6 +192,34 @@ static void an_argument_named_twice_means_either(void **state)
 	free(c.bpf);
 }
 
+static void notified_calls_bring_a_listener(void **state)
+{
+	char *names[] = {(char *)"mkdir"}, *flags[] = {(char *)"SECCOMP_FILTER_FLAG_"
+	                                                       "WAIT_KILLABLE_RECV"};
+	struct oci_seccomp_rule rule = {.names = strings(names, 1),
+	                                .action = (char *)"SCMP_ACT_NOTIFY"};
+	struct oci_seccomp profile = {.default_action = (char *)"SCMP_ACT_ALLOW",
+	                              .listener_path = (char *)"/run/agent",
+	                              .flags = strings(flags, 1)};
+	const uint64_t none[6] = {0};
+	struct err err = ERR_INIT;
+	struct compiled c;
+	unsigned value;
+
+	(void)state;
+	assert_false(filter_notifies(&profile));
+	assert_int_equal(filter_parse_flags(&profile, &value, &err), 0);
+	assert_int_equal(value, 0); /* it is about notifications */
+	profile.rules = (struct json_array){.items = &rule, .count = 1};
+	assert_true(filter_notifies(&profile));
+	assert_int_equal(filter_parse_flags(&profile, &value, &err), 0);
+	assert_int_equal(value, SECCOMP_FILTER_FLAG_NEW_LISTENER | 1U << 5);
+	compile(&profile, &c);
+	assert_int_equal(ask(&c, SYS_mkdir, none), SECCOMP_RET_USER_NOTIF);
+	assert_int_equal(ask(&c, SYS_rmdir, none), ALLOW);
+	free(c.bpf);
+}
+
 static void what_is_unknown_is_refused_with_its_place(void **state)
 {
 	static const struct {
@@ -200,7 +228,8 @@ static void what_is_unknown_is_refused_with_its_place(void **state)
 		{"SCMP_ACT_NONE", NULL, NULL,
 	         "linux.seccomp.defaultAction: unknown action 'SCMP_ACT_NONE'"},
 		{"SCMP_ACT_NOTIFY", NULL, NULL,
-	         "linux.seccomp.defaultAction: action SCMP_ACT_NOTIFY is not supported"},
+	         "linux.seccomp.listenerPath: SCMP_ACT_NOTIFY needs the absolute path of an "
+	         "agent's socket"},
 		{"SCMP_ACT_ALLOW", "SCMP_ARCH_VAX", NULL,
 	         "linux.seccomp.architectures[0]: unknown 'SCMP_ARCH_VAX'"},
 	};
@@ -332,6 +361,6 @@ TESTING_MAIN(TEST(a_listed_call_is_allowed_and_others_fail),
              TEST(foreign_calling_conventions_kill_unless_listed),
              TEST(every_operator_compares_all_64_bits),
              TEST(a_rule_without_arguments_beats_those_with),
-             TEST(an_argument_named_twice_means_either),
+             TEST(an_argument_named_twice_means_either), TEST(notified_calls_bring_a_listener),
              TEST(what_is_unknown_is_refused_with_its_place),
              TEST(random_profiles_mean_the_same_as_with_libseccomp))

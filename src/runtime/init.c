@@ -7,6 +7,7 @@
 #include <linux/close_range.h>
 #include <linux/keyctl.h>
 #include <linux/magic.h>
+#include <linux/seccomp.h>
 #include <net/if.h>
 #include <sched.h>
 #include <signal.h>
@@ -33,10 +34,12 @@
 #include "runtime/hooks.h"
 #include "runtime/identity.h"
 #include "runtime/labels.h"
+#include "runtime/notify.h"
 #include "runtime/program.h"
 #include "runtime/rootfs.h"
 #include "runtime/spawn.h"
 #include "runtime/spec.h"
+#include "runtime/task.h"
 
 /* ---- messages ---- */
 
@@ -386,6 +389,14 @@ static int keep_fds(const struct spawn_options *options, struct err *err)
 	return 0;
 }
 
+static int install_filter(const struct init_plan *plan, struct err *err)
+{
+	if (plan->seccomp_flags & SECCOMP_FILTER_FLAG_NEW_LISTENER)
+		return notify_install(plan->control_fd, plan->seccomp_bpf, plan->seccomp_len,
+		                      plan->seccomp_flags, err);
+	return filter_install(plan->seccomp_bpf, plan->seccomp_len, plan->seccomp_flags, err);
+}
+
 /* With no_new_privs the filter may go in last; without, installing it takes privilege. */
 static int drop_privileges(const struct init_plan *plan, struct err *err)
 {
@@ -398,12 +409,10 @@ static int drop_privileges(const struct init_plan *plan, struct err *err)
 			return -1;
 		if (!plan->seccomp_bpf)
 			return 0;
-		return filter_install(plan->seccomp_bpf, plan->seccomp_len, plan->seccomp_flags,
-		                      err);
+		return install_filter(plan, err);
 	}
 	if (plan->seccomp_bpf) {
-		if (identity_raise(err) < 0 || filter_install(plan->seccomp_bpf, plan->seccomp_len,
-		                                              plan->seccomp_flags, err) < 0)
+		if (identity_raise(err) < 0 || install_filter(plan, err) < 0)
 			return -1;
 	}
 	return identity_set_capabilities(&process->capabilities, err);
@@ -419,7 +428,10 @@ static int prepare(struct init_plan *plan, struct err *err)
 	if ((plan->is_exec ? enter_existing : enter_container)(plan, &master, err) < 0)
 		return -1;
 	join_keyring(plan->options);
-	if (FAILPOINT("init.stdio", err) < 0 || identity_set_rlimits(plan->process, err) < 0 ||
+	if (FAILPOINT("init.stdio", err) < 0 ||
+	    task_set_own(plan->spec, plan->is_exec ? &plan->process->exec_cpu_affinity : NULL,
+	                 err) < 0 ||
+	    identity_set_rlimits(plan->process, err) < 0 ||
 	    identity_enter_cwd(plan->process->cwd, err) < 0 ||
 	    identity_set_user(plan->process, err) < 0 || keep_fds(plan->options, err) < 0)
 		return -1;

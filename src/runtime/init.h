@@ -28,7 +28,8 @@ enum init_message_type {
 	INIT_GO,         /* parent: go on */
 	INIT_READY,      /* child: only the program is missing; carries the terminal's master */
 	INIT_RELEASE,    /* parent: execute it */
-	INIT_FAILED,     /* child: err says why; it is gone then */
+	INIT_LISTENER, /* child, after its release: the seccomp listener, for the agent; waits for INIT_GO */
+	INIT_FAILED, /* child: err says why; it is gone then */
 };
 
 struct init_message {
@@ -75,6 +76,7 @@ struct init_plan {
 	int *cgroup_fds; /* detached clones of the cgroup's directories, for a cgroup mount */
 	/* A process in an existing one. */
 	bool is_exec;
+	pid_t init_pid;
 	int init_pidfd;
 	int init_flags;   /* CLONE_NEW* for setns(init_pidfd) */
 	int init_root_fd; /* init's root directory */

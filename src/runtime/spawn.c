@@ -30,7 +30,10 @@
 #include "runtime/init.h"
 #include "runtime/labels.h"
 #include "runtime/mount_options.h"
+#include "runtime/netdev.h"
+#include "runtime/rdt.h"
 #include "runtime/spec.h"
+#include "runtime/task.h"
 
 #define LOWERS_MAX 500 /* overlayfs has this limit */
 
@@ -39,7 +42,7 @@ struct spawn {
 	struct init_plan plan;
 	struct sock_filter *bpf; /* owned */
 	struct cgroup *cgroup;   /* owned until handed out */
-	bool made_cgroup;
+	bool made_cgroup, made_rdt;
 	bool hooks_begun; /* a failure from here on is followed by the poststop hooks */
 	int own_pid_ns;   /* to return to after joining another; -1 */
 	int pid_ns;       /* to be joined for the clone; -1 */
@@ -314,7 +317,10 @@ static int prepare_namespaces(struct spawn *s, struct err *err)
 
 	for (size_t i = 0; i < s->plan.spec->linux_.namespaces.count; i++) {
 		if (!all[i].path) {
-			if (all[i].flag != CLONE_NEWCGROUP)
+			/* A cgroup namespace is made by the child, clocks with offsets by task.c. */
+			if (all[i].flag != CLONE_NEWCGROUP &&
+			    (all[i].flag != CLONE_NEWTIME ||
+			     !s->plan.spec->linux_.time_offset_count))
 				s->plan.flags |= all[i].flag;
 			continue;
 		}
@@ -375,13 +381,24 @@ static pid_t clone_child(struct spawn *s, int *pidfd, struct err *err)
 
 static pid_t give_birth(struct spawn *s, int *pidfd, struct err *err)
 {
+	const struct oci_affinity *affinity =
+		s->plan.is_exec ? &s->plan.process->exec_cpu_affinity : NULL;
+	struct task_birth birth = TASK_BIRTH_INIT;
+	pid_t pid = -1;
+
 	if (s->pid_ns >= 0 && setns(s->pid_ns, CLONE_NEWPID) < 0)
 		return err_sys(err, "join the pid namespace");
-	pid_t pid = clone_child(s, pidfd, err);
+	if (task_birth_begin(s->plan.spec, affinity, &birth, err) == 0)
+		pid = clone_child(s, pidfd, err);
+	bool returned = task_birth_end(&birth, pid < 0 ? NULL : err) == 0;
 	if (s->pid_ns >= 0 && setns(s->own_pid_ns, CLONE_NEWPID) < 0 && pid > 0) {
+		returned = false;
+		err_sys(err, "leave the pid namespace");
+	}
+	if (pid > 0 && !returned) {
 		kill(pid, SIGKILL);
 		(void)waitpid(pid, NULL, 0);
-		return err_sys(err, "leave the pid namespace");
+		return -1;
 	}
 	close(move_fd(&s->plan.control_fd));
 	return pid;
@@ -461,21 +478,80 @@ static int set_oom_score(const struct oci_process *process, pid_t pid, struct er
 	return err_wrap(err, "process.oomScoreAdj: %s", text);
 }
 
+/* The namespace is there from birth on, or is the one to be joined. */
+static int give_devices(const struct spawn *s, pid_t pid, struct err *err)
+{
+	const struct oci_linux *lin = &s->plan.spec->linux_;
+	char path[64];
+
+	if (s->plan.is_exec || lin->net_device_count == 0)
+		return 0;
+	const struct oci_namespace *ns = spec_namespace(s->plan.spec, CLONE_NEWNET);
+	snprintf(path, sizeof(path), "/proc/%d/ns/net", pid);
+	auto_close int fd = fs_trusted_open(ns->path ? ns->path : path, O_RDONLY, 0, err);
+	return fd < 0 ? -1 : netdev_move_all(lin, fd, err);
+}
+
+static int apply_rdt(struct spawn *s, pid_t pid, struct err *err)
+{
+	const struct oci_rdt *rdt = s->plan.spec->linux_.intel_rdt;
+
+	if (!rdt)
+		return 0;
+	auto_close int root = rdt_open(err);
+	if (root < 0)
+		return -1;
+	if (s->plan.is_exec) /* children of a class's members are in it; an exec is nobody's child there */
+		return rdt_join(root, rdt, s->plan.options->id, pid, err);
+	if (rdt_apply(root, rdt, s->plan.options->id, pid, err) < 0)
+		return -1;
+	s->made_rdt = true;
+	return 0;
+}
+
+static void drop_rdt(struct spawn *s)
+{
+	auto_close int root = s->made_rdt ? rdt_open(NULL) : -1;
+
+	if (root >= 0)
+		(void)rdt_remove(root, s->plan.spec->linux_.intel_rdt, s->plan.options->id, NULL);
+}
+
+/* What needs the parent's privileges, or its view. */
+static int give_rest(struct spawn *s, pid_t pid, struct notify_agent *agent, struct err *err)
+{
+	const struct hooks_state state = {
+		.id = s->plan.options->id,
+		.status = s->plan.is_exec ? "running" : "creating",
+		.bundle = s->plan.options->bundle_path,
+		.pid = s->plan.is_exec ? s->plan.init_pid : pid,
+	};
+
+	if (set_oom_score(s->plan.process, pid, err) < 0 || apply_rdt(s, pid, err) < 0 ||
+	    task_set_priority(s->plan.process, pid, err) < 0)
+		return -1;
+	return notify_agent_make(s->plan.spec, &state, pid, agent, err);
+}
+
 static int finish(struct spawn *s, struct spawned *out, struct err *err)
 {
+	struct notify_agent agent = {0};
 	int console_fd = -1, pidfd = -1;
 	pid_t pid = give_birth(s, &pidfd, err);
 
 	if (pid < 0)
 		return -1;
-	if (FAILPOINT("spawn.born", err) < 0 || serve_child(s, pid, &console_fd, err) < 0 ||
-	    FAILPOINT("spawn.ready", err) < 0 || set_oom_score(s->plan.process, pid, err) < 0 ||
+	if (FAILPOINT("spawn.born", err) < 0 || give_devices(s, pid, err) < 0 ||
+	    serve_child(s, pid, &console_fd, err) < 0 || FAILPOINT("spawn.ready", err) < 0 ||
+	    give_rest(s, pid, &agent, err) < 0 ||
 	    (s->cgroup && cgroup_verify(s->cgroup, pid, err) < 0) ||
 	    FAILPOINT("spawn.verified", err) < 0) {
 		kill(pid, SIGKILL);
 		(void)waitpid(pid, NULL, 0);
 		cleanup_close(&console_fd);
 		cleanup_close(&pidfd);
+		notify_agent_done(&agent);
+		drop_rdt(s);
 		return -1;
 	}
 	s->made_cgroup = false; /* stays */
@@ -483,6 +559,7 @@ static int finish(struct spawn *s, struct spawned *out, struct err *err)
 	                        .pidfd = pidfd,
 	                        .control_fd = move_fd(&s->plan.parent_fd),
 	                        .console_fd = console_fd,
+	                        .agent = agent,
 	                        .cgroup = s->plan.is_exec ? NULL : move_ptr(s->cgroup)};
 	return 0;
 }
@@ -554,6 +631,7 @@ static int prepare_exec(struct spawn *s, pid_t init_pid, struct err *err)
 	char path[64];
 
 	s->plan.is_exec = true;
+	s->plan.init_pid = init_pid;
 	s->plan.init_pidfd = (int)syscall(SYS_pidfd_open, init_pid, 0);
 	if (s->plan.init_pidfd < 0)
 		return err_sys(err, "container's process %d", init_pid);
@@ -602,14 +680,32 @@ int spawn_exec(const struct oci_spec *spec, const struct oci_process *process, p
 
 /* ---- start ---- */
 
+/* A process whose calls nobody answers would hang for good. */
+static int serve_listener(int fd, const struct notify_agent *agent, int listener, struct err *err)
+{
+	const struct init_message go = {.type = INIT_GO};
+
+	if (agent->path && listener >= 0 && notify_send(agent, listener, err) == 0)
+		return init_send(fd, &go, -1, err);
+	(void)kill(agent->pid, SIGKILL);
+	return agent->path ? -1 : err_set(err, ERR_INTERNAL, "a seccomp listener for nobody");
+}
+
 /* The kernel closes the child's end when execve has succeeded. */
-static int release(int fd, struct err *err)
+static int release(int fd, const struct notify_agent *agent, struct err *err)
 {
 	struct init_message message = {.type = INIT_RELEASE};
+	auto_close int listener = -1;
 
 	if (init_send(fd, &message, -1, err) < 0)
 		return -1;
-	int rc = init_receive(fd, &message, NULL, err);
+	int rc = init_receive(fd, &message, &listener, err);
+	if (rc > 0 && message.type == INIT_LISTENER) {
+		if (serve_listener(fd, agent, listener, err) < 0)
+			return -1;
+		cleanup_close(&listener);
+		rc = init_receive(fd, &message, NULL, err);
+	}
 	if (rc <= 0)
 		return rc;
 	if (err && message.type == INIT_FAILED)
@@ -619,17 +715,17 @@ static int release(int fd, struct err *err)
 
 int spawn_release(struct spawned *p, struct err *err)
 {
-	int rc = release(p->control_fd, err);
+	int rc = release(p->control_fd, &p->agent, err);
 
 	close(move_fd(&p->control_fd));
 	return rc;
 }
 
-int spawn_release_by(int connection_fd, struct err *err)
+int spawn_release_by(int connection_fd, const struct notify_agent *agent, struct err *err)
 {
 	auto_close int fd = connection_fd;
 
-	return release(fd, err);
+	return release(fd, agent, err);
 }
 
 void spawned_done(struct spawned *p)
@@ -638,5 +734,6 @@ void spawned_done(struct spawned *p)
 	cleanup_close(&p->control_fd);
 	cleanup_close(&p->console_fd);
 	cgroup_free(p->cgroup);
+	notify_agent_done(&p->agent);
 	*p = SPAWNED_INIT;
 }

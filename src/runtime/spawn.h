@@ -20,6 +20,8 @@
 #include <stdint.h>
 #include <sys/types.h>
 
+#include "runtime/notify.h"
+
 struct cgroup;
 struct err;
 struct oci_spec;
@@ -58,11 +60,12 @@ struct spawn_options {
 };
 
 struct spawned {
-	pid_t pid;             /* in our pid namespace */
-	int pidfd;             /* owned */
-	int control_fd;        /* owned; the child waits on it for spawn_release() */
-	int console_fd;        /* owned; terminal master, or -1 */
-	struct cgroup *cgroup; /* owned; NULL if the config asks for none and for an exec */
+	pid_t pid;                 /* in our pid namespace */
+	int pidfd;                 /* owned */
+	int control_fd;            /* owned; the child waits on it for spawn_release() */
+	int console_fd;            /* owned; terminal master, or -1 */
+	struct cgroup *cgroup;     /* owned; NULL if the config asks for none and for an exec */
+	struct notify_agent agent; /* owned; who answers its system calls, if anybody */
 };
 /* Options with nothing asked for: stdio is the caller's own. */
 #define SPAWN_OPTIONS_INIT                                                                         \
@@ -85,8 +88,9 @@ int spawn_exec(const struct oci_spec *spec, const struct oci_process *process, p
  * ERR_DENIED (`exec: "x": permission denied`) or ERR_SYSTEM; the child is then gone with status 127 or 126. */
 int spawn_release(struct spawned *p, struct err *err);
 
-/* The same from another process, over a connection to the socket behind options->start_fd, which it closes. */
-int spawn_release_by(int connection_fd, struct err *err);
+/* The same from another process, over a connection to the socket behind options->start_fd, which it closes. agent: from
+ * notify_agent_make(). */
+int spawn_release_by(int connection_fd, const struct notify_agent *agent, struct err *err);
 
 /* Closes descriptors, frees the cgroup handle (the cgroup itself stays). */
 void spawned_done(struct spawned *p);

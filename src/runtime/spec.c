@@ -45,6 +45,35 @@ static const struct json_field console_size_fields[] = {
 static const struct json_table console_size_table =
 	JSON_TABLE_STRICT(struct oci_console_size, console_size_fields);
 
+static const struct json_field scheduler_fields[] = {
+	JSON_FIELD(struct oci_scheduler, policy_name, "policy", JSON_STRING, .required = true),
+	JSON_FIELD(struct oci_scheduler, nice, "nice", JSON_INT),
+	JSON_FIELD(struct oci_scheduler, priority, "priority", JSON_INT),
+	JSON_FIELD(struct oci_scheduler, flag_names, "flags", JSON_STRINGS),
+	JSON_FIELD(struct oci_scheduler, runtime, "runtime", JSON_UINT),
+	JSON_FIELD(struct oci_scheduler, deadline, "deadline", JSON_UINT),
+	JSON_FIELD(struct oci_scheduler, period, "period", JSON_UINT),
+	JSON_END,
+};
+static const struct json_table scheduler_table =
+	JSON_TABLE_STRICT(struct oci_scheduler, scheduler_fields);
+
+static const struct json_field io_priority_fields[] = {
+	JSON_FIELD(struct oci_io_priority, class_name, "class", JSON_STRING, .required = true),
+	JSON_FIELD(struct oci_io_priority, priority, "priority", JSON_INT, .required = true),
+	JSON_END,
+};
+static const struct json_table io_priority_table =
+	JSON_TABLE_STRICT(struct oci_io_priority, io_priority_fields);
+
+static const struct json_field affinity_fields[] = {
+	JSON_FIELD(struct oci_affinity, initial_text, "initial", JSON_STRING),
+	JSON_FIELD(struct oci_affinity, final_text, "final", JSON_STRING),
+	JSON_END,
+};
+static const struct json_table affinity_table =
+	JSON_TABLE_STRICT(struct oci_affinity, affinity_fields);
+
 static const struct json_field process_fields[] = {
 	JSON_FIELD(struct oci_process, terminal, "terminal", JSON_BOOL),
 	JSON_FIELD(struct oci_process, console_size, "consoleSize", JSON_OBJECT,
@@ -60,9 +89,12 @@ static const struct json_field process_fields[] = {
 	JSON_FIELD(struct oci_process, oom_score_adj, "oomScoreAdj", JSON_INT),
 	JSON_FIELD(struct oci_process, apparmor_profile, "apparmorProfile", JSON_STRING),
 	JSON_FIELD(struct oci_process, selinux_label, "selinuxLabel", JSON_STRING),
-	JSON_FIELD(struct oci_process, scheduler, "scheduler", JSON_RAW),
-	JSON_FIELD(struct oci_process, io_priority, "ioPriority", JSON_RAW),
-	JSON_FIELD(struct oci_process, exec_cpu_affinity, "execCPUAffinity", JSON_RAW),
+	JSON_FIELD(struct oci_process, scheduler, "scheduler", JSON_POINTER,
+                   .table = &scheduler_table),
+	JSON_FIELD(struct oci_process, io_priority, "ioPriority", JSON_POINTER,
+                   .table = &io_priority_table),
+	JSON_FIELD(struct oci_process, exec_cpu_affinity, "execCPUAffinity", JSON_OBJECT,
+                   .table = &affinity_table),
 	JSON_END,
 };
 static const struct json_table process_table =
@@ -276,6 +308,33 @@ static const struct json_field seccomp_fields[] = {
 static const struct json_table seccomp_table =
 	JSON_TABLE_STRICT(struct oci_seccomp, seccomp_fields);
 
+static const struct json_field rdt_fields[] = {
+	JSON_FIELD(struct oci_rdt, clos_id, "closID", JSON_STRING),
+	JSON_FIELD(struct oci_rdt, l3_schema, "l3CacheSchema", JSON_STRING),
+	JSON_FIELD(struct oci_rdt, mb_schema, "memBwSchema", JSON_STRING),
+	JSON_FIELD(struct oci_rdt, schemata, "schemata", JSON_STRINGS),
+	JSON_FIELD(struct oci_rdt, monitoring, "enableMonitoring", JSON_BOOL),
+	JSON_END,
+};
+static const struct json_table rdt_table = JSON_TABLE_STRICT(struct oci_rdt, rdt_fields);
+
+static const struct json_field personality_fields[] = {
+	JSON_FIELD(struct oci_personality, domain_name, "domain", JSON_STRING, .required = true),
+	JSON_FIELD(struct oci_personality, flags, "flags", JSON_STRINGS),
+	JSON_END,
+};
+static const struct json_table personality_table =
+	JSON_TABLE_STRICT(struct oci_personality, personality_fields);
+
+static const struct json_field memory_policy_fields[] = {
+	JSON_FIELD(struct oci_memory_policy, mode_name, "mode", JSON_STRING, .required = true),
+	JSON_FIELD(struct oci_memory_policy, nodes_text, "nodes", JSON_STRING),
+	JSON_FIELD(struct oci_memory_policy, flag_names, "flags", JSON_STRINGS),
+	JSON_END,
+};
+static const struct json_table memory_policy_table =
+	JSON_TABLE_STRICT(struct oci_memory_policy, memory_policy_fields);
+
 static const struct json_field linux_fields[] = {
 	JSON_FIELD(struct oci_linux, uid_mappings, "uidMappings", JSON_OBJECTS,
                    .table = &idmap_table),
@@ -293,11 +352,13 @@ static const struct json_field linux_fields[] = {
 	JSON_FIELD(struct oci_linux, masked_paths, "maskedPaths", JSON_STRINGS),
 	JSON_FIELD(struct oci_linux, readonly_paths, "readonlyPaths", JSON_STRINGS),
 	JSON_FIELD(struct oci_linux, mount_label, "mountLabel", JSON_STRING),
-	JSON_FIELD(struct oci_linux, intel_rdt, "intelRdt", JSON_RAW),
-	JSON_FIELD(struct oci_linux, personality, "personality", JSON_RAW),
-	JSON_FIELD(struct oci_linux, time_offsets, "timeOffsets", JSON_RAW),
-	JSON_FIELD(struct oci_linux, net_devices, "netDevices", JSON_RAW),
-	JSON_FIELD(struct oci_linux, memory_policy, "memoryPolicy", JSON_RAW),
+	JSON_FIELD(struct oci_linux, intel_rdt, "intelRdt", JSON_POINTER, .table = &rdt_table),
+	JSON_FIELD(struct oci_linux, personality, "personality", JSON_POINTER,
+                   .table = &personality_table),
+	JSON_FIELD(struct oci_linux, time_offsets_json, "timeOffsets", JSON_RAW),
+	JSON_FIELD(struct oci_linux, net_devices_json, "netDevices", JSON_RAW),
+	JSON_FIELD(struct oci_linux, memory_policy, "memoryPolicy", JSON_POINTER,
+                   .table = &memory_policy_table),
 	JSON_END,
 };
 static const struct json_table linux_table = JSON_TABLE_STRICT(struct oci_linux, linux_fields);

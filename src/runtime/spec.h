@@ -7,13 +7,12 @@
  *	auto_arena struct arena arena = ARENA_INIT(SPEC_ARENA_MAX);
  *	struct oci_spec *spec = spec_parse(text, len, &arena, err);
  *
- * Strict: a field that is unknown, or that is known but cannot be done yet, is
- * ERR_INVALID or ERR_UNSUPPORTED with its path ("linux.intelRdt: not supported"),
- * so that nothing that was asked for is left out silently. Only `annotations`
+ * Strict: a field that is unknown is ERR_INVALID with its path, so that nothing that was
+ * asked for is left out silently; what this machine cannot do is ERR_UNSUPPORTED where it would be done. Only `annotations`
  * may hold anything. Words that stand for kernel numbers (namespace and
  * capability names, mount options, rlimit types, seccomp actions) are translated here.
  *
- * Everything lives in the caller's arena. Source: OCI runtime-spec 1.2, config.md
+ * Everything lives in the caller's arena. Source: OCI runtime-spec 1.3, config.md
  * and config-linux.md.
  */
 
@@ -63,6 +62,33 @@ struct oci_console_size {
 	int64_t height, width;
 };
 
+struct oci_scheduler {
+	char *policy_name;
+	int64_t nice, priority;
+	struct json_strings flag_names;
+	uint64_t runtime, deadline, period; /* nanoseconds */
+	uint32_t policy;                    /* SCHED_* */
+	uint64_t flags;                     /* SCHED_FLAG_* */
+};
+
+struct oci_io_priority {
+	char *class_name;
+	int64_t priority;
+	int value; /* as ioprio_set(2) wants it */
+};
+
+#define SPEC_SET_BITS 1024 /* CPUs or memory nodes */
+
+/* A list like "0-3,7" as a set. */
+struct spec_set {
+	uint64_t words[SPEC_SET_BITS / 64];
+};
+
+struct oci_affinity {
+	char *initial_text, *final_text;
+	struct spec_set *initial, *final; /* NULL: leave */
+};
+
 struct oci_process {
 	bool terminal;
 	struct oci_console_size console_size;
@@ -75,7 +101,9 @@ struct oci_process {
 	bool no_new_privileges;
 	int64_t oom_score_adj; /* SPEC_UNSET: leave */
 	char *apparmor_profile, *selinux_label;
-	struct json *scheduler, *io_priority, *exec_cpu_affinity;
+	struct oci_scheduler *scheduler;       /* NULL: as it is */
+	struct oci_io_priority *io_priority;   /* NULL: as it is */
+	struct oci_affinity exec_cpu_affinity; /* of an exec only */
 };
 
 struct oci_root {
@@ -213,6 +241,36 @@ struct oci_seccomp {
 	struct json_array rules; /* struct oci_seccomp_rule; "syscalls" */
 };
 
+struct oci_personality {
+	char *domain_name;
+	struct json_strings flags;
+	unsigned long value; /* PER_* */
+};
+
+struct oci_memory_policy {
+	char *mode_name, *nodes_text;
+	struct json_strings flag_names;
+	int mode; /* MPOL_* with MPOL_F_* */
+	struct spec_set nodes;
+};
+
+struct oci_time_offset {
+	const char *clock; /* "monotonic", "boottime" */
+	int64_t secs, nanosecs;
+};
+
+struct oci_net_device {
+	const char *host_name;
+	char *name; /* in the container; may end in "%d" */
+};
+
+struct oci_rdt {
+	const char *clos_id; /* NULL: the container's id */
+	const char *l3_schema, *mb_schema;
+	struct json_strings schemata;
+	bool monitoring;
+};
+
 struct oci_linux {
 	struct json_array uid_mappings, gid_mappings; /* struct oci_idmap */
 	struct json_strmap sysctl;
@@ -225,7 +283,14 @@ struct oci_linux {
 	unsigned long propagation; /* MS_*, with MS_REC where asked; 0: unset */
 	struct json_strings masked_paths, readonly_paths;
 	char *mount_label;
-	struct json *intel_rdt, *personality, *time_offsets, *net_devices, *memory_policy;
+	struct oci_personality *personality; /* NULL: as it is */
+	struct oci_memory_policy *memory_policy;
+	struct oci_rdt *intel_rdt;
+	struct json *time_offsets_json, *net_devices_json;
+	struct oci_time_offset time_offsets[2];
+	size_t time_offset_count;
+	struct oci_net_device *net_devices;
+	size_t net_device_count;
 };
 
 struct oci_hook {

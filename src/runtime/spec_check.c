@@ -108,15 +108,6 @@ static int check_absolute(const char *field, const char *path, struct err *err)
 	return 0;
 }
 
-static int refuse_present(const char *field, const struct json *value, struct err *err)
-{
-	if (!value || json_is_null(value))
-		return 0;
-	if ((json_is_object(value) || json_is_array(value)) && json_count(value) == 0)
-		return 0;
-	return err_set(err, ERR_UNSUPPORTED, "%s: not supported", field);
-}
-
 int spec_take_int(const char *field, const struct json *value, int64_t otherwise, int64_t *out,
                   struct err *err)
 {
@@ -235,11 +226,7 @@ int spec_check_process(struct oci_process *process, struct arena *arena, struct 
 	    spec_check_range("process.consoleSize.width", process->console_size.width, 0, 65535,
 	                     err) < 0)
 		return -1;
-	if (refuse_present("process.scheduler", process->scheduler, err) < 0 ||
-	    refuse_present("process.ioPriority", process->io_priority, err) < 0 ||
-	    refuse_present("process.execCPUAffinity", process->exec_cpu_affinity, err) < 0)
-		return -1;
-	return 0;
+	return spec_check_task(process, arena, err);
 }
 
 /* ---- mounts ---- */
@@ -435,17 +422,6 @@ static int check_cgroups_path(const char *path, struct err *err)
 	return 0;
 }
 
-static int refuse_unsupported(const struct oci_linux *lin, struct err *err)
-{
-	if (refuse_present("linux.intelRdt", lin->intel_rdt, err) < 0 ||
-	    refuse_present("linux.personality", lin->personality, err) < 0 ||
-	    refuse_present("linux.timeOffsets", lin->time_offsets, err) < 0 ||
-	    refuse_present("linux.netDevices", lin->net_devices, err) < 0 ||
-	    refuse_present("linux.memoryPolicy", lin->memory_policy, err) < 0)
-		return -1;
-	return 0;
-}
-
 static int check_linux(struct oci_spec *spec, struct arena *arena, struct err *err)
 {
 	struct oci_linux *lin = &spec->linux_;
@@ -457,7 +433,8 @@ static int check_linux(struct oci_spec *spec, struct arena *arena, struct err *e
 	    spec_check_resources(&lin->resources, arena, err) < 0 ||
 	    check_paths("linux.maskedPaths", &lin->masked_paths, err) < 0 ||
 	    check_paths("linux.readonlyPaths", &lin->readonly_paths, err) < 0 ||
-	    check_cgroups_path(lin->cgroups_path, err) < 0 || refuse_unsupported(lin, err) < 0)
+	    check_cgroups_path(lin->cgroups_path, err) < 0 ||
+	    spec_check_linux_task(spec, arena, err) < 0)
 		return -1;
 
 	for (size_t i = 0; i < lin->sysctl.count; i++)

@@ -105,7 +105,16 @@ static void what_is_wrong_in_a_process_is_named(void **state)
 	         "\"hard\":1}]",
 	         "process.rlimits[0]: soft is above hard"},
 		{USER ",\"cwd\":\"/\",\"args\":[\"a\"],\"scheduler\":{\"policy\":\"x\"}",
-	         "process.scheduler: not supported"},
+	         "process.scheduler.policy: unknown 'x'"},
+		{USER ",\"cwd\":\"/\",\"args\":[\"a\"],\"scheduler\":{\"policy\":\"SCHED_RR\"}",
+	         "process.scheduler.priority: 0 is not in 1 to 99"},
+		{USER
+	         ",\"cwd\":\"/\",\"args\":[\"a\"],\"scheduler\":{\"policy\":\"SCHED_DEADLINE\"}",
+	         "process.scheduler: SCHED_DEADLINE needs runtime and deadline"},
+		{USER ",\"cwd\":\"/\",\"args\":[\"a\"],\"execCPUAffinity\":{\"initial\":\"3-1\"}",
+	         "process.execCPUAffinity.initial: '3-1' is not a list"},
+		{USER ",\"cwd\":\"/\",\"args\":[\"a\"],\"execCPUAffinity\":{\"final\":\"1024\"}",
+	         "process.execCPUAffinity.final: '1024' is not a list"},
 		{USER ",\"cwd\":\"/\",\"args\":[\"a\"],\"sandbox\":true", "process.sandbox"},
 	};
 
@@ -136,8 +145,8 @@ static void what_is_wrong_elsewhere_is_named(void **state)
 		{"\"linux\":{\"namespaces\":[" MOUNT_NS "],\"uidMappings\":[{\"containerID\":0,"
 	         "\"hostID\":0,\"size\":1}]}",
 	         "linux.uidMappings: need a namespace of type user"},
-		{"\"linux\":{\"namespaces\":[" MOUNT_NS "],\"intelRdt\":{\"closID\":\"x\"}}",
-	         "linux.intelRdt: not supported"},
+		{"\"linux\":{\"namespaces\":[" MOUNT_NS "],\"intelRdt\":{\"closID\":\"a/b\"}}",
+	         "linux.intelRdt.closID: 'a/b' is not a name or /"},
 		{"\"linux\":{\"namespaces\":[" MOUNT_NS
 	         "],\"sysctl\":{\"net.ipv4.ip_forward\":\"1\"}}",
 	         "linux.sysctl.net.ipv4.ip_forward: needs a namespace of type network"},
@@ -193,6 +202,44 @@ static void an_empty_object_for_what_is_not_supported_is_fine(void **state)
 		fail_msg("%s", err.msg);
 }
 
+static void few_fields_that_few_configs_have(void **state)
+{
+	auto_arena struct arena arena = ARENA_INIT(SPEC_ARENA_MAX);
+	struct err err = ERR_INIT;
+	struct oci_spec *spec = parse(
+		&arena,
+		USER ",\"cwd\":\"/\",\"args\":[\"a\"],\"scheduler\":{\"policy\":\"SCHED_FIFO\","
+		     "\"priority\":9,\"flags\":[\"SCHED_FLAG_RESET_ON_FORK\","
+		     "\"SCHED_FLAG_DL_OVERRUN\"]},\"ioPriority\":{\"class\":\"IOPRIO_CLASS_IDLE\","
+		     "\"priority\":4},\"execCPUAffinity\":{\"initial\":\"7\",\"final\":\"0-3,65\"}",
+		"\"linux\":{\"namespaces\":[{\"type\":\"mount\"},{\"type\":\"time\"},"
+		"{\"type\":\"network\"}],\"timeOffsets\":{\"boottime\":{\"secs\":-5,"
+		"\"nanosecs\":7}},\"netDevices\":{\"eth0\":{},\"eth1\":{\"name\":\"net%d\"}},"
+		"\"memoryPolicy\":{\"mode\":\"MPOL_BIND\",\"nodes\":\"1\","
+		"\"flags\":[\"MPOL_F_STATIC_NODES\"]},\"personality\":{\"domain\":\"LINUX32\"}}",
+		&err);
+
+	(void)state;
+	if (!spec)
+		fail_msg("%s", err.msg);
+	const struct oci_linux *lin = &spec->linux_;
+	assert_int_equal(spec->process.scheduler->policy, 1);
+	assert_int_equal(spec->process.scheduler->flags, 5);
+	assert_int_equal(spec->process.io_priority->value, 3 << 13 | 4);
+	assert_int_equal(spec->process.exec_cpu_affinity.initial->words[0], 1 << 7);
+	assert_int_equal(spec->process.exec_cpu_affinity.final->words[0], 15);
+	assert_int_equal(spec->process.exec_cpu_affinity.final->words[1], 2);
+	assert_int_equal(lin->time_offset_count, 1);
+	assert_string_equal(lin->time_offsets[0].clock, "boottime");
+	assert_int_equal(lin->time_offsets[0].secs, -5);
+	assert_int_equal(lin->net_device_count, 2);
+	assert_string_equal(lin->net_devices[0].name, "eth0");
+	assert_string_equal(lin->net_devices[1].name, "net%d");
+	assert_int_equal(lin->memory_policy->mode, 2 | 1 << 15);
+	assert_int_equal(lin->memory_policy->nodes.words[0], 2);
+	assert_int_equal(lin->personality->value, 8);
+}
+
 static void other_major_versions_are_refused(void **state)
 {
 	static const char text[] = "{\"ociVersion\":\"2.0.0\",\"root\":{\"path\":\"r\"},"
@@ -207,5 +254,6 @@ static void other_major_versions_are_refused(void **state)
 
 TESTING_MAIN(TEST(a_small_config_has_safe_defaults), TEST(words_become_numbers),
              TEST(what_is_wrong_in_a_process_is_named), TEST(what_is_wrong_elsewhere_is_named),
+             TEST(few_fields_that_few_configs_have),
              TEST(an_empty_object_for_what_is_not_supported_is_fine),
              TEST(other_major_versions_are_refused))

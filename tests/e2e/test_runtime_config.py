@@ -1,10 +1,16 @@
 # SPDX-License-Identifier: Apache-2.0
 """Every field of a runtime config, looked at from outside: /proc/PID, cgroup files, system calls."""
 import ctypes
+import fcntl
 import json
 import os
 import pathlib
+import select
+import socket
+import struct
 import subprocess
+import threading
+import time
 
 import pytest
 
@@ -490,3 +496,361 @@ def test_labels_without_their_security_module_are_refused(bundle, place, key, wo
         process = bundle.path / "process.json"
         process.write_text(json.dumps(dict(bundle.config["process"], args=["true"], **{key: "some_label"})))
         assert words in bundle("exec", "--process", process, id, check=False).stderr
+
+
+# ---- seccomp ----
+
+NOTIF_RECV, NOTIF_SEND, CONTINUE = 0xC0502100, 0xC0182101, 1
+
+
+class Agent(threading.Thread):
+    """A seccomp agent: takes one listener, answers every call with answer(number)."""
+
+    def __init__(self, path, answer):
+        super().__init__(daemon=True)
+        self.socket = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        self.socket.bind(str(path))
+        self.socket.listen(4)
+        self.answer, self.states, self.calls, self.failure = answer, [], [], None
+        self.start()
+
+    def run(self):
+        while True:
+            try:
+                connection, _ = self.socket.accept()
+            except OSError:
+                return
+            text, fds, _, _ = socket.recv_fds(connection, 65536, 4)
+            while more := connection.recv(65536):
+                text += more
+            self.states.append(json.loads(text))
+            assert len(fds) == 1
+            threading.Thread(target=self.serve, args=fds, daemon=True).start()
+
+    def serve(self, fd):
+        while True:
+            poll = select.poll()
+            poll.register(fd, select.POLLIN)
+            if not poll.poll(20000)[0][1] & select.POLLIN:
+                break
+            request = bytearray(80)
+            try:
+                fcntl.ioctl(fd, NOTIF_RECV, request)
+                id, pid, _, number = struct.unpack_from("QIIi", request)
+                self.calls.append(number)
+                error = self.answer(number)
+                flags = CONTINUE if error is None else 0
+                fcntl.ioctl(fd, NOTIF_SEND, bytearray(struct.pack("QqiI", id, 0, error or 0, flags)))
+            except OSError:
+                continue  # the caller was killed in between
+        os.close(fd)
+
+    def close(self):
+        self.socket.shutdown(socket.SHUT_RDWR)
+        self.socket.close()
+
+
+@pytest.fixture
+def agent(tmp_path_factory):
+    agents = []
+
+    def make(answer):
+        agents.append(Agent(tmp_path_factory.mktemp("agent") / "sock", answer))
+        return agents[-1]
+    yield make
+    for a in agents:
+        a.close()
+
+
+def notify(bundle, agent, names, **more):
+    bundle.config["linux"]["seccomp"] = dict(
+        {"defaultAction": "SCMP_ACT_ALLOW", "listenerPath": agent.socket.getsockname(), "listenerMetadata": "a=b",
+         "syscalls": [{"names": names, "action": "SCMP_ACT_NOTIFY"}]}, **more)
+
+
+MKDIR = {83, 258}
+
+
+@pytest.mark.parametrize("nnp", [True, False])
+def test_a_seccomp_agent_answers_for_the_kernel(bundle, agent, nnp):
+    a = agent(lambda number: -123 if number in MKDIR else None)
+    notify(bundle, a, ["mkdir", "mkdirat"])
+    bundle.config["annotations"] = {"k": "v"}
+    id = bundle.create("/bin/sh", "-c", "busybox mkdir /dev/x 2>/dev/shm/said; exec sleep 60")
+    bundle.config["process"]["noNewPrivileges"] = nnp
+    assert a.states == []  # nothing is filtered yet
+    bundle("start", id)
+    pid = pid_of(bundle, id)
+    state = a.states[0]
+    assert state["fds"] == ["seccompFd"] and state["pid"] == pid and state["metadata"] == "a=b"
+    assert state["state"] == {"ociVersion": state["ociVersion"], "id": id, "status": "creating", "pid": pid,
+                              "bundle": str(bundle.path), "annotations": {"k": "v"}}
+    said = pathlib.Path(f"/proc/{pid}/root/dev/shm/said")
+    eventually(lambda: said.exists() and "No medium found" in said.read_text())
+    assert set(a.calls) <= MKDIR and a.calls
+    # Nothing of ours is left: no descriptor, no helper.
+    children = pathlib.Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+    assert children == [] and len(os.listdir(f"/proc/{pid}/fd")) <= 3
+    # An exec has a listener of its own.
+    done = bundle("exec", id, "busybox", "mkdir", "/dev/y", check=False)
+    assert "No medium found" in done.stderr and len(a.states) == 2
+    assert a.states[1]["state"]["pid"] == pid and a.states[1]["state"]["status"] == "running"
+
+
+def test_an_agent_may_be_asked_about_every_call(bundle, agent):
+    """Even those that start the program: nothing waits for an agent that has no listener yet."""
+    a = agent(lambda number: None)
+    notify(bundle, a, ["read"], defaultAction="SCMP_ACT_NOTIFY", flags=["SECCOMP_FILTER_FLAG_LOG"])
+    assert bundle.run("/bin/echo", "through").stdout == "through\n"
+    assert 59 in a.calls  # execve
+
+
+def test_an_agent_that_is_not_there_fails_the_start(bundle, agent):
+    a = agent(lambda number: None)
+    notify(bundle, a, ["mkdir"], listenerPath="/no/such/socket")
+    done = refused(bundle, "linux.seccomp.listenerPath: ")
+    id = bundle.create("/bin/sleep", "60")
+    assert "linux.seccomp.listenerPath: " in bundle("start", id, check=False).stderr
+    eventually(lambda: bundle.status(id) == "stopped")
+    assert a.states == [] and done
+
+
+@pytest.mark.parametrize("seccomp, words", [
+    ({"syscalls": [{"names": ["mkdir"], "action": "SCMP_ACT_NOTIFY"}]}, "listenerPath: SCMP_ACT_NOTIFY needs the absolute path"),
+    ({"listenerMetadata": "x"}, "linux.seccomp.listenerMetadata: needs listenerPath"),
+    ({"syscalls": [{"names": ["mkdir"], "action": "SCMP_ACT_KILL", "errnoRet": 1}]}, "SCMP_ACT_KILL takes no errnoRet"),
+    ({"defaultErrnoRet": 1}, "SCMP_ACT_ALLOW takes no errnoRet"),
+    ({"flags": ["SECCOMP_FILTER_FLAG_FLY"]}, "linux.seccomp.flags[0]: unknown"),
+    ({"architectures": ["SCMP_ARCH_Z80"]}, "linux.seccomp.architectures[0]: unknown")])
+def test_what_is_wrong_in_a_seccomp_profile_is_named(bundle, seccomp, words):
+    bundle.config["linux"]["seccomp"] = dict({"defaultAction": "SCMP_ACT_ALLOW"}, **seccomp)
+    refused(bundle, words)
+
+
+@pytest.mark.parametrize("action, status", [
+    ("SCMP_ACT_KILL_PROCESS", 128 + 31), ("SCMP_ACT_TRAP", 128 + 31), ("SCMP_ACT_ERRNO", 1), ("SCMP_ACT_LOG", 0),
+    ("SCMP_ACT_ALLOW", 0)])
+def test_seccomp_actions_as_a_shell_sees_them(bundle, action, status):
+    bundle.config["linux"]["seccomp"] = {"defaultAction": "SCMP_ACT_ALLOW", "syscalls": [
+        {"names": ["mkdir", "mkdirat"], "action": action}]}
+    assert bundle.shell("busybox mkdir /dev/x 2>/dev/null; echo $?").strip() == str(status)
+
+
+def test_seccomp_knows_every_flag_and_architecture(bundle):
+    features = json.loads(bundle("features").stdout)["linux"]["seccomp"]
+    assert len(features["archs"]) == 23 and "SCMP_ACT_NOTIFY" in features["actions"]
+    assert set(features["supportedFlags"]) <= set(features["knownFlags"]) and len(features["knownFlags"]) == 4
+    bundle.config["linux"]["seccomp"] = {"defaultAction": "SCMP_ACT_ALLOW", "architectures": features["archs"],
+                                         "flags": features["supportedFlags"]}
+    assert bundle.run("/bin/echo", "ok").stdout == "ok\n"
+
+
+# ---- what a process gets from the kernel ----
+
+class SchedAttr(ctypes.Structure):
+    _fields_ = [("size", ctypes.c_uint32), ("policy", ctypes.c_uint32), ("flags", ctypes.c_uint64),
+                ("nice", ctypes.c_int32), ("priority", ctypes.c_uint32), ("runtime", ctypes.c_uint64),
+                ("deadline", ctypes.c_uint64), ("period", ctypes.c_uint64), ("util", ctypes.c_uint32 * 2)]
+
+
+def sched_getattr(pid):
+    attr = SchedAttr()
+    assert libc.syscall(315, pid, ctypes.byref(attr), ctypes.sizeof(attr), 0) == 0
+    return attr
+
+
+@pytest.mark.parametrize("policy, number", [("SCHED_OTHER", 0), ("SCHED_BATCH", 3), ("SCHED_IDLE", 5)])
+def test_scheduler(bundle, policy, number):
+    bundle.config["process"]["scheduler"] = {"policy": policy, "nice": 7, "flags": ["SCHED_FLAG_RESET_ON_FORK"]}
+    pid = pid_of(bundle, bundle.start("/bin/sleep", "60"))
+    attr = sched_getattr(pid)
+    assert attr.policy == number and attr.flags == 1
+    if policy != "SCHED_IDLE":  # which has none in the kernel
+        assert os.getpriority(os.PRIO_PROCESS, pid) == 7
+
+
+def test_a_deadline_or_the_kernel_s_words(bundle):
+    bundle.config["process"]["scheduler"] = {"policy": "SCHED_DEADLINE", "runtime": 10**6, "deadline": 10**8, "period": 10**8}
+    bundle.save(["/bin/sleep", "60"])
+    if bundle.run("/bin/true", check=False).returncode:
+        refused(bundle, "process.scheduler: set SCHED_DEADLINE")
+    else:
+        attr = sched_getattr(pid_of(bundle, bundle.start("/bin/sleep", "60")))
+        assert (attr.policy, attr.runtime, attr.deadline, attr.period) == (6, 10**6, 10**8, 10**8)
+
+
+@pytest.mark.parametrize("scheduler, words", [
+    ({"policy": "SCHED_FAST"}, "process.scheduler.policy: unknown 'SCHED_FAST'"),
+    ({"policy": "SCHED_FIFO", "priority": 100}, "process.scheduler.priority: 100 is not in 1 to 99"),
+    ({"policy": "SCHED_OTHER", "nice": 20}, "process.scheduler.nice: 20 is not in -20 to 19"),
+    ({"policy": "SCHED_OTHER", "runtime": 5}, "belong to SCHED_DEADLINE"),
+    ({"policy": "SCHED_OTHER", "flags": ["X"]}, "process.scheduler.flags[0]: unknown 'X'"),
+    ({"policy": "SCHED_ISO"}, "process.scheduler: set SCHED_ISO")])
+def test_what_is_wrong_in_a_scheduler_is_named(bundle, scheduler, words):
+    bundle.config["process"]["scheduler"] = scheduler
+    refused(bundle, words)
+
+
+@pytest.mark.parametrize("name, number", [("RT", 1), ("BE", 2), ("IDLE", 3)])
+def test_io_priority(bundle, name, number):
+    bundle.config["process"]["ioPriority"] = {"class": f"IOPRIO_CLASS_{name}", "priority": 5}
+    id = bundle.start("/bin/sh", "-c", "sleep 61 & sleep 60")
+    pid = pid_of(bundle, id)
+    children = pathlib.Path(f"/proc/{pid}/task/{pid}/children")
+    eventually(lambda: children.read_text())
+    for p in (pid, int(children.read_text().split()[0])):
+        assert libc.syscall(252, 1, p) == number << 13 | 5
+    bundle.config["process"]["ioPriority"]["priority"] = 8
+    refused(bundle, "process.ioPriority.priority: 8 is not in 0 to 7")
+    bundle.config["process"]["ioPriority"] = {"class": "X", "priority": 0}
+    refused(bundle, "process.ioPriority.class: unknown 'X'")
+
+
+def test_cpus_of_an_exec(bundle):
+    if os.cpu_count() < 2:
+        pytest.skip("one CPU")
+    everything = os.sched_getaffinity(0)
+    bundle.config["process"]["execCPUAffinity"] = {"initial": "0", "final": "1"}
+    id = bundle.start("/bin/sleep", "60")
+    assert os.sched_getaffinity(pid_of(bundle, id)) == everything  # not of the first process
+    assert bundle("exec", id, "grep", "Cpus_allowed_list", "/proc/self/status").stdout.split()[1] == "1"
+    process = bundle.path / "process.json"
+    process.write_text(json.dumps(dict(bundle.config["process"], args=["true"], execCPUAffinity={"final": "0,x"})))
+    assert "process.execCPUAffinity.final: '0,x' is not a list" in bundle("exec", "--process", process, id, check=False).stderr
+    process.write_text(json.dumps(dict(bundle.config["process"], args=["true"], execCPUAffinity={"initial": "1000"})))
+    assert "process.execCPUAffinity.initial: CPUs 1000" in bundle("exec", "--process", process, id, check=False).stderr
+
+
+def test_personality(bundle):
+    bundle.config["linux"]["personality"] = {"domain": "LINUX32"}
+    id = bundle.start("/bin/sleep", "60")
+    assert pathlib.Path(f"/proc/{pid_of(bundle, id)}/personality").read_text().strip().endswith("8")
+    assert bundle("exec", id, "busybox", "uname", "-m").stdout == "i686\n"
+    bundle.config["linux"]["personality"] = {"domain": "LINUX"}
+    assert bundle.run("busybox", "uname", "-m").stdout == "x86_64\n"
+    bundle.config["linux"]["personality"] = {"domain": "BSD"}
+    refused(bundle, "linux.personality.domain: 'BSD' is not LINUX or LINUX32")
+    bundle.config["linux"]["personality"] = {"domain": "LINUX", "flags": ["X"]}
+    refused(bundle, "linux.personality.flags: none is defined")
+
+
+@pytest.mark.parametrize("policy, shown", [
+    ({"mode": "MPOL_BIND", "nodes": "0"}, "bind:0"), ({"mode": "MPOL_INTERLEAVE", "nodes": "0-0"}, "interleave:0"),
+    ({"mode": "MPOL_PREFERRED", "nodes": "0", "flags": ["MPOL_F_STATIC_NODES"]}, "prefer=static:0"),
+    ({"mode": "MPOL_LOCAL"}, "local"), ({"mode": "MPOL_DEFAULT"}, "default")])
+def test_memory_policy(bundle, policy, shown):
+    bundle.config["linux"]["memoryPolicy"] = policy
+    pid = pid_of(bundle, bundle.start("/bin/sleep", "60"))
+    assert pathlib.Path(f"/proc/{pid}/numa_maps").read_text().split()[1] == shown
+
+
+@pytest.mark.parametrize("policy, words", [
+    ({"mode": "MPOL_BIND"}, "linux.memoryPolicy.nodes: MPOL_BIND needs some"),
+    ({"mode": "MPOL_LOCAL", "nodes": "0"}, "linux.memoryPolicy.nodes: MPOL_LOCAL takes none"),
+    ({"mode": "MPOL_X"}, "linux.memoryPolicy.mode: unknown"),
+    ({"mode": "MPOL_BIND", "nodes": "0-"}, "linux.memoryPolicy.nodes: '0-' is not a list"),
+    ({"mode": "MPOL_BIND", "nodes": "900"}, "linux.memoryPolicy: set MPOL_BIND")])
+def test_what_is_wrong_in_a_memory_policy_is_named(bundle, policy, words):
+    bundle.config["linux"]["memoryPolicy"] = policy
+    refused(bundle, words)
+
+
+def test_clocks_of_its_own(bundle):
+    bundle.config["linux"]["namespaces"].append({"type": "time"})
+    bundle.config["linux"]["timeOffsets"] = {"monotonic": {"secs": 86400, "nanosecs": 5}, "boottime": {"secs": 172800}}
+    id = bundle.start("/bin/sleep", "60")
+    pid = pid_of(bundle, id)
+    offsets = [line.split() for line in pathlib.Path(f"/proc/{pid}/timens_offsets").read_text().splitlines()]
+    assert offsets == [["monotonic", "86400", "5"], ["boottime", "172800", "0"]]
+    assert os.stat(f"/proc/{pid}/ns/time").st_ino != os.stat("/proc/self/ns/time").st_ino
+    up = float(bundle("exec", id, "cat", "/proc/uptime").stdout.split()[0])
+    assert up - time.clock_gettime(time.CLOCK_BOOTTIME) > 172000
+    bundle.config["linux"]["timeOffsets"] = {"realtime": {"secs": 1}}
+    refused(bundle, "linux.timeOffsets.realtime: not monotonic or boottime")
+    bundle.config["linux"]["timeOffsets"] = {"monotonic": {"secs": -10**9}}
+    refused(bundle, "linux.timeOffsets: ")
+    bundle.config["linux"]["namespaces"].pop()
+    refused(bundle, "linux.timeOffsets: need a new namespace of type time")
+
+
+# ---- network devices ----
+
+@pytest.fixture
+def host_net():
+    """A network namespace that stands for the host's, with two interfaces."""
+    name = f"buoytest-cfg-{os.getpid()}"
+    run = lambda *words: subprocess.run(["ip", *words], check=True)
+    run("netns", "add", name)
+    try:
+        run("-n", name, "link", "add", "one0", "type", "veth", "peer", "name", "two0")
+        run("-n", name, "addr", "add", "10.77.0.1/24", "dev", "one0")
+        run("-n", name, "addr", "add", "fd77::1/64", "dev", "one0")
+        run("-n", name, "addr", "add", "10.78.0.1/24", "scope", "link", "dev", "one0")
+        run("-n", name, "link", "set", "one0", "mtu", "1400")
+        yield name
+    finally:
+        run("netns", "del", name)
+
+
+def test_network_devices_move_in_with_their_addresses(bundle, host_net):
+    bundle.config["linux"]["netDevices"] = {"one0": {"name": "eth7"}, "two0": {"name": "net%d"}}
+    bundle.save(["/bin/sleep", "60"])
+    id = bundle.id()
+    start = lambda: subprocess.run(
+        ["nsenter", f"--net=/run/netns/{host_net}", RUNTIME, "--root", bundle.state, "run", "--detach", "--bundle",
+         bundle.path, id], stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=open(bundle.path / "said", "w"))
+    assert start().returncode == 0, (bundle.path / "said").read_text()
+    shown = subprocess.run(["nsenter", "-t", str(pid_of(bundle, id)), "-n", "ip", "-j", "addr"], capture_output=True, check=True)
+    links = {link["ifname"]: link for link in json.loads(shown.stdout)}
+    assert set(links) >= {"lo", "eth7", "net0"}
+    assert "UP" in links["eth7"]["flags"] and "UP" in links["net0"]["flags"] and links["eth7"]["mtu"] == 1400
+    addresses = {a["local"]: a["prefixlen"] for a in links["eth7"]["addr_info"] if a["scope"] == "global"}
+    assert addresses == {"10.77.0.1": 24, "fd77::1": 64}
+    assert "10.78.0.1" not in shown.stdout.decode()  # its scope was the link
+    bundle("delete", "--force", id)
+    assert start().returncode and "linux.netDevices.one0: no such interface" in (bundle.path / "said").read_text()
+
+
+def test_network_devices_that_cannot_move_are_refused(bundle, host_net):
+    bundle.config["linux"]["netDevices"] = {"one0": {"name": "lo"}}
+    bundle.save(["/bin/true"])
+    done = subprocess.run(["nsenter", f"--net=/run/netns/{host_net}", RUNTIME, "--root", bundle.state, "run", "--bundle",
+                           bundle.path, bundle.id()], stdin=subprocess.DEVNULL, capture_output=True, text=True)
+    assert "linux.netDevices.one0: netlink: File exists" in done.stderr and os.listdir(bundle.state) == []
+    bundle.config["linux"]["netDevices"] = {"a/b": {}}
+    refused(bundle, "linux.netDevices.a/b: 'a/b' is not an interface's name")
+    bundle.config["linux"]["netDevices"] = {"lo": {"name": "waytoolongforaninterface"}}
+    refused(bundle, "is not an interface's name")
+    bundle.config["linux"]["namespaces"] = [n for n in bundle.config["linux"]["namespaces"] if n["type"] != "network"]
+    refused(bundle, "linux.netDevices: need a namespace of type network")
+
+
+# ---- the rest ----
+
+def test_cache_classes_need_resctrl(bundle):
+    bundle.config["linux"]["intelRdt"] = {"closID": "x"}
+    if " - resctrl " in pathlib.Path("/proc/self/mountinfo").read_text():
+        refused(bundle, "linux.intelRdt: closID: x")
+    else:
+        refused(bundle, "linux.intelRdt: no resctrl file system is mounted")
+    bundle.config["linux"]["intelRdt"] = {"closID": "../x"}
+    refused(bundle, "linux.intelRdt.closID: '../x' is not a name or /")
+    bundle.config["linux"]["intelRdt"] = {"memBwSchema": "L3:0=1"}
+    refused(bundle, "linux.intelRdt.memBwSchema: is not one line that begins with MB:")
+
+
+def test_oom_score(bundle):
+    bundle.config["process"]["oomScoreAdj"] = 321
+    id = bundle.start("/bin/sleep", "60")
+    assert pathlib.Path(f"/proc/{pid_of(bundle, id)}/oom_score_adj").read_text() == "321\n"
+
+
+def test_features_tell_the_truth(bundle):
+    features = json.loads(bundle("features").stdout)
+    assert features["ociVersionMax"] == "1.3.0" and set(features["hooks"]) == set(POINTS)
+    assert {"idmap", "ridmap", "rro", "rnosuid", "rstrictatime", "remount", "tmpcopyup"} <= set(features["mountOptions"])
+    lin = features["linux"]
+    assert lin["mountExtensions"]["idmap"]["enabled"] and lin["netDevices"]["enabled"]
+    assert lin["intelRdt"] == {"enabled": True, "schemata": True, "monitoring": True}
+    assert lin["apparmor"]["enabled"] and lin["selinux"]["enabled"] and lin["cgroup"]["rdma"]
+    assert len(lin["memoryPolicy"]["modes"]) == 7 and len(lin["memoryPolicy"]["flags"]) == 3
