@@ -14,7 +14,7 @@ import uuid
 import pytest
 
 from test_runtime import Bundle
-from test_supervisor import BUILD, RUNTIME, Probe, Refused, World, alive
+from test_supervisor import RUNTIME, Probe, Refused, World, alive, whole_records
 
 pytestmark = [
     pytest.mark.skipif(os.geteuid() != 0, reason="needs root"),
@@ -247,6 +247,7 @@ class BySupervisor:
         except Refused as refused:
             self.seen, self.why = True, refused
         probe.stop()
+        whole_records(self.w.run)
         for path in list(self.w.run.iterdir()): # as an engine that starts
             try:
                 self.w.probe("kill", path.name, 9)

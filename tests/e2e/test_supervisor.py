@@ -649,8 +649,19 @@ def test_garbage_and_crowds_on_its_socket_do_no_harm(world):
     assert rss(supervisor) < 8192
 
 
+def whole_records(run):
+    """Whoever was killed at whatever moment: a record is complete, or it is not there."""
+    for path in list(run.glob("*/state.json")) + list(run.glob("*/exit.json")):
+        try:
+            record = json.loads(path.read_text())
+        except FileNotFoundError:
+            continue
+        assert {"id", "state", "pid", "supervisor", "exit_code", "oom_killed", "cgroup"} <= set(record), (path, record)
+
+
 def reconcile(world, code):
     """What an engine does when it starts: asks, reads, cleans up. Returns how each one stood."""
+    whole_records(world.run)
     probe, stood = Probe(world.run), {}
     for path in list(world.run.iterdir()):
         id = path.name
