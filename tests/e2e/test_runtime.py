@@ -377,15 +377,14 @@ def test_limits_are_in_force(bundle):
     bundle.config["linux"]["resources"].update(memory={"limit": 64 << 20}, pids={"limit": 9},
                                                cpu={"quota": 50000, "period": 100000, "shares": 512})
     out = bundle.shell("cd /sys/fs/cgroup; cat memory/memory.limit_in_bytes memory.max pids/pids.max pids.max "
-                       "cpu/cpu.cfs_quota_us cpu.max cpu/cpu.shares 2>/dev/null; true", check=False)
-    if not os.path.exists("/sys/fs/cgroup/memory"):
-        pytest.skip("cgroup version 1 only")
-    assert out.split() == [str(64 << 20), "9", "50000", "512"]
+                       "cpu/cpu.cfs_quota_us cpu/cpu.shares cpu.max 2>/dev/null; true", check=False)
+    version_1 = os.path.exists("/sys/fs/cgroup/memory")
+    assert out.split() == [str(64 << 20), "9", "50000", "512" if version_1 else "100000"]
 
 
 def test_the_cgroup_view_cannot_be_written(bundle):
     out = bundle.shell("exec 2>&1; for f in /sys/fs/cgroup/*/release_agent /sys/fs/cgroup/*/notify_on_release "
-                       "/sys/fs/cgroup/*/cgroup.procs; do test -e $f && echo 0 > $f; done; true")
+                       "/sys/fs/cgroup/*/cgroup.procs /sys/fs/cgroup/cgroup.procs /sys/fs/cgroup/memory.max; do test -e $f && echo 0 > $f; done; true")
     assert out and all("Read-only" in line for line in out.splitlines())
 
 
@@ -406,7 +405,8 @@ def test_cgroup_version_2_alone(bundle):
     id = bundle.id()
     runtime = f"{RUNTIME} --root {bundle.state}"
     done = subprocess.run(
-        ["unshare", "-m", "sh", "-c", "mount -t cgroup2 cgroup2 /sys/fs/cgroup || exit 99; "
+        ["unshare", "-m", "sh", "-c", "test -e /sys/fs/cgroup/cgroup.controllers || "
+         "mount -t cgroup2 cgroup2 /sys/fs/cgroup || exit 99; "
          f"{runtime} run --bundle {bundle.path} {id} & "
          f"until {runtime} state {id} 2>/dev/null | grep -q running; do sleep 0.05; done; sleep 0.3; "
          f"{runtime} pause {id}; {runtime} state {id} | grep status; {runtime} ps {id} | wc -l; "
