@@ -68,6 +68,7 @@ def lint(tally):
     tally.one("style", run(["tools/check_style.py"])[0] == 0)
     tally.one("clang-format", run(["clang-format", "--dry-run", "-Werror", *code])[0] == 0)
     shell = ["sh", "-n"]
+    tally.one("tools/vm: syntax", run(["bash", "-n", "tools/vm"])[0] == 0)
     for script in ("tools/deps", "tools/fuzz_all.sh", ".ci/run"):
         tally.one(f"{script}: syntax", run([*shell, script])[0] == 0)
 
