@@ -173,6 +173,8 @@ static int run_init(struct cli *cli, const struct args *args, struct err *err)
 	json_set(body, "Availability", text_or(args, "availability", ""));
 	json_set(body, "ForceNewCluster", json_bool(args_bool(args, "force-new-cluster")));
 	json_set(body, "AutoLockManagers", json_bool(args_bool(args, "autolock")));
+	if (args_string(args, "store"))
+		json_set(body, "Store", json_string(args_string(args, "store")));
 	json_set(body, "Spec", spec);
 	if (check_availability(args, err) < 0 || apply_spec(args, spec, err) < 0) {
 		json_free(body);
@@ -299,6 +301,8 @@ static const struct flag init_flags[] = {
 	ADDRESS_FLAGS,
 	SPEC_FLAGS,
 	{"force-new-cluster", 0, FLAG_BOOL, NULL, "Start anew from this node (not supported)"},
+	{"store", 0, FLAG_STRING, "URL",
+         "Where its state is: etcd://HOST[:PORT],...[/PREFIX], for several managers"},
 	{NULL},
 };
 

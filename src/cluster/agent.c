@@ -21,7 +21,7 @@
 
 #define THREADS_MAX     64
 #define QUEUE_MAX       100000
-#define CONNECT_MS      3000
+#define CONNECT_MS      1000
 #define LIST_ARENA      (16u << 20)
 #define TABLE_ARENA     (64u << 20)
 #define STATUS_ARENA    (1u << 20)
@@ -64,7 +64,12 @@ static int init_parts(struct agent *agent, const struct agent_options *options, 
 	agent->pool = agent->records ? pool_create(THREADS_MAX, QUEUE_MAX, err) : NULL;
 	if (!agent->pool || copy_options(agent, options, err) < 0)
 		return -1;
-	return book_open(agent, options->dir_fd, err);
+	if (book_open(agent, options->dir_fd, err) < 0)
+		return -1;
+	if (agent->manager_count == 0 && options->other)
+		snprintf(agent->managers[agent->manager_count++], ADDRESS_MAX, "%.90s",
+		         options->other);
+	return 0;
 }
 
 /* Containers of tasks that we know nothing of are left over from something that was cut short. */
@@ -237,10 +242,32 @@ void agent_wait(struct agent *agent, int64_t ms)
 		pthread_cond_timedwait(&agent->woken, &agent->lock, &when);
 }
 
+static void target_of(struct agent *agent, char out[ADDRESS_MAX])
+{
+	pthread_mutex_lock(&agent->lock);
+	snprintf(out, ADDRESS_MAX, "%s",
+	         agent->at == 0 || agent->at > agent->manager_count
+	                 ? agent->leader
+	                 : agent->managers[agent->at - 1]);
+	pthread_mutex_unlock(&agent->lock);
+}
+
+bool agent_next_manager(struct agent *agent)
+{
+	pthread_mutex_lock(&agent->lock);
+	agent->at = agent->at >= agent->manager_count ? 0 : agent->at + 1;
+	bool round = agent->at == 0;
+	pthread_mutex_unlock(&agent->lock);
+	return round;
+}
+
 struct http_client *agent_client(struct agent *agent, int64_t stall_ms, struct err *err)
 {
+	char target[ADDRESS_MAX];
+
+	target_of(agent, target);
 	return http_client_create(&(struct http_client_options){.base = "https://" CA_MANAGER_NAME,
-	                                                        .connect_to = agent->leader,
+	                                                        .connect_to = target,
 	                                                        .ca_pem = agent->ca,
 	                                                        .cert_pem = agent->cert,
 	                                                        .key_pem = agent->key,

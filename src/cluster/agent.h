@@ -84,7 +84,10 @@ struct agent_executor {
 struct agent_options {
 	int dir_fd; /* for agent.db; borrowed */
 	const char *node_id;
-	const char *leader; /* "IP:PORT" */
+	const char *leader; /* "IP:PORT" of a manager: the first to try */
+	const char *
+		other; /* of one to try when that does not lead, until the leader has told of all; may be
+	                     * NULL */
 	const char *ca, *cert, *key;
 	const char *addr; /* where other nodes reach this one; NULL: as the leader sees it */
 	const struct node_description *description;

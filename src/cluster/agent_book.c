@@ -19,6 +19,7 @@ static const char *const migrations[] = {
 	"create table mark(name text primary key, value integer not null);"
 	"create table task(id text primary key, text text not null, desired integer not null,"
 	" state integer not null, status text, dropped integer not null)",
+	"create table manager(addr text primary key)",
 	NULL,
 };
 
@@ -86,6 +87,69 @@ static int load_task(struct agent *agent, struct db_rows *rows, struct err *err)
 	return 0;
 }
 
+static int load_managers(struct agent *agent, struct err *err)
+{
+	int more;
+	auto_type(db_rows) rows = db_query(agent->db, err, "select addr from manager", "");
+
+	if (!rows)
+		return -1;
+	while ((more = db_step(rows, err)) > 0 && agent->manager_count < AGENT_MANAGERS_MAX)
+		snprintf(agent->managers[agent->manager_count++], ADDRESS_MAX, "%.90s",
+		         db_text(rows, 0));
+	return more < 0 ? -1 : 0;
+}
+
+static int write_managers(struct agent *agent, const struct json *list, struct err *err)
+{
+	if (db_exec(agent->db, err, "delete from manager", "") < 0)
+		return -1;
+	for (size_t i = 0; i < json_count(list) && i < AGENT_MANAGERS_MAX; i++)
+		if (db_exec(agent->db, err, "insert or ignore into manager(addr) values(?)", "t",
+		            json_str(json_at(list, i))) < 0)
+			return -1;
+	return 0;
+}
+
+static bool same_managers(const struct agent *agent, const struct json *list)
+{
+	if (json_count(list) != agent->manager_count)
+		return false;
+	for (size_t i = 0; i < agent->manager_count; i++)
+		if (!str_eq(agent->managers[i], json_str(json_at(list, i))))
+			return false;
+	return true;
+}
+
+int book_set_managers(struct agent *agent, const struct json *list, struct err *err)
+{
+	if (json_count(list) == 0 || same_managers(agent, list))
+		return 0;
+	if (db_begin(agent->db, err) < 0)
+		return -1;
+	if (write_managers(agent, list, err) < 0) {
+		db_rollback(agent->db);
+		return -1;
+	}
+	if (db_commit(agent->db, err) < 0)
+		return -1;
+	char now[ADDRESS_MAX];
+	snprintf(now, sizeof(now), "%s",
+	         agent->at > 0 && agent->at <= agent->manager_count ? agent->managers[agent->at - 1]
+	                                                            : "");
+	agent->manager_count = 0;
+	agent->at = 0;
+	for (size_t i = 0; i < json_count(list) && i < AGENT_MANAGERS_MAX; i++) {
+		const char *addr = json_str(json_at(list, i));
+
+		snprintf(agent->managers[agent->manager_count++], ADDRESS_MAX, "%.90s",
+		         addr ? addr : "");
+		if (str_eq(addr, now))
+			agent->at = agent->manager_count;
+	}
+	return 0;
+}
+
 int book_open(struct agent *agent, int dir_fd, struct err *err)
 {
 	int more;
@@ -101,7 +165,7 @@ int book_open(struct agent *agent, int dir_fd, struct err *err)
 	while ((more = db_step(rows, err)) > 0)
 		if (load_task(agent, rows, err) < 0)
 			return -1;
-	return more;
+	return more < 0 ? -1 : load_managers(agent, err);
 }
 
 int book_set_epoch(struct agent *agent, int64_t epoch, struct err *err)

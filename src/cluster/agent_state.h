@@ -6,6 +6,7 @@
 #include <pthread.h>
 
 #include "base/log.h"
+#include "cluster/address.h"
 #include "cluster/agent.h"
 #include "cluster/proto.h"
 
@@ -28,6 +29,8 @@ struct record {
 	bool retry;             /* a step failed: again at the next heartbeat */
 	bool gone;              /* to be forgotten by the thread that is at it */
 };
+
+#define AGENT_MANAGERS_MAX 32
 
 struct agent {
 	struct log log;
@@ -58,12 +61,17 @@ struct agent {
 	bool connected;
 	char error[256];
 	size_t log_senders;
+	/* All that may lead, as the last leader told; on the disk. `at` counts from options.leader, which
+	 * is 0, through these: whom we talk to, or try next. */
+	char managers[AGENT_MANAGERS_MAX][ADDRESS_MAX];
+	size_t manager_count, at;
 };
 
 /* ---- agent_book.c: what is on the disk. With the lock held unless said otherwise. ---- */
 
 int book_open(struct agent *agent, int dir_fd, struct err *err);
 int book_set_epoch(struct agent *agent, int64_t epoch, struct err *err);
+int book_set_managers(struct agent *agent, const struct json *list, struct err *err);
 int book_save_status(struct agent *agent, const struct record *record, struct err *err);
 int book_forget(struct agent *agent, const char *task_id, struct err *err);
 /* An assignment becomes records, on the disk first, all or nothing. */
@@ -90,6 +98,8 @@ void logs_wait(struct agent *agent); /* until all of them have ended */
 /* ---- agent.c ---- */
 
 struct http_client *agent_client(struct agent *agent, int64_t stall_ms, struct err *err);
+/* After a failure: true when all have been tried. */
+bool agent_next_manager(struct agent *agent);
 /* Tells the executor where services answer, if that has changed. Without the lock. */
 void agent_publish(struct agent *agent);
 /* With the lock held: waits for news, at most so long. */

@@ -144,6 +144,12 @@ static int hear(struct agent *agent, const char *text, size_t len, struct err *e
 		return -1;
 	if (str_eq(type, PROTO_ENDPOINTS))
 		return take_table(agent, doc, text, len, err);
+	if (str_eq(type, PROTO_MANAGERS)) {
+		pthread_mutex_lock(&agent->lock);
+		int rc = book_set_managers(agent, json_get(doc, "Managers"), err);
+		pthread_mutex_unlock(&agent->lock);
+		return rc;
+	}
 	if (str_eq(type, "logs")) {
 		logs_answer(agent, doc);
 		return 0;
@@ -247,6 +253,22 @@ static void lost(struct agent *agent, const struct err *err)
 		         agent->leader, err->msg);
 }
 
+static bool was_connected(struct agent *agent)
+{
+	pthread_mutex_lock(&agent->lock);
+	bool connected = agent->connected;
+	pthread_mutex_unlock(&agent->lock);
+	return connected;
+}
+
+static bool has_others(struct agent *agent)
+{
+	pthread_mutex_lock(&agent->lock);
+	bool others = agent->manager_count > 1;
+	pthread_mutex_unlock(&agent->lock);
+	return others;
+}
+
 void *wire_stream(void *arg)
 {
 	struct agent *agent = arg;
@@ -259,10 +281,19 @@ void *wire_stream(void *arg)
 		int64_t began = clock_mono_ms();
 
 		hold_stream(agent, &err);
+		bool had = was_connected(agent);
 		lost(agent, &err);
-		pause = clock_mono_ms() - began > RETRY_MAX_MS ? RETRY_MIN_MS : pause * 2;
-		if (pause > RETRY_MAX_MS)
-			pause = RETRY_MAX_MS;
+		bool round = agent_next_manager(agent);
+		pause = had || clock_mono_ms() - began > RETRY_MAX_MS ? RETRY_MIN_MS : pause;
+		/* A leader that ended the session has a successor: ask around at once. */
+		if ((had || !round) && has_others(agent)) {
+			pthread_mutex_lock(&agent->lock);
+			continue;
+		}
+		if (!had)
+			pause *= 2;
+		if (pause > (has_others(agent) ? RETRY_MIN_MS : RETRY_MAX_MS))
+			pause = has_others(agent) ? RETRY_MIN_MS : RETRY_MAX_MS;
 		pthread_mutex_lock(&agent->lock);
 		for (int64_t end = clock_mono_ms() + pause; !agent->stop && clock_mono_ms() < end;)
 			agent_wait(agent, end - clock_mono_ms());
@@ -363,10 +394,18 @@ static void wait_for_work(struct agent *agent, int64_t beat)
 	}
 }
 
-static void beat_once(struct agent *agent, struct http_client **client)
+static void beat_once(struct agent *agent, struct http_client **client, size_t *at)
 {
 	struct err err = ERR_INIT;
 
+	pthread_mutex_lock(&agent->lock);
+	bool moved = *at != agent->at;
+	*at = agent->at;
+	pthread_mutex_unlock(&agent->lock);
+	if (moved) { /* to another manager */
+		http_client_free(*client);
+		*client = NULL;
+	}
 	if (!*client)
 		*client = agent_client(agent, 0, &err);
 	if (*client && send_report(agent, *client, &err) == 0)
@@ -381,6 +420,7 @@ void *wire_report(void *arg)
 	struct agent *agent = arg;
 	struct http_client *client = NULL;
 	int64_t beat = clock_mono_ms(), looked = beat;
+	size_t at = 0;
 
 	pthread_mutex_lock(&agent->lock);
 	while (!agent->stop) {
@@ -400,7 +440,7 @@ void *wire_report(void *arg)
 		}
 		agent_publish(agent);
 		if (speak)
-			beat_once(agent, &client);
+			beat_once(agent, &client, &at);
 		pthread_mutex_lock(&agent->lock);
 	}
 	pthread_mutex_unlock(&agent->lock);

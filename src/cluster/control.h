@@ -58,6 +58,7 @@ struct control_config {
 	int64_t heartbeat_ms; /* 0 = PROTO_HEARTBEAT_MS; suspect after 2 missed, dead after 3 */
 	int64_t history;      /* ended tasks kept per slot; 0 = 5 */
 	unsigned unsafe;
+	char self[32]; /* id of the node we lead from; "": not told to anybody */
 };
 
 /* Takes over: reads everything, runs a full pass of every loop. NULL: the store's failure. */

@@ -36,16 +36,43 @@ static int init_locks(struct leader *leader, struct err *err)
 	pthread_condattr_init(&attr);
 	pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
 	int rc = pthread_cond_init(&leader->woken, &attr);
+	if (rc == 0)
+		rc = pthread_cond_init(&leader->mandate.changed, &attr);
 	pthread_condattr_destroy(&attr);
 	if (rc != 0)
 		return err_nomem(err);
 	pthread_mutex_init(&leader->lock, NULL);
+	pthread_mutex_init(&leader->mandate.lock, NULL);
 	return 0;
 }
 
-struct leader *leader_open(int dir_fd, const struct log *log, struct err *err)
+static int copy_options(struct leader *leader, const struct leader_options *options,
+                        struct err *err)
+{
+	leader->log = options->log ? *options->log : (struct log){.fd = -1};
+	leader->revision = -1;
+	snprintf(leader->self, sizeof(leader->self), "%s", options->self ? options->self : "");
+	snprintf(leader->addr, sizeof(leader->addr), "%s", options->addr ? options->addr : "");
+	leader->url = options->url ? strdup(options->url) : NULL;
+	return options->url && !leader->url ? err_nomem(err) : 0;
+}
+
+/* A store of our own: nobody else can lead. */
+static int open_own(struct leader *leader, int dir_fd, struct err *err)
 {
 	struct control_config config = {0};
+
+	leader->store = store_sqlite_open(dir_fd, DATABASE, err);
+	config.store = leader->store;
+	snprintf(config.self, sizeof(config.self), "%s", leader->self);
+	id_random(config.seed, sizeof(config.seed));
+	if (leader->store)
+		leader->control = control_open(&config, leader_now(), err);
+	return leader->control ? 0 : -1;
+}
+
+struct leader *leader_open(const struct leader_options *options, struct err *err)
+{
 	struct leader *leader = calloc(1, sizeof(*leader));
 
 	if (!leader || init_locks(leader, err) < 0) {
@@ -53,14 +80,12 @@ struct leader *leader_open(int dir_fd, const struct log *log, struct err *err)
 		err_nomem(err);
 		return NULL;
 	}
-	leader->log = log ? *log : (struct log){.fd = -1};
-	leader->revision = -1;
-	leader->store = store_sqlite_open(dir_fd, DATABASE, err);
-	config.store = leader->store;
-	id_random(config.seed, sizeof(config.seed));
-	if (leader->store)
-		leader->control = control_open(&config, leader_now(), err);
-	if (!leader->control) {
+	int rc = copy_options(leader, options, err);
+	if (rc == 0 && !leader->url)
+		rc = open_own(leader, options->dir_fd, err);
+	else if (rc == 0 && options->founding)
+		rc = leader_found_shared(leader, err);
+	if (rc < 0) {
 		leader_close(leader);
 		return NULL;
 	}
@@ -80,17 +105,41 @@ static void end_sessions(struct leader *leader)
 	pthread_mutex_unlock(&leader->lock);
 }
 
+/* The elector goes last of the two: it gives the leadership up when nothing is written any more. */
+static void stop_threads(struct leader *leader)
+{
+	pthread_mutex_lock(&leader->mandate.lock);
+	leader->mandate.stop = true;
+	pthread_mutex_unlock(&leader->mandate.lock);
+	end_sessions(leader);
+	pthread_cond_broadcast(&leader->mandate.changed);
+	if (leader->ticking)
+		pthread_join(leader->ticker, NULL);
+	if (leader->electing) {
+		leader_lay_down(leader);
+		pthread_join(leader->elector, NULL);
+	}
+}
+
 void leader_close(struct leader *leader)
 {
 	if (!leader)
 		return;
-	end_sessions(leader);
-	if (leader->ticking)
-		pthread_join(leader->ticker, NULL);
+	stop_threads(leader);
 	if (leader->server)
 		http_server_stop(leader->server);
 	control_free(leader->control);
 	store_free(leader->store);
+	if (leader->founding_lease)
+		leader_end_founding(leader);
+	leader_free_routes(leader);
+	free(leader->url);
+	free(leader->ca);
+	free(leader->cert);
+	free(leader->key);
+	free(leader->managers);
+	pthread_cond_destroy(&leader->mandate.changed);
+	pthread_mutex_destroy(&leader->mandate.lock);
 	free(leader->endpoints);
 	free(leader->table);
 	pthread_cond_destroy(&leader->woken);
@@ -161,6 +210,28 @@ static void update_endpoints(struct leader *leader)
 		log_warn(&leader->log, "no table of endpoints", "error=%s", err.msg);
 }
 
+/* Nodes keep it, and so find the next leader by themselves. */
+static void update_managers(struct leader *leader)
+{
+	auto_type(json) doc = json_object();
+	auto_buf struct buf text = BUF_INIT(TABLE_MAX);
+	struct json *list = json_array();
+	struct session *session;
+	const struct node *n;
+
+	for (size_t at = 0; (n = control_next_node(leader->control, &at)) != NULL;)
+		if (n->manager && !str_empty(n->manager->addr))
+			json_append(list, json_string(n->manager->addr));
+	json_set(doc, "Type", json_string(PROTO_MANAGERS));
+	json_set(doc, "Managers", list);
+	if (json_write(doc, &text, NULL) < 0 || str_eq(buf_str(&text), leader->managers))
+		return;
+	free(leader->managers);
+	leader->managers = strdup(buf_str(&text));
+	LIST_FOREACH(session, &leader->sessions, next)
+	(void)leader_say(session, text.data, text.len, NULL);
+}
+
 void leader_pump(struct leader *leader)
 {
 	struct control_message *message;
@@ -174,15 +245,27 @@ void leader_pump(struct leader *leader)
 		control_message_free(message);
 	}
 	if (control_revision(leader->control) != leader->revision ||
-	    control_reach(leader->control) != leader->reach || !leader->table)
+	    control_reach(leader->control) != leader->reach || !leader->table) {
+		update_managers(leader);
 		update_endpoints(leader);
+	}
 }
 
 /* ---- entering ---- */
 
-struct control *leader_enter(struct leader *leader)
+int leader_lock(struct leader *leader, struct err *err)
 {
 	pthread_mutex_lock(&leader->lock);
+	if (leader->control && leader_may_lead(leader))
+		return 0;
+	pthread_mutex_unlock(&leader->lock);
+	return err_set(err, ERR_UNAVAILABLE, LEADER_ELSEWHERE);
+}
+
+struct control *leader_enter(struct leader *leader, struct err *err)
+{
+	if (leader_lock(leader, err) < 0)
+		return NULL;
 	/* After a failed step the mirror is empty: this reads it again. */
 	(void)control_tick(leader->control, leader_now(), NULL);
 	return leader->control;
@@ -204,6 +287,30 @@ static void wait_until(struct leader *leader, int64_t mono_ms)
 	pthread_cond_timedwait(&leader->woken, &leader->lock, &until);
 }
 
+/* One step of the control plane, or a wait for the time of the next. With the lock held. */
+static void step(struct leader *leader, bool *failed)
+{
+	struct err err = ERR_INIT;
+	int64_t now = clock_mono_ms(), next = control_next_wake(leader->control);
+
+	if (next > now && !*failed) {
+		wait_until(leader, next - now > TICK_MAX_MS ? now + TICK_MAX_MS : next);
+		return;
+	}
+	if (control_tick(leader->control, leader_now(), &err) == 0) {
+		*failed = false;
+		leader_pump(leader);
+		return;
+	}
+	if (!*failed)
+		log_error(&leader->log, "control step failed", "error=%s", err.msg);
+	*failed = true;
+	if (leader->url && store_is_stale(&err))
+		leader_refuse(leader, leader->epoch);
+	else
+		wait_until(leader, clock_mono_ms() + TICK_MAX_MS);
+}
+
 static void *tick(void *arg)
 {
 	struct leader *leader = arg;
@@ -211,56 +318,72 @@ static void *tick(void *arg)
 
 	pthread_mutex_lock(&leader->lock);
 	while (!leader->stop) {
-		struct err err = ERR_INIT;
-		int64_t now = clock_mono_ms(), next = control_next_wake(leader->control);
+		if (leader->url) {
+			bool idle = leader->epoch == 0;
 
-		if (next > now && !failed) {
-			wait_until(leader, next - now > TICK_MAX_MS ? now + TICK_MAX_MS : next);
-			if (leader->stop || control_next_wake(leader->control) > clock_mono_ms())
-				continue;
+			pthread_mutex_unlock(&leader->lock);
+			leader_follow_mandate(leader, idle ? TICK_MAX_MS : 0);
+			pthread_mutex_lock(&leader->lock);
 		}
-		if (control_tick(leader->control, leader_now(), &err) < 0) {
-			if (!failed)
-				log_error(&leader->log, "control step failed", "error=%s", err.msg);
-			failed = true;
-			wait_until(leader, clock_mono_ms() + TICK_MAX_MS);
-			continue;
-		}
-		failed = false;
-		leader_pump(leader);
+		if (leader->control && !leader->stop)
+			step(leader, &failed);
 	}
 	pthread_mutex_unlock(&leader->lock);
 	return NULL;
 }
 
-int leader_serve(struct leader *leader, const struct leader_address *address, struct err *err)
+static int copy_address(struct leader *leader, const struct leader_address *address,
+                        struct err *err)
 {
-	struct ca_identity ca = {0};
+	leader->ca = strdup(address->ca);
+	leader->cert = strdup(address->cert);
+	leader->key = strdup(address->key);
+	leader->api = address->api;
+	return leader->ca && leader->cert && leader->key ? 0 : err_nomem(err);
+}
+
+static int start_thread(pthread_t *thread, void *(*fn)(void *), void *arg, struct err *err)
+{
 	pthread_attr_t attr;
 
-	pthread_mutex_lock(&leader->lock);
-	int rc = leader_read_ca(leader, &ca, err);
-	pthread_mutex_unlock(&leader->lock);
-	int fd = rc == 0 ? http_listen_tcp(address->listen, err) : -1;
-	if (fd >= 0)
-		leader->server =
-			http_server_start(fd,
-		                          &(struct http_server_options){.routes = leader_routes,
-		                                                        .ctx = leader,
-		                                                        .log = &leader->log,
-		                                                        .cert_pem = address->cert,
-		                                                        .key_pem = address->key,
-		                                                        .client_ca_pem = ca.cert,
-		                                                        .client_optional = true},
-		                          err);
-	ca_identity_done(&ca);
-	if (!leader->server)
-		return -1;
 	pthread_attr_init(&attr);
 	pthread_attr_setstacksize(&attr, HTTP_STACK_SIZE);
-	leader->ticking = pthread_create(&leader->ticker, &attr, tick, leader) == 0;
+	int rc = pthread_create(thread, &attr, fn, arg);
 	pthread_attr_destroy(&attr);
-	return leader->ticking ? 0 : err_set(err, ERR_SYSTEM, "cannot start the leader's thread");
+	return rc == 0 ? 0 : err_set(err, ERR_SYSTEM, "cannot start a thread of the leader");
+}
+
+int leader_serve(struct leader *leader, const struct leader_address *address, struct err *err)
+{
+	if (copy_address(leader, address, err) < 0)
+		return -1;
+	leader->routes = leader_all_routes(leader, err);
+	int fd = leader->routes ? http_listen_tcp(address->listen, err) : -1;
+	if (fd >= 0)
+		leader->server = http_server_start(
+			fd,
+			&(struct http_server_options){.routes = leader->routes,
+		                                      .ctx = leader,
+		                                      .log = &leader->log,
+		                                      .cert_pem = address->cert,
+		                                      .key_pem = address->key,
+		                                      .client_ca_pem = address->ca,
+		                                      .client_optional = true},
+			err);
+	if (!leader->server)
+		return -1;
+	if (start_thread(&leader->ticker, tick, leader, err) < 0)
+		return -1;
+	leader->ticking = true;
+	if (leader->url && start_thread(&leader->elector, leader_elect, leader, err) < 0)
+		return -1;
+	leader->electing = leader->url != NULL;
+	return 0;
+}
+
+const char *leader_store_url(const struct leader *leader)
+{
+	return leader->url;
 }
 
 /* ---- the cluster object ---- */
@@ -283,7 +406,9 @@ static struct json *tls_of(const char *cert, struct err *err)
 static int set_cluster(struct leader *leader, struct cluster *cluster, uint64_t version,
                        struct err *err)
 {
-	struct control *c = leader_enter(leader);
+	struct control *c = leader_enter(leader, err);
+	if (!c)
+		return -1;
 	int rc = control_cluster_set(c, leader_now(), cluster, version, err);
 
 	leader_exit(leader);
@@ -342,7 +467,8 @@ int leader_sign(struct leader *leader, const char *request, const char *node_id,
 	struct ca_identity ca = {0};
 	char cluster_id[ID_SWARM_MAX] = "";
 
-	pthread_mutex_lock(&leader->lock);
+	if (leader_lock(leader, err) < 0)
+		return -1;
 	int rc = leader_read_ca(leader, &ca, err);
 	if (rc == 0)
 		snprintf(cluster_id, sizeof(cluster_id), "%s",
@@ -383,7 +509,9 @@ static int change(struct control *c, const struct json *spec, uint64_t version, 
 int leader_update(struct leader *leader, const struct json *spec, uint64_t version, unsigned rotate,
                   struct err *err)
 {
-	struct control *c = leader_enter(leader);
+	struct control *c = leader_enter(leader, err);
+	if (!c)
+		return -1;
 	int rc = change(c, spec, version, rotate, err);
 
 	leader_exit(leader);

@@ -31,6 +31,7 @@
 
 #include "base/cleanup.h"
 #include "cluster/control.h"
+#include "http/server.h"
 
 struct ca_identity;
 struct err;
@@ -39,7 +40,15 @@ struct log;
 
 #define LEADER_PORT 2377
 
-struct leader *leader_open(int dir_fd, const struct log *log, struct err *err);
+struct leader_options {
+	int dir_fd;       /* for cluster.db; borrowed during the call */
+	const char *url;  /* a store that is shared (etcd.h); NULL: cluster.db */
+	const char *self; /* our node's id */
+	const char *addr; /* "IP:PORT": where the other managers reach us */
+	bool founding;    /* lead now, for leader_found() */
+	const struct log *log;
+};
+struct leader *leader_open(const struct leader_options *options, struct err *err);
 /* Ends the sessions. The agents go on with what they have. */
 void leader_close(struct leader *leader);
 static inline void leader_free(struct leader *leader)
@@ -56,17 +65,32 @@ int leader_found(struct leader *leader, const char *cluster_id, const struct jso
 int leader_sign(struct leader *leader, const char *request, const char *node_id, bool manager,
                 char **cert, struct err *err);
 
+/* The daemon's routes that are about the cluster, for managers that do not lead. */
+struct leader_api {
+	const struct http_route *routes; /* borrowed; ends with {NULL} */
+	void *ctx;
+};
+
 struct leader_address {
 	const char *listen; /* "IP:PORT" */
-	const char *cert, *key;
+	const char *ca, *cert, *key;
+	struct leader_api api;
 };
+/* Where the store is shared, takes part in the election from now on. */
 int leader_serve(struct leader *leader, const struct leader_address *address, struct err *err);
 
 /* ---- the control plane, for one thread at a time ---- */
 
-struct control *leader_enter(struct leader *leader);
+/* NULL (ERR_UNAVAILABLE): another manager leads; then leader_exit() must not be called. */
+struct control *leader_enter(struct leader *leader, struct err *err);
 void leader_exit(struct leader *leader);
 struct control_time leader_now(void);
+
+/* Has the leader answer a request of ours, waiting a while for one. 1: we lead, answer it here. */
+int leader_relay(struct leader *leader, struct http_request *req, struct err *err);
+
+/* What others must know to be managers; borrowed. NULL: the store is this machine's alone. */
+const char *leader_store_url(const struct leader *leader);
 
 enum leader_token {
 	LEADER_ROTATE_WORKER = 1,

@@ -7,6 +7,7 @@
 #include <sys/queue.h>
 
 #include "base/log.h"
+#include "cluster/address.h"
 #include "cluster/ca.h"
 #include "cluster/leader.h"
 #include "http/server.h"
@@ -40,8 +41,29 @@ struct log_request {
 	int fd; /* owned until the node comes for it; -1 then */
 };
 
+/* What the elector found out; leader_elect.c. */
+struct mandate {
+	pthread_mutex_t lock; /* guards all of it; nothing else is locked while it is held */
+	pthread_cond_t changed;
+	int64_t epoch, until_ms;  /* we may lead, so long; 0: not */
+	int64_t refused;          /* an epoch that we could not make use of */
+	char holder[ADDRESS_MAX]; /* who leads, if not we; "" */
+	bool stop;
+};
+
 struct leader {
 	struct log log;
+	char *url;              /* owned; of a shared store; NULL: the store is ours alone */
+	char self[32];          /* our node's id */
+	char addr[ADDRESS_MAX]; /* where others reach us */
+	char *ca, *cert, *key;  /* owned; NULL until leader_serve() */
+	struct mandate mandate;
+	pthread_t elector;
+	bool electing;
+	int64_t epoch; /* under which we lead a shared store; written by the ticker; 0: we do not */
+	int64_t founding_lease;
+	struct http_route *routes; /* owned, as are the patterns of those behind leader_routes */
+	struct leader_api api;
 	pthread_mutex_t lock; /* guards everything below */
 	pthread_cond_t woken; /* for the ticker */
 	struct store *store;
@@ -55,9 +77,33 @@ struct leader {
 	char *table;      /* owned; as it is sent */
 	size_t table_len;
 	int64_t table_version;
+	char *managers; /* owned; the line that tells nodes of all managers */
 	LIST_HEAD(, session) sessions;
 	LIST_HEAD(, log_request) requests;
 };
+
+#define LEADER_ELSEWHERE "another manager leads the cluster, or none does yet: try again"
+
+/* leader_elect.c */
+void *leader_elect(void *leader); /* a thread */
+/* The ticker's: takes over or lays down as the elector says, waiting so long for news. */
+void leader_follow_mandate(struct leader *leader, int64_t wait_ms);
+void leader_lay_down(struct leader *leader);
+void leader_refuse(struct leader *leader, int64_t epoch);
+bool leader_may_lead(struct leader *leader);
+bool leader_holder(struct leader *leader, char out[ADDRESS_MAX]); /* false: not known */
+int leader_found_shared(struct leader *leader, struct err *err);
+void leader_end_founding(struct leader *leader);
+
+/* leader_relay.c: leader_routes and the API's, for other managers. */
+struct http_route *leader_all_routes(struct leader *leader, struct err *err);
+void leader_free_routes(struct leader *leader);
+/* Has the leader answer a request to join. 1: we lead. */
+int leader_relay_join(struct leader *leader, struct http_request *req, struct json *doc,
+                      struct err *err);
+
+/* Locks; -1 and unlocked when we do not lead. leader_exit() after 0. */
+int leader_lock(struct leader *leader, struct err *err);
 
 /* All with the lock held. */
 struct session *leader_session(struct leader *leader, const char *node_id);

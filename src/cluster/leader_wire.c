@@ -47,16 +47,10 @@ static int check_peer(struct http_request *req, const char *node_id, struct err 
 static int show_ca(void *ctx, struct http_request *req, struct err *err)
 {
 	struct leader *leader = ctx;
-	struct ca_identity ca = {0};
-
-	pthread_mutex_lock(&leader->lock);
-	int rc = leader_read_ca(leader, &ca, err);
-	pthread_mutex_unlock(&leader->lock);
-	if (rc < 0)
-		return -1;
 	struct json *doc = json_object();
-	json_set(doc, "Certificate", json_string(ca.cert));
-	ca_identity_done(&ca);
+
+	(void)err;
+	json_set(doc, "Certificate", json_string(leader->ca));
 	return http_reply_json(req, 200, doc);
 }
 
@@ -72,51 +66,91 @@ static int role_of(struct leader *leader, const char *token, struct err *err)
 	return err_set(err, ERR_DENIED, "invalid join token");
 }
 
-static int admit(struct leader *leader, struct http_request *req, const char *token,
-                 char node_id[ID_SWARM_MAX], struct err *err)
-{
-	struct control *c = leader_enter(leader);
-	int role = role_of(leader, token, err);
+/* Who asks to join: `addr` is its address as others see it, "IP:PORT" for managers. */
+struct joiner {
+	const char *token, *peer, *listen;
+	bool manager;
+	char node_id[ID_SWARM_MAX];
+	char addr[ADDRESS_MAX];
+};
 
-	if (role > 0)
+static int admit(struct leader *leader, struct joiner *joiner, struct err *err)
+{
+	struct control *c = leader_enter(leader, err);
+	int role = c ? role_of(leader, joiner->token, err) : -1;
+
+	if (!c)
+		return -1;
+	if (role > 0 && !leader->url)
 		role = err_set(err, ERR_UNSUPPORTED,
 		               "this cluster keeps its state on one machine and cannot take a "
 		               "second manager; join with the worker token");
-	if (role == 0)
-		role = control_node_add(c, leader_now(), id_make_swarm(node_id), "worker",
-		                        http_peer_address(req), err);
+	joiner->manager = role > 0;
+	if (role > 0 && address_complete(str_empty(joiner->listen) ? joiner->peer : joiner->listen,
+	                                 joiner->peer, LEADER_PORT, joiner->addr, err) < 0)
+		role = -1;
+	if (role >= 0)
+		role = control_node_add(c, leader_now(), id_make_swarm(joiner->node_id),
+		                        joiner->manager ? "manager" : "worker",
+		                        joiner->manager ? joiner->addr : joiner->peer, err);
 	leader_exit(leader);
 	return role;
+}
+
+static void describe_managers(struct leader *leader, struct json *reply)
+{
+	struct control *c = leader_enter(leader, NULL);
+	const struct node *n;
+
+	if (!c)
+		return;
+	json_set(reply, "ClusterID", json_string(control_cluster(c)->id));
+	for (size_t at = 0; (n = control_next_node(c, &at)) != NULL;)
+		if (n->manager && (!leader->self[0] || str_eq(n->id, leader->self)))
+			json_set(reply, "LeaderID", json_string(n->id));
+	leader_exit(leader);
+}
+
+/* Whoever is asked for it sends the request to the leader, and says for whom. */
+static const char *joiner_address(struct http_request *req, const struct json *doc)
+{
+	const char *peer = json_get_string(doc, "Peer");
+
+	return peer && str_eq(http_peer_role(req), CA_ROLE_MANAGER) ? peer : http_peer_address(req);
 }
 
 static int join(void *ctx, struct http_request *req, struct err *err)
 {
 	struct leader *leader = ctx;
-	char node_id[ID_SWARM_MAX];
 	auto_free char *cert = NULL;
 	auto_type(json) doc = http_body_json(req, err);
 
 	if (!doc)
 		return -1;
+	struct joiner joiner = {.token = json_get_string(doc, "Token"),
+	                        .peer = joiner_address(req, doc),
+	                        .listen = json_get_string(doc, "Listen")};
 	const char *request = json_get_string(doc, "Request");
 	if (!request)
 		return err_set(err, ERR_INVALID, "Request: a certificate request is needed");
-	if (admit(leader, req, json_get_string(doc, "Token"), node_id, err) < 0 ||
-	    leader_sign(leader, request, node_id, false, &cert, err) < 0)
+	int ours = leader->url && !json_get(doc, "Peer") ? leader_relay_join(leader, req, doc, err)
+	                                                 : 1;
+	if (ours <= 0)
+		return ours;
+	if (admit(leader, &joiner, err) < 0 ||
+	    leader_sign(leader, request, joiner.node_id, joiner.manager, &cert, err) < 0)
 		return -1;
-	log_info(&leader->log, "node joined", "node=%s addr=%s", node_id, http_peer_address(req));
+	log_info(&leader->log, "node joined", "node=%s addr=%s manager=%d", joiner.node_id,
+	         joiner.peer, joiner.manager);
 	struct json *reply = json_object();
-	json_set(reply, "NodeID", json_string(node_id));
-	json_set(reply, "Role", json_string("worker"));
+	json_set(reply, "NodeID", json_string(joiner.node_id));
+	json_set(reply, "Role", json_string(joiner.manager ? "manager" : "worker"));
 	json_set(reply, "Certificate", json_string(cert));
-	json_set(reply, "Addr", json_string(http_peer_address(req)));
-	struct control *c = leader_enter(leader);
-	json_set(reply, "ClusterID", json_string(control_cluster(c)->id));
-	const struct node *n;
-	for (size_t at = 0; (n = control_next_node(c, &at)) != NULL;)
-		if (n->manager)
-			json_set(reply, "LeaderID", json_string(n->id));
-	leader_exit(leader);
+	json_set(reply, "Addr", json_string(joiner.peer));
+	json_set(reply, "ManagerAddr", json_string(joiner.addr));
+	if (joiner.manager)
+		json_set(reply, "Store", json_string(leader->url));
+	describe_managers(leader, reply);
 	return http_reply_json(req, 200, reply);
 }
 
@@ -157,11 +191,16 @@ static int open_session(struct leader *leader, struct http_request *req, struct 
 	pthread_cond_init(&session->changed, &attr);
 	pthread_condattr_destroy(&attr);
 
-	pthread_mutex_lock(&leader->lock);
-	int rc = control_agent_hello(leader->control, leader_now(), &hello, &session->id, err);
-	if (rc == 0)
-		begin_session(leader, session);
-	leader_exit(leader);
+	int rc = leader_lock(leader, err);
+	if (rc == 0) {
+		rc = control_agent_hello(leader->control, leader_now(), &hello, &session->id, err);
+		if (rc == 0)
+			begin_session(leader, session);
+		/* One that is lost is told again when managers change, or at the next session. */
+		if (rc == 0 && leader->managers)
+			(void)leader_say(session, leader->managers, strlen(leader->managers), NULL);
+		leader_exit(leader);
+	}
 	if (rc < 0)
 		pthread_cond_destroy(&session->changed);
 	return rc;
@@ -174,8 +213,12 @@ static void close_session(struct leader *leader, struct session *session)
 	pthread_mutex_lock(&leader->lock);
 	if (!session->over)
 		LIST_REMOVE(session, next);
-	control_agent_gone(leader->control, session->node_id, session->id);
-	leader_exit(leader);
+	if (leader->control) {
+		control_agent_gone(leader->control, session->node_id, session->id);
+		leader_exit(leader);
+	} else {
+		pthread_mutex_unlock(&leader->lock);
+	}
 	while ((line = STAILQ_FIRST(&session->lines)) != NULL) {
 		STAILQ_REMOVE_HEAD(&session->lines, next);
 		free(line->text);
@@ -262,7 +305,8 @@ static int report(void *ctx, struct http_request *req, struct err *err)
 	if (proto_report_decode(body, len, &arena, &got, err) < 0 ||
 	    check_peer(req, got.node_id, err) < 0)
 		return -1;
-	pthread_mutex_lock(&leader->lock);
+	if (leader_lock(leader, err) < 0)
+		return -1;
 	int rc = control_agent_report(leader->control, leader_now(), &got, &reply, err);
 	leader_exit(leader);
 	if (rc < 0 || json_encode_text(&proto_reply_table, &reply, &text, err) < 0) {

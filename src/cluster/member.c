@@ -8,6 +8,7 @@
 
 #include "base/arena.h"
 #include "base/buf.h"
+#include "base/clock.h"
 #include "base/err.h"
 #include "base/fs.h"
 #include "base/log.h"
@@ -26,6 +27,9 @@
 #define CONNECT_MS  10000
 #define CARD_ARENA  (256u << 10)
 #define INSPECT_MAX (1u << 20)
+
+#define CHANGING_MS      5000
+#define CHANGING_STEP_MS 10
 
 #define NOT_MANAGER                                                                                \
 	"This node is not a swarm manager. Use \"docker swarm init\" or \"docker swarm join\" to " \
@@ -52,6 +56,7 @@ struct card {
 	bool fixed;   /* and it was given, not seen by the manager */
 	char *leader; /* "IP:PORT" of the manager, as it is shown */
 	char *leader_id;
+	char *store; /* managers that share it: "etcd://..."; may hold a password, as key.pem a key */
 };
 
 static const struct json_field card_fields[] = {
@@ -63,6 +68,7 @@ static const struct json_field card_fields[] = {
 	JSON_FIELD(struct card, fixed, "AddrFixed", JSON_BOOL),
 	JSON_FIELD(struct card, leader, "Leader", JSON_STRING, .required = true),
 	JSON_FIELD(struct card, leader_id, "LeaderID", JSON_STRING, .empty = JSON_EMPTY_OMIT),
+	JSON_FIELD(struct card, store, "Store", JSON_STRING, .empty = JSON_EMPTY_OMIT),
 	JSON_END,
 };
 static const struct json_table card_table = JSON_TABLE(struct card, card_fields);
@@ -140,13 +146,25 @@ static int keep_directory(struct member *m, int dir_fd, struct err *err)
 
 static int start_leader(struct member *m, struct err *err)
 {
-	m->leader = leader_open(m->dir_fd, m->options.log, err);
+	char addr[ADDRESS_MAX];
+
+	if (address_complete(m->card.addr, NULL, address_port(m->card.listen), addr, err) < 0)
+		return -1;
+	m->leader = leader_open(&(struct leader_options){.dir_fd = m->dir_fd,
+	                                                 .url = m->card.store,
+	                                                 .self = m->card.node_id,
+	                                                 .addr = addr,
+	                                                 .log = m->options.log},
+	                        err);
 	if (!m->leader)
 		return -1;
-	return leader_serve(
-		m->leader,
-		&(struct leader_address){.listen = m->card.listen, .cert = m->cert, .key = m->key},
-		err);
+	return leader_serve(m->leader,
+	                    &(struct leader_address){.listen = m->card.listen,
+	                                             .ca = m->ca,
+	                                             .cert = m->cert,
+	                                             .key = m->key,
+	                                             .api = m->options.api},
+	                    err);
 }
 
 /* A manager's own agent goes the short way to whatever address the leader listens on. */
@@ -173,17 +191,19 @@ static int start_agent(struct member *m, struct err *err)
 
 	if (agent_target(m, target, err) < 0)
 		return -1;
-	m->agent = agent_open(&(struct agent_options){.dir_fd = m->dir_fd,
-	                                              .node_id = m->card.node_id,
-	                                              .leader = target,
-	                                              .ca = m->ca,
-	                                              .cert = m->cert,
-	                                              .key = m->key,
-	                                              .addr = m->card.fixed ? m->card.addr : NULL,
-	                                              .description = m->options.description,
-	                                              .executor = m->options.executor,
-	                                              .log = m->options.log},
-	                      err);
+	m->agent =
+		agent_open(&(struct agent_options){.dir_fd = m->dir_fd,
+	                                           .node_id = m->card.node_id,
+	                                           .leader = target,
+	                                           .other = m->card.store ? m->card.leader : NULL,
+	                                           .ca = m->ca,
+	                                           .cert = m->cert,
+	                                           .key = m->key,
+	                                           .addr = m->card.fixed ? m->card.addr : NULL,
+	                                           .description = m->options.description,
+	                                           .executor = m->options.executor,
+	                                           .log = m->options.log},
+	                   err);
 	return m->agent ? 0 : -1;
 }
 
@@ -289,7 +309,9 @@ static int plan(const struct member_init *init, struct founding *f, struct err *
 static int add_self(struct leader *leader, const struct founding *f, const char *availability,
                     struct err *err)
 {
-	struct control *c = leader_enter(leader);
+	struct control *c = leader_enter(leader, err);
+	if (!c)
+		return -1;
 	int rc = control_node_add(c, leader_now(), f->node_id, "manager", f->advertise, err);
 	const struct node *n = rc == 0 ? control_node(c, f->node_id) : NULL;
 
@@ -311,7 +333,9 @@ static int add_self(struct leader *leader, const struct founding *f, const char 
 
 static char *ca_of(struct leader *leader, struct err *err)
 {
-	struct control *c = leader_enter(leader);
+	struct control *c = leader_enter(leader, err);
+	if (!c)
+		return NULL;
 	const struct cluster *cluster = control_cluster(c);
 	const char *cert = cluster ? json_get_string(cluster->tls, "TrustRoot") : NULL;
 	char *copy = cert ? strdup(cert) : NULL;
@@ -336,6 +360,7 @@ static int found(struct leader *leader, const struct member_init *init, const st
 		.fixed = true,
 		.leader = (char *)f->advertise,
 		.leader_id = (char *)f->node_id,
+		.store = (char *)init->store,
 	};
 
 	if (leader_found(leader, f->cluster_id, init->spec ? init->spec : none, err) < 0 ||
@@ -363,7 +388,13 @@ static int init_locked(struct member *m, const struct member_init *init, char no
 	auto_close int dir_fd = make_directory(m, err);
 	if (dir_fd < 0)
 		return -1;
-	struct leader *leader = leader_open(dir_fd, m->options.log, err);
+	struct leader *leader = leader_open(&(struct leader_options){.dir_fd = dir_fd,
+	                                                             .url = init->store,
+	                                                             .self = f.node_id,
+	                                                             .addr = f.advertise,
+	                                                             .founding = true,
+	                                                             .log = m->options.log},
+	                                    err);
 	int rc = leader ? found(leader, init, &f, dir_fd, err) : -1;
 	leader_close(leader);
 	if (rc < 0 || keep_directory(m, dir_fd, err) < 0)
@@ -417,9 +448,21 @@ static char *fetch_ca(const char *remote, const uint8_t digest[HASH_SIZE], struc
 	return copy;
 }
 
-static struct json *ask_to_join(const char *remote, const char *ca, const char *token,
+static uint16_t listen_port(const struct member_join *join)
+{
+	char listen[ADDRESS_MAX];
+
+	if (str_empty(join->listen) ||
+	    address_complete(join->listen, "0.0.0.0", LEADER_PORT, listen, NULL) < 0)
+		return LEADER_PORT;
+	return address_port(listen);
+}
+
+static struct json *ask_to_join(const char *remote, const char *ca, const struct member_join *join,
                                 const char *request, struct err *err)
 {
+	char listen[ADDRESS_MAX];
+
 	struct json *reply = NULL, *body = json_object();
 	auto_type(http_client) client =
 		http_client_create(&(struct http_client_options){.base = "https://" CA_MANAGER_NAME,
@@ -429,7 +472,10 @@ static struct json *ask_to_join(const char *remote, const char *ca, const char *
 	                                                         .timeout_ms = JOIN_MS},
 	                           err);
 
-	json_set(body, "Token", json_string(token));
+	json_set(body, "Token", json_string(join->token));
+	if (!str_empty(join->advertise) &&
+	    find_advertise(join->advertise, listen_port(join), listen, NULL) == 0)
+		json_set(body, "Listen", json_string(listen));
 	json_set(body, "Request", json_string(request));
 	if (!client) {
 		json_free(body);
@@ -457,7 +503,7 @@ static int write_membership(int dir_fd, const struct json *reply, const struct c
 static int enrol(const struct member_join *join, const char *remote, int dir_fd, struct err *err)
 {
 	uint8_t digest[HASH_SIZE];
-	char advertise[ADDRESS_MAX], addr[ADDRESS_MAX];
+	char advertise[ADDRESS_MAX], addr[ADDRESS_MAX], listen[ADDRESS_MAX];
 	auto_free char *key = NULL, *request = NULL;
 
 	if (token_parse(join->token, digest, err) < 0)
@@ -469,7 +515,7 @@ static int enrol(const struct member_join *join, const char *remote, int dir_fd,
 	auto_free char *ca = fetch_ca(remote, digest, err);
 	if (!ca || ca_request(&key, &request, err) < 0)
 		return -1;
-	auto_type(json) reply = ask_to_join(remote, ca, join->token, request, err);
+	auto_type(json) reply = ask_to_join(remote, ca, join, request, err);
 	if (!reply)
 		return -1;
 	if (str_empty(join->advertise))
@@ -482,7 +528,15 @@ static int enrol(const struct member_join *join, const char *remote, int dir_fd,
 		.fixed = !str_empty(join->advertise),
 		.leader = (char *)remote,
 		.leader_id = (char *)json_get_string(reply, "LeaderID"),
+		.manager = str_eq(json_get_string(reply, "Role"), "manager"),
+		.store = (char *)json_get_string(reply, "Store"),
 	};
+	if (card.manager) {
+		if (address_complete(str_empty(join->listen) ? "0.0.0.0" : join->listen, "0.0.0.0",
+		                     LEADER_PORT, listen, err) < 0)
+			return -1;
+		card.listen = listen;
+	}
 	return write_membership(dir_fd, reply, &card, ca, key, err);
 }
 
@@ -549,10 +603,22 @@ int member_leave(struct member *m, bool force, struct err *err)
 
 /* ---- the control plane ---- */
 
+/* For reading. While a cluster is being left its requests are waited for: they must not wait in turn. */
+static int lock_reading(struct member *m, struct err *err)
+{
+	for (int i = 0; i < CHANGING_MS / CHANGING_STEP_MS; i++) {
+		if (pthread_rwlock_tryrdlock(&m->lock) == 0)
+			return 0;
+		clock_sleep_ms(CHANGING_STEP_MS);
+	}
+	return err_set(err, ERR_UNAVAILABLE, "this node is joining or leaving a cluster");
+}
+
 /* Holds the lock for reading when it returns 0. */
 static int begin(struct member *m, struct err *err)
 {
-	pthread_rwlock_rdlock(&m->lock);
+	if (lock_reading(m, err) < 0)
+		return -1;
 	if (m->leader)
 		return 0;
 	int rc = err_set(err, ERR_UNAVAILABLE, "%s",
@@ -565,7 +631,21 @@ static int begin(struct member *m, struct err *err)
 
 struct control *member_enter(struct member *m, struct err *err)
 {
-	return begin(m, err) < 0 ? NULL : leader_enter(m->leader);
+	if (begin(m, err) < 0)
+		return NULL;
+	struct control *c = leader_enter(m->leader, err);
+	if (!c)
+		pthread_rwlock_unlock(&m->lock);
+	return c;
+}
+
+int member_relay(struct member *m, struct http_request *req, struct err *err)
+{
+	if (!m || lock_reading(m, err) < 0)
+		return m ? -1 : 1;
+	int rc = m->leader && m->card.store ? leader_relay(m->leader, req, err) : 1;
+	pthread_rwlock_unlock(&m->lock);
+	return rc;
 }
 
 void member_exit(struct member *m)
@@ -631,6 +711,7 @@ void member_look(struct member *m, struct member_view *view)
 	pthread_rwlock_rdlock(&m->lock);
 	view->active = m->dir_fd >= 0;
 	view->manager = m->card.manager;
+	view->shared = m->card.store != NULL;
 	if (m->agent)
 		agent_look(m->agent, &state);
 	view->connected = state.connected;

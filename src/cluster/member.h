@@ -37,6 +37,7 @@ struct member_options {
 	const struct node_description *description; /* borrowed until member_close() */
 	const struct agent_executor *executor;      /* the same */
 	const struct log *log;
+	struct leader_api api; /* what managers answer for each other; may be empty */
 };
 
 /* A membership that cannot be taken up (its port is taken, say) is no failure: member_look() tells. */
@@ -53,6 +54,7 @@ struct member_init {
 	const char *advertise;    /* "IP:PORT", "IP", an interface's name, or NULL: found out */
 	const struct json *spec;  /* Docker's, borrowed; NULL: empty */
 	const char *availability; /* NULL: active */
+	const char *store;        /* "etcd://...", shared with other managers; NULL: our own */
 };
 /* node_id gets our id. ERR_UNAVAILABLE in Docker's words when we are in one already. */
 int member_init(struct member *member, const struct member_init *init, char node_id[ID_SWARM_MAX],
@@ -62,6 +64,7 @@ struct member_join {
 	const char *remote; /* "IP:PORT" or "IP" */
 	const char *token;
 	const char *advertise; /* as above; NULL: the address that the manager sees */
+	const char *listen;    /* as above; for managers */
 };
 int member_join(struct member *member, const struct member_join *join, struct err *err);
 
@@ -73,6 +76,9 @@ int member_leave(struct member *member, bool force, struct err *err);
  * be called. */
 struct control *member_enter(struct member *member, struct err *err);
 void member_exit(struct member *member);
+
+/* Has another manager answer the request, if that one leads. 1: answer it here. */
+int member_relay(struct member *member, struct http_request *req, struct err *err);
 
 /* With member_enter()'s rule for who may: */
 int member_update(struct member *member, const struct json *spec, uint64_t version, unsigned rotate,
@@ -87,6 +93,7 @@ void member_poke(struct member *member, const char *task_id);
 
 struct member_view {
 	bool active, manager;
+	bool shared;                  /* the store, with other managers */
 	bool connected;               /* to the leader */
 	char node_id[ID_SWARM_MAX];   /* "" when inactive */
 	char addr[64];                /* ours */

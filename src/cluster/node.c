@@ -49,11 +49,40 @@ const struct node *node_find(const struct control *c, const char *ref, struct er
 	return node ? node->n : NULL;
 }
 
+/* As it is shown: who leads and which managers are there is known by the leader, not by the store. */
+static int show(const struct control *c, const struct mirror_node *node,
+                int (*fn)(void *arg, const struct node *n, struct err *err), void *arg,
+                struct err *err)
+{
+	struct node shown = *node->n;
+	struct node_manager manager;
+
+	if (shown.manager && c->config.self[0]) {
+		bool self = str_eq(shown.id, c->config.self);
+
+		manager = *shown.manager;
+		manager.leader = self;
+		manager.reachability = (char *)(self || node->alive ? "reachable" : "unreachable");
+		shown.manager = &manager;
+	}
+	return fn(arg, &shown, err);
+}
+
+static int write_text(void *arg, const struct node *n, struct err *err)
+{
+	return json_encode_text(&node_table, n, arg, err);
+}
+
+static int append(void *arg, const struct node *n, struct err *err)
+{
+	return json_append(arg, json_encode(&node_table, n, err)) < 0 ? err_nomem(err) : 0;
+}
+
 int node_inspect(struct control *c, const char *ref, struct buf *out, struct err *err)
 {
 	const struct mirror_node *node = find(c, ref, err);
 
-	return node ? json_encode_text(&node_table, node->n, out, err) : -1;
+	return node ? show(c, node, write_text, out, err) : -1;
 }
 
 static bool matches(const struct json *filters, const struct node *n)
@@ -75,10 +104,10 @@ int node_list(struct control *c, const struct json *filters, struct buf *out, st
 	if (filter_allow(filters, allowed, err) < 0)
 		return -1;
 	for (size_t i = 0; i < c->m.nodes.count; i++) {
-		const struct node *n = mirror_node_at(&c->m, i)->n;
+		const struct mirror_node *node = mirror_node_at(&c->m, i);
 
-		if (matches(filters, n) && json_append(list, json_encode(&node_table, n, err)) < 0)
-			return err_nomem(err);
+		if (matches(filters, node->n) && show(c, node, append, list, err) < 0)
+			return -1;
 	}
 	return json_write(list, out, err);
 }
@@ -148,9 +177,11 @@ int node_remove(struct control *c, struct control_time now, const char *ref, boo
 	struct mirror_node *node = find(c, ref, err);
 	if (!node)
 		return -1;
-	if (str_eq(node->n->spec.role, "manager"))
+	if (str_eq(node->n->spec.role, "manager") &&
+	    (!force || node->alive || str_eq(node->o.id, c->config.self)))
 		return err_set(err, ERR_CONFLICT,
-		               "node %s is a cluster manager: the last manager cannot be removed",
+		               "node %s is a cluster manager: only one that is down can be "
+		               "removed, and by force",
 		               node->o.id);
 	if (!force && node->alive)
 		return err_set(err, ERR_CONFLICT, "node %s is not down and can't be removed",

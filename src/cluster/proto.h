@@ -105,6 +105,7 @@ struct proto_service {
 };
 
 #define PROTO_ENDPOINTS "endpoints"
+#define PROTO_MANAGERS  "managers" /* {"Type", "Managers": ["IP:PORT", ...]} */
 
 struct proto_endpoints {
 	char *type; /* endpoints */

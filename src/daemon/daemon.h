@@ -34,6 +34,8 @@ struct daemon {
 	int64_t started_ns;
 	struct member *member;     /* our part in a cluster; by swarm_open() */
 	struct executor *executor; /* the same */
+	struct http_route *shared; /* the same; owned: daemon_cluster_routes() */
+	const char *store;         /* "etcd://...": for `swarm init`; NULL: a file of our own */
 	struct swarm_self *self;   /* the same: how this machine describes itself to others */
 };
 
@@ -42,5 +44,7 @@ extern const struct http_route containers_routes[], streams_routes[], exec_route
 	volumes_routes[], system_routes[], events_routes[], swarm_routes[], nodes_routes[],
 	services_routes[], tasks_routes[];
 
-/* All tables, joined; the caller free()s it. */
+/* Those of one cluster, whichever manager is asked; joined; the caller free()s it. */
+struct http_route *daemon_cluster_routes(struct err *err);
+/* All tables, joined; the caller free()s it. Those of the cluster go through swarm_dispatch(). */
 struct http_route *daemon_routes(struct err *err);

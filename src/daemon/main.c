@@ -190,6 +190,7 @@ static int run(const struct options *o, struct err *err)
 		.name = options.name,
 		.listen_addr = o->listen_addr,
 		.advertise_addr = o->advertise_addr,
+		.store = o->store,
 		.started_ns = clock_wall_ns(),
 	};
 	if (mountns_settle(o->root, &log, err) < 0)

@@ -15,6 +15,7 @@ enum key {
 	KEY_NAME = 'n',
 	KEY_LISTEN = 'l',
 	KEY_ADVERTISE = 'a',
+	KEY_STORE = 's',
 	KEY_LOG_LEVEL = 'L',
 	KEY_INSECURE = 'i',
 	KEY_NET_NAME = 'N',
@@ -36,6 +37,8 @@ static const struct row {
          "where other machines of a cluster connect"},
 	{KEY_ADVERTISE, "advertise-addr", "IP", "found out",
          "address of this machine that the others use"},
+	{KEY_STORE, "store", "URL", "a file below --root",
+         "where `swarm init` keeps a cluster's state: etcd://HOST[:PORT],...[/PREFIX]"},
 	{KEY_INSECURE, "insecure-registry", "HOST:PORT", "none",
          "registry that is spoken to without TLS; repeatable"},
 	{KEY_NET_NAME, "net-name", "NAME", "none",
@@ -111,6 +114,9 @@ static int take(struct options *o, int key, const char *value, struct err *err)
 		return 0;
 	case KEY_ADVERTISE:
 		o->advertise_addr = value;
+		return 0;
+	case KEY_STORE:
+		o->store = value;
 		return 0;
 	case KEY_INSECURE:
 		return add(o->insecure_registries, &o->registry_count, OPTIONS_REGISTRY_MAX,

@@ -14,7 +14,7 @@ struct err;
 #define OPTIONS_REGISTRY_MAX 32
 
 struct options {
-	const char *root, *run, *name, *listen_addr, *advertise_addr, *net_name, *runtime;
+	const char *root, *run, *name, *listen_addr, *advertise_addr, *store, *net_name, *runtime;
 	const char *hosts[OPTIONS_HOSTS_MAX + 1]; /* NULL-terminated */
 	size_t host_count;
 	const char *insecure_registries[OPTIONS_REGISTRY_MAX + 1];

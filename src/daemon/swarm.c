@@ -18,6 +18,7 @@
 #include "daemon/daemon.h"
 #include "daemon/executor.h"
 #include "engine/engine.h"
+#include "http/route.h"
 
 #define SHOW_MAX (64u << 20) /* bytes of a list */
 
@@ -68,8 +69,24 @@ static void describe(struct daemon *d, struct swarm_self *self)
 	};
 }
 
+int swarm_dispatch(void *ctx, struct http_request *req, struct err *err)
+{
+	struct daemon *d = ctx;
+	struct http_route_match match;
+	int rc = member_relay(d->member, req, err);
+
+	if (rc <= 0)
+		return rc;
+	http_route_find(d->shared, http_method(req), http_path(req), &match);
+	return match.route ? match.route->fn(ctx, req, err)
+	                   : err_set(err, ERR_NOT_FOUND, "page not found");
+}
+
 int swarm_open(struct daemon *d, struct err *err)
 {
+	d->shared = daemon_cluster_routes(err);
+	if (!d->shared)
+		return -1;
 	d->self = calloc(1, sizeof(*d->self));
 	if (!d->self)
 		return err_nomem(err);
@@ -80,7 +97,8 @@ int swarm_open(struct daemon *d, struct err *err)
 	d->member = member_open(&(struct member_options){.root_fd = engine_root_fd(d->engine),
 	                                                 .description = &d->self->description,
 	                                                 .executor = executor_vtable(d->executor),
-	                                                 .log = d->log},
+	                                                 .log = d->log,
+	                                                 .api = {.routes = d->shared, .ctx = d}},
 	                        err);
 	return d->member ? executor_watch(d->executor, d->member, err) : -1;
 }
@@ -93,6 +111,8 @@ void swarm_close(struct daemon *d)
 	if (d->self)
 		json_free(d->self->plugins);
 	free(d->self);
+	free(d->shared);
+	d->shared = NULL;
 	d->member = NULL;
 	d->executor = NULL;
 	d->self = NULL;
@@ -305,6 +325,7 @@ static int init(void *ctx, struct http_request *req, struct err *err)
 		.advertise = text_or(json_get_string(body, "AdvertiseAddr"), d->advertise_addr),
 		.spec = spec,
 		.availability = json_get_string(body, "Availability"),
+		.store = text_or(json_get_string(body, "Store"), d->store),
 	};
 	if (member_init(d->member, &init, node_id, err) < 0)
 		return -1;
@@ -319,6 +340,9 @@ static int join(void *ctx, struct http_request *req, struct err *err)
 
 	if (!body)
 		return -1;
+	const char *listen = json_get_string(body, "ListenAddr");
+	if (d->listen_addr && (str_empty(listen) || str_eq(listen, "0.0.0.0:2377")))
+		listen = d->listen_addr;
 	const struct json *remotes = json_get(body, "RemoteAddrs");
 	if (json_count(remotes) == 0)
 		return err_set(err, ERR_INVALID, "at least one RemoteAddr is required to join");
@@ -328,6 +352,7 @@ static int join(void *ctx, struct http_request *req, struct err *err)
 			.token = json_get_string(body, "JoinToken"),
 			.advertise =
 				text_or(json_get_string(body, "AdvertiseAddr"), d->advertise_addr),
+			.listen = listen,
 		};
 
 		if (member_join(d->member, &join, &why) == 0)

@@ -19,6 +19,9 @@ int swarm_open(struct daemon *d, struct err *err);
 /* After the API's servers have stopped, before the engine is closed. Containers live on. */
 void swarm_close(struct daemon *d);
 
+/* The cluster's routes: answered here by whoever leads, else sent to the manager that does. `fn`. */
+int swarm_dispatch(void *ctx, struct http_request *req, struct err *err);
+
 /* The Swarm header of /_ping: "inactive", "active/worker", "active/manager" ... Never NULL. */
 const char *swarm_ping_state(struct daemon *d);
 /* The "Swarm" object of /info. The caller owns it; NULL only for lack of memory. */

@@ -252,6 +252,17 @@ static size_t on_read(char *data, size_t size, size_t count, void *arg)
 	return CURL_READFUNC_ABORT;
 }
 
+static int on_progress(void *arg, curl_off_t down_total, curl_off_t down, curl_off_t up_total,
+                       curl_off_t up)
+{
+	struct exchange *x = arg;
+
+	(void)down_total, (void)down, (void)up_total, (void)up;
+	if (!x->call->give_up || !x->call->give_up(x->call->give_up_arg))
+		return 0;
+	return err_set(&x->err, ERR_CANCELED, "given up");
+}
+
 /* ---- one exchange ---- */
 
 static bool is_credential(const char *header)
@@ -370,6 +381,9 @@ static void set_request(struct exchange *x, struct curl_slist *headers)
 	curl_easy_setopt(easy, CURLOPT_WRITEFUNCTION, on_body);
 	curl_easy_setopt(easy, CURLOPT_WRITEDATA, x);
 	curl_easy_setopt(easy, CURLOPT_ERRORBUFFER, x->text);
+	curl_easy_setopt(easy, CURLOPT_NOPROGRESS, x->call->give_up ? 0L : 1L);
+	curl_easy_setopt(easy, CURLOPT_XFERINFOFUNCTION, on_progress);
+	curl_easy_setopt(easy, CURLOPT_XFERINFODATA, x);
 }
 
 static enum err_kind kind_of(CURLcode code)

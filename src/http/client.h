@@ -85,6 +85,10 @@ struct http_call {
 	/* Called when the headers are in, before the first write(); -1 aborts. May be NULL. */
 	int (*begin)(void *arg, const struct http_response *response);
 	void *begin_arg;
+	/* Asked about once a second while nothing comes (TCP only): true gives the call up, ERR_CANCELED. May
+	 * be NULL. */
+	bool (*give_up)(void *arg);
+	void *give_up_arg;
 	int64_t timeout_ms; /* overrides the client's when not 0 */
 	bool no_redirect;
 };

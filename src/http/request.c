@@ -52,6 +52,17 @@ const char *http_query(const struct http_request *req, const char *key)
 	return http_query_at(req, key, 0);
 }
 
+bool http_query_next(const struct http_request *req, size_t *at, const char **key,
+                     const char **value)
+{
+	if (*at >= req->query_count)
+		return false;
+	*key = req->query[*at].name;
+	*value = req->query[*at].value;
+	++*at;
+	return true;
+}
+
 size_t http_query_count(const struct http_request *req, const char *key)
 {
 	size_t n = 0;

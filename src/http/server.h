@@ -104,6 +104,9 @@ const char *http_query(const struct http_request *req,
                        const char *key); /* decoded; NULL if absent */
 size_t http_query_count(const struct http_request *req, const char *key);
 const char *http_query_at(const struct http_request *req, const char *key, size_t index);
+/* Walks the decoded query in order. Start with *at = 0; false at the end. */
+bool http_query_next(const struct http_request *req, size_t *at, const char **key,
+                     const char **value);
 /* 1 t true True yes on -> true; 0 f false False no off and "" -> false; absent -> otherwise;
  * anything else ERR_INVALID. */
 int http_query_bool(const struct http_request *req, const char *key, bool otherwise, bool *value,
