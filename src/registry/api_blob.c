@@ -57,7 +57,7 @@ int api_blob_get(void *ctx, struct http_request *req, struct err *err)
 		return answer_err(req, err);
 	/* Who asks whether a blob is there is about to refer to it. */
 	if (!r->settings->read_only)
-		blobs_touch(fd, &st);
+		blobs_touch(&r->blobs, fd, &st);
 	return send_blob(req, fd, (uint64_t)st.st_size, digest, err);
 }
 

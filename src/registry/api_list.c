@@ -103,7 +103,7 @@ int api_catalog(void *ctx, struct http_request *req, struct err *err)
 	int64_t n = 0;
 	bool more = false;
 
-	if (!registry_admit(r, req, NULL, REGISTRY_PULL) || !read_page(req, &n))
+	if (!registry_admit(r, req, REGISTRY_CATALOG, REGISTRY_PULL) || !read_page(req, &n))
 		return 0;
 	struct json *names = repos_list(r->repos, http_query(req, "last"), (size_t)n, &more, err);
 	if (!names)

@@ -12,8 +12,6 @@
 #include "base/failpoint.h"
 #include "base/fs.h"
 
-#define TOUCH_S 600 /* a lease this young need not be renewed */
-
 /* What `skopeo`, `podman` and kin look for in a layout. */
 static const char layout_text[] = "{\"imageLayoutVersion\":\"1.0.0\"}";
 static const char empty_index[] =
@@ -138,15 +136,16 @@ static int sync_dir_of(int dir_fd, const char *path, struct err *err)
 	return fd < 0 ? -1 : fs_sync(fd, err);
 }
 
-void blobs_touch(int fd, const struct stat *st)
+void blobs_touch(const struct blobs *b, int fd, const struct stat *st)
 {
-	if (time(NULL) - st->st_ctim.tv_sec > TOUCH_S)
+	if (time(NULL) - st->st_ctim.tv_sec > b->touch_s)
 		(void)fchmod(fd, st->st_mode &
 		                         07777); /* sets the ctime; losing it costs a push again */
 }
 
 /* Success when the name is there, whoever made it; the lease is renewed either way. */
-static int link_or_have(int from_dir, const char *from, int to_dir, const char *to, struct err *err)
+static int link_or_have(const struct blobs *b, int from_dir, const char *from, int to_dir,
+                        const char *to, struct err *err)
 {
 	struct err why = ERR_INIT;
 	struct stat st;
@@ -163,7 +162,7 @@ static int link_or_have(int from_dir, const char *from, int to_dir, const char *
 		return -1;
 	if (fstat(fd, &st) < 0)
 		return err_sys(err, "%s", to);
-	blobs_touch(fd, &st);
+	blobs_touch(b, fd, &st);
 	return 0;
 }
 
@@ -174,7 +173,7 @@ static int link_into_repo(struct blobs *b, const char *pool, const char *digest,
 
 	blob_path(repo, digest, path);
 	pthread_mutex_lock(&b->lock);
-	int rc = link_or_have(b->root_fd, pool, b->repos_fd, path, err);
+	int rc = link_or_have(b, b->root_fd, pool, b->repos_fd, path, err);
 	pthread_mutex_unlock(&b->lock);
 	return rc < 0 ? -1 : sync_dir_of(b->repos_fd, path, err);
 }
@@ -196,7 +195,7 @@ int blobs_publish(struct blobs *b, int fd, const char *digest, const char *repo,
 	if (rc < 0 && why.kind == ERR_CONFLICT)
 		rc = 0; /* the pool has the same bytes already */
 	if (rc == 0)
-		rc = link_or_have(b->root_fd, pool, b->repos_fd, path, &why);
+		rc = link_or_have(b, b->root_fd, pool, b->repos_fd, path, &why);
 	pthread_mutex_unlock(&b->lock);
 	if (rc < 0) {
 		if (err)
@@ -232,7 +231,7 @@ int blobs_mount(struct blobs *b, const char *digest, const char *from, const cha
 	/* The pool's name was lost; the repository's is as good. */
 	blob_path(from, digest, path);
 	pthread_mutex_lock(&b->lock);
-	int rc = link_or_have(b->repos_fd, path, b->root_fd, pool, err);
+	int rc = link_or_have(b, b->repos_fd, path, b->root_fd, pool, err);
 	pthread_mutex_unlock(&b->lock);
 	return rc < 0 ? -1 : link_into_repo(b, pool, digest, repo, err);
 }

@@ -30,6 +30,7 @@ struct blobs {
 	int root_fd;          /* owned */
 	int repos_fd;         /* owned; <root>/repositories */
 	int staging_fd;       /* owned; <root>/staging */
+	int64_t touch_s;      /* a lease older than this is renewed; the owner sets it */
 	pthread_mutex_t lock; /* naming in the pool against the collector's unnaming */
 };
 
@@ -53,7 +54,7 @@ int blobs_read(const struct blobs *b, const char *repo, const char *digest, stru
                struct err *err);
 bool blobs_has(const struct blobs *b, const char *repo, const char *digest);
 /* Renews the lease of content that is about to be referred to; costs a system call when it is fresh. */
-void blobs_touch(int fd, const struct stat *st);
+void blobs_touch(const struct blobs *b, int fd, const struct stat *st);
 /* The repository holds it no longer. ERR_NOT_FOUND. The pool's file stays for the collector. */
 int blobs_drop(struct blobs *b, const char *repo, const char *digest, struct err *err);
 

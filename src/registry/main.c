@@ -4,15 +4,21 @@
 #include <pthread.h>
 #include <signal.h>
 #include <stdio.h>
+#include <string.h>
 #include <sys/stat.h>
 #include <systemd/sd-daemon.h>
 
+#include "base/buf.h"
 #include "base/err.h"
 #include "base/failpoint.h"
+#include "base/fs.h"
 #include "base/log.h"
 #include "base/loop.h"
 #include "registry/answer.h"
+#include "registry/house.h"
 #include "registry/registry.h"
+
+#define PEM_MAX (1u << 20)
 
 static void on_stop(void *arg, int signal)
 {
@@ -20,12 +26,69 @@ static void on_stop(void *arg, int signal)
 	loop_stop(arg);
 }
 
-static int wait_for_signal(struct loop *loop, struct err *err)
+/* What SIGHUP reaches. */
+struct running {
+	struct registry *registry;
+	struct http_server *server;
+};
+
+struct pem {
+	struct buf cert, key;
+};
+
+static void pem_done(struct pem *pem)
+{
+	if (pem->key.data)
+		explicit_bzero(pem->key.data, pem->key.len);
+	buf_free(&pem->cert);
+	buf_free(&pem->key);
+}
+
+static int read_pem(const struct settings *s, struct pem *pem, struct err *err)
+{
+	*pem = (struct pem){.cert = BUF_INIT(PEM_MAX), .key = BUF_INIT(PEM_MAX)};
+	if (!s->tls_cert)
+		return 0;
+	if (fs_trusted_read(s->tls_cert, PEM_MAX, &pem->cert, err) == 0 &&
+	    fs_trusted_read(s->tls_key, PEM_MAX, &pem->key, err) == 0)
+		return 0;
+	pem_done(pem);
+	return -1;
+}
+
+static int renew_tls(struct running *r, struct err *err)
+{
+	struct pem pem;
+
+	if (!r->registry->settings->tls_cert)
+		return 0;
+	if (read_pem(r->registry->settings, &pem, err) < 0)
+		return -1;
+	int rc = http_server_renew_tls(r->server, buf_str(&pem.cert), buf_str(&pem.key), err);
+	pem_done(&pem);
+	return rc;
+}
+
+static void on_hangup(void *arg, int signal)
+{
+	struct running *r = arg;
+	struct err err = ERR_INIT;
+
+	(void)signal;
+	if (access_reload(r->registry->access, &err) < 0 || renew_tls(r, &err) < 0)
+		log_error(r->registry->log, "reading again failed: the old stays", "error=%s",
+		          err.msg);
+	else
+		log_info(r->registry->log, "passwords and certificate are read again", "%s", "");
+}
+
+static int wait_for_signal(struct loop *loop, struct running *running, struct err *err)
 {
 	auto_type(loop_source) term = loop_add_signal(loop, SIGTERM, on_stop, loop, err);
 	auto_type(loop_source) interrupt = loop_add_signal(loop, SIGINT, on_stop, loop, err);
+	auto_type(loop_source) hangup = loop_add_signal(loop, SIGHUP, on_hangup, running, err);
 
-	if (!term || !interrupt)
+	if (!term || !interrupt || !hangup)
 		return -1;
 	sd_notify(0, "READY=1");
 	int rc = loop_run(loop, err);
@@ -33,11 +96,11 @@ static int wait_for_signal(struct loop *loop, struct err *err)
 	return rc;
 }
 
-static int serve(struct registry *r, struct loop *loop, struct err *err)
+static struct http_server *start_server(struct registry *r, struct err *err)
 {
 	static const char *const headers[] = {"Server", "buoy-registry/" BUOY_VERSION,
 	                                      "X-Content-Type-Options", "nosniff", NULL};
-	const struct http_server_options options = {
+	struct http_server_options options = {
 		.routes = registry_routes,
 		.ctx = r,
 		.log = r->log,
@@ -45,18 +108,36 @@ static int serve(struct registry *r, struct loop *loop, struct err *err)
 		.connections_max = (unsigned)r->settings->connections_max,
 		.error_body = answer_body,
 	};
-	int fd = http_listen_tcp(r->settings->listen, err);
+	struct pem pem;
 
-	if (fd < 0)
+	if (read_pem(r->settings, &pem, err) < 0)
+		return NULL;
+	if (r->settings->tls_cert) {
+		options.cert_pem = buf_str(&pem.cert);
+		options.key_pem = buf_str(&pem.key);
+	}
+	int fd = http_listen_tcp(r->settings->listen, err);
+	int port = fd < 0 ? -1 : http_listen_port(fd);
+	struct http_server *server = fd < 0 ? NULL : http_server_start(fd, &options, err);
+	pem_done(&pem);
+	if (server)
+		log_info(r->log, "the registry listens", "on=%s port=%d root=%s",
+		         r->settings->listen, port, r->settings->root);
+	return server;
+}
+
+static int serve(struct registry *r, struct loop *loop, struct err *err)
+{
+	struct running running = {.registry = r, .server = start_server(r, err)};
+	int rc = -1;
+
+	if (!running.server)
 		return -1;
-	int port = http_listen_port(fd);
-	struct http_server *server = http_server_start(fd, &options, err);
-	if (!server)
-		return -1;
-	log_info(r->log, "the registry listens", "on=%s port=%d root=%s", r->settings->listen, port,
-	         r->settings->root);
-	int rc = wait_for_signal(loop, err);
-	http_server_stop(server);
+	struct house *house = house_start(r, err);
+	if (house)
+		rc = wait_for_signal(loop, &running, err);
+	http_server_stop(running.server);
+	house_free(house);
 	return rc;
 }
 

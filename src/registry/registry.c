@@ -35,10 +35,12 @@ int registry_open(struct registry *r, const struct settings *settings, struct lo
 	*r = (struct registry){.settings = settings, .log = log};
 	if (root_fd < 0 || blobs_open(&r->blobs, root_fd, err) < 0)
 		return -1;
+	r->blobs.touch_s = settings->gc_grace_s / 2;
 	r->repos = repos_open(&r->blobs, (size_t)settings->repositories_max,
 	                      (size_t)settings->tags_max, err);
 	r->uploads = r->repos ? uploads_open(&r->blobs, (size_t)settings->uploads_max, err) : NULL;
-	if (r->uploads)
+	r->access = r->uploads ? access_open(settings->htpasswd, &settings->rules, err) : NULL;
+	if (r->access)
 		return 0;
 	registry_close(r);
 	return -1;
@@ -46,22 +48,47 @@ int registry_open(struct registry *r, const struct settings *settings, struct lo
 
 void registry_close(struct registry *r)
 {
+	access_free(r->access);
 	uploads_close(r->uploads);
 	repos_close(r->repos);
 	blobs_close(&r->blobs);
 }
 
+static enum access_verdict check(struct registry *r, const struct http_request *req,
+                                 const char *name, enum registry_action action)
+{
+	static const enum access_action actions[] = {
+		[REGISTRY_PULL] = ACCESS_PULL,
+		[REGISTRY_PUSH] = ACCESS_PUSH,
+		[REGISTRY_DELETE] = ACCESS_DELETE,
+	};
+
+	return access_check(r->access, http_header(req, "Authorization"), name, actions[action]);
+}
+
 bool registry_may(struct registry *r, struct http_request *req, const char *name,
                   enum registry_action action)
 {
-	(void)req;
-	return name_ok(name) && (action == REGISTRY_PULL || !r->settings->read_only);
+	return name_ok(name) && (action == REGISTRY_PULL || !r->settings->read_only) &&
+	       check(r, req, name, action) == ACCESS_YES;
 }
 
 bool registry_admit(struct registry *r, struct http_request *req, const char *name,
                     enum registry_action action)
 {
-	if (name && !name_ok(name)) {
+	enum access_verdict verdict = check(r, req, name, action);
+
+	if (verdict == ACCESS_SIGN_IN) {
+		(void)http_reply_header(req, "WWW-Authenticate",
+		                        "Basic realm=\"buoy-registry\", charset=\"UTF-8\"", NULL);
+		answer_error(req, 401, "UNAUTHORIZED", "sign in first");
+		return false;
+	}
+	if (verdict == ACCESS_NO) {
+		answer_error(req, 403, "DENIED", "no rule lets you do that with %s", name);
+		return false;
+	}
+	if (name && !name_ok(name) && !str_eq(name, REGISTRY_CATALOG)) {
 		answer_error(req, 400, "NAME_INVALID", "bad repository name \"%s\"", name);
 		return false;
 	}

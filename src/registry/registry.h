@@ -11,6 +11,7 @@
 #include <stdatomic.h>
 
 #include "http/server.h"
+#include "registry/access.h"
 #include "registry/blobs.h"
 #include "registry/repo.h"
 #include "registry/settings.h"
@@ -24,6 +25,7 @@ struct registry {
 	struct blobs blobs;
 	struct repos *repos;
 	struct uploads *uploads;
+	struct access *access;
 };
 
 enum registry_action {
@@ -37,7 +39,11 @@ int registry_open(struct registry *r, const struct settings *settings, struct lo
                   struct err *err);
 void registry_close(struct registry *r);
 
-/* May this request do that with the repository? False: it is answered. `name` may be any text. */
+/* Stands for the list of all repositories where a rule or the gate wants a name. */
+#define REGISTRY_CATALOG "_catalog"
+
+/* May this request do that with the repository? False: it is answered. `name` may be any text;
+ * NULL: the registry as such. */
 bool registry_admit(struct registry *r, struct http_request *req, const char *name,
                     enum registry_action action);
 

@@ -51,6 +51,15 @@ static const struct key {
 	{"read-only", BOOL, AT(read_only), 0, 0, "no", "serve pulls alone"},
 	{"check-references", BOOL, AT(check_references), 0, 0, "yes",
          "refuse manifests whose blobs and manifests are not there"},
+	{"htpasswd", TEXT, AT(htpasswd), 0, 0, NULL, "file with users and bcrypt passwords"},
+	{"rule", LIST, AT(rules), 0, 0, NULL,
+         "\"PATTERN WHO pull,push,delete\": who may do what (all signed-in users everything)"},
+	{"tls-cert", TEXT, AT(tls_cert), 0, 0, NULL, "file with the certificate (PEM)"},
+	{"tls-key", TEXT, AT(tls_key), 0, 0, NULL, "file with its key (PEM)"},
+	{"gc-interval", DURATION, AT(gc_interval_s), 1, HOURS(24) * 365, "1h",
+         "time between two collections of unused content"},
+	{"gc-grace", DURATION, AT(gc_grace_s), 0, HOURS(24) * 365, "24h",
+         "content that nothing refers to is kept for"},
 	{"blob-max", SIZE, AT(blob_max), KIB(1), NO_CEILING, "64g", "largest blob"},
 	{"manifest-max", SIZE, AT(manifest_max), KIB(1), 64 << 20, "4m", "largest manifest"},
 	{"uploads-max", NUMBER, AT(uploads_max), 1, 1 << 20, "1024", "uploads at a time"},
@@ -258,6 +267,8 @@ static int parse_all(int argc, char **argv, struct settings *s, struct err *err)
 		return -1;
 	if (parse_arguments(argc, argv, false, s, err) < 0)
 		return -1;
+	if (!s->tls_cert != !s->tls_key)
+		return err_set(err, ERR_INVALID, "tls-cert and tls-key go together");
 	return log_parse_level(s->log_level, &level, err);
 }
 

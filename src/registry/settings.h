@@ -30,8 +30,11 @@ struct settings {
 
 	const char *root, *listen, *config, *log_level;
 	bool read_only, check_references;
-	int64_t blob_max, manifest_max;       /* bytes */
-	int64_t uploads_max, upload_expiry_s; /* sessions; seconds */
+	int64_t blob_max, manifest_max;            /* bytes */
+	int64_t uploads_max, upload_expiry_s;      /* sessions; seconds */
+	const char *htpasswd, *tls_cert, *tls_key; /* paths */
+	struct settings_list rules;
+	int64_t gc_interval_s, gc_grace_s;
 	int64_t repositories_max, tags_max, connections_max;
 };
 

@@ -1,11 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
 """buoy-registry: each MUST of the distribution specification as a raw request, the clients that people use, and kills."""
+import base64
 import hashlib
 import http.client
 import json
 import os
 import shutil
 import signal
+import ssl
 import subprocess
 import tempfile
 import threading
@@ -552,3 +554,115 @@ def test_docker_and_buoy_push_and_pull(cli, daemon, own, tmp_path):
     assert cli.inspect(name)[0]["Id"] == image and cli.out("run", "--rm", name) == "pushed"
     cli("rmi", name)
     assert cli("pull", f"{r.address}/no/such:1", check=False).returncode == 1
+
+
+# ---- users, TLS, collecting ----
+
+def bcrypt(password):
+    import crypt
+    return crypt.crypt(password, crypt.mksalt(crypt.METHOD_BLOWFISH, rounds=1 << 5))
+
+
+def basic(user, password):
+    return "Basic " + base64.b64encode(f"{user}:{password}".encode()).decode()
+
+
+def test_users_and_rules(own, tmp_path, layout):
+    (tmp_path / "users").write_text(f"alice:{bcrypt('secret')}\nbob:{bcrypt('hidden')}\n")
+    (tmp_path / "config").write_text(
+        f"htpasswd = {tmp_path}/users\nrule = team/* alice pull,push,delete\n"
+        "rule = team/* bob pull\nrule = public/* anonymous pull\nrule = public/* alice push\n")
+    r = own("--config", tmp_path / "config")
+    alice, bob = basic("alice", "secret"), basic("bob", "hidden")
+    got = r("GET", "/v2/")
+    assert got.status == 401 and got.code() == "UNAUTHORIZED" and got.headers["WWW-Authenticate"].startswith("Basic ")
+    for wrong in (basic("alice", "hidden"), basic("eve", "x"), "Basic !", "Bearer x", basic("alice", "")):
+        assert r("GET", "/v2/", Authorization=wrong).status == 401
+    assert r("GET", "/v2/", Authorization=alice).status == 200
+    assert r("POST", "/v2/team/a/blobs/uploads/", Authorization=alice).status == 202
+    assert r("POST", "/v2/team/a/blobs/uploads/", Authorization=bob).code() == "DENIED"
+    assert r("POST", "/v2/team/a/blobs/uploads/").status == 401
+    assert r("POST", "/v2/other/blobs/uploads/", Authorization=alice).status == 403
+    assert r("GET", "/v2/_catalog", Authorization=alice).status == 403, "no rule names the catalog"
+    data = b"private"
+    assert r("POST", f"/v2/team/a/blobs/uploads/?digest={digest(data)}", data, Authorization=alice).status == 201
+    assert r("GET", f"/v2/team/a/blobs/{digest(data)}", Authorization=bob).status == 200
+    got = r("POST", f"/v2/public/a/blobs/uploads/?digest={digest(b'open')}", b"open", Authorization=alice)
+    assert got.status == 201 and r("GET", f"/v2/public/a/blobs/{digest(b'open')}").status == 200
+    # A mount needs the right to read its source: here nobody may read secret/, though alice may write public/.
+    got = r("POST", f"/v2/public/b/blobs/uploads/?mount={digest(data)}&from=secret/a", Authorization=alice)
+    assert got.status == 202
+    (tmp_path / "users").write_text(f"alice:{bcrypt('renewed')}\n")
+    r.process.send_signal(signal.SIGHUP)
+    eventually(lambda: r("GET", "/v2/", Authorization=basic("alice", "renewed")).status == 200)
+    assert r("GET", "/v2/", Authorization=alice).status == 401
+    if shutil.which("skopeo"):
+        sh("skopeo", "copy", "--dest-tls-verify=false", "--dest-creds", "alice:renewed", f"oci:{layout[0]}:v1",
+           f"docker://{r.address}/team/app:v1")
+
+
+@pytest.mark.parametrize("text", ["alice:{SHA}abc", "alice", ":x"])
+def test_a_password_file_that_is_not_understood_is_refused(tmp_path, text):
+    (tmp_path / "users").write_text(text + "\n")
+    got = sh(BUILD / "buoy-registry", "--root", tmp_path / "root", "--listen", "127.0.0.1:0", "--htpasswd",
+             tmp_path / "users", check=False)
+    assert got.returncode == 1 and "line 1" in got.stderr
+
+
+def certificate(base, name):
+    sh("openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "2", "-subj",
+       f"/CN={name}", "-addext", "subjectAltName=IP:127.0.0.1", "-keyout", base / "key.pem", "-out", base / "cert.pem")
+    return (base / "cert.pem").read_text()
+
+
+def test_tls_and_a_certificate_that_is_renewed(own, tmp_path):
+    need("openssl")
+
+    def get(r, ca):
+        connection = http.client.HTTPSConnection("127.0.0.1", r.port, timeout=10,
+                                                 context=ssl.create_default_context(cadata=ca))
+        try:
+            connection.request("GET", "/v2/")
+            return connection.getresponse().status
+        finally:
+            connection.close()
+    first = certificate(tmp_path, "first")
+    r = own("--tls-cert", tmp_path / "cert.pem", "--tls-key", tmp_path / "key.pem")
+    assert get(r, first) == 200
+    second = certificate(tmp_path, "second")
+    with pytest.raises(ssl.SSLError):
+        get(r, second)
+    r.process.send_signal(signal.SIGHUP)
+    eventually(lambda: "read again" in r.log.read_text())
+    assert get(r, second) == 200
+    (tmp_path / "cert.pem").write_text("damaged")
+    r.process.send_signal(signal.SIGHUP)
+    eventually(lambda: "the old stays" in r.log.read_text())
+    assert get(r, second) == 200
+
+
+def test_what_nothing_refers_to_is_collected_while_pushes_go_on(own):
+    r = own("--gc-interval", "1s", "--gc-grace", "3s")
+    orphan = r.push("gc/app", b"orphan")
+    text = r.manifest("gc/app", b"kept")
+    assert r.put("gc/app", "v1", text).status == 201
+    gone = r.manifest("gc/app", b"gone")
+    assert r.put("gc/app", "v2", gone).status == 201
+    assert r("DELETE", f"/v2/gc/app/manifests/{digest(gone)}").status == 202
+    files = r.root / "blobs/sha256"
+
+    def collected():
+        assert r.put("gc/app", "v3", r.manifest("gc/app", b"new")).status == 201
+        return not any((files / d[7:]).exists() for d in (orphan, digest(b"gone"), digest(gone)))
+    eventually(collected, 30, 0.3)
+    assert r("HEAD", f"/v2/gc/app/blobs/{orphan}").status == 404
+    for tag, config in (("v1", b"kept"), ("v3", b"new")):
+        assert r("GET", f"/v2/gc/app/manifests/{tag}").status == 200
+        assert r("GET", f"/v2/gc/app/blobs/{digest(config)}").body == config
+    check_whole(r)
+
+
+def test_an_idle_upload_expires(own):
+    r = own("--upload-expiry", "1s")
+    place = r.session("idle")
+    eventually(lambda: r("PATCH", place, b"").status == 404 or None, 20, 3)
