@@ -520,7 +520,8 @@ def short(tmp_path):
 def test_podman_pulls_and_pushes(registry, layout, tmp_path, short):
     need("podman")
     base, image = layout
-    store = ("podman", "--root", tmp_path / "root", "--runroot", short, "--storage-driver", "vfs")
+    store = ("podman", "--root", tmp_path / "root", "--runroot", short, "--tmpdir", f"{short}/tmp",
+             "--storage-driver", "vfs")
     registry_name = f"{registry.address}/podman/app"
     sh(*store, "pull", f"oci:{base}:v1")
     loaded = sh(*store, "images", "-q").stdout.split()[0]
