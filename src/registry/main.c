@@ -180,6 +180,8 @@ static int act(const struct settings *settings, enum settings_action action, str
 		printf("buoy-registry %s\n", BUOY_VERSION);
 	else if (action == SETTINGS_MANPAGE)
 		settings_manpage(STDOUT_FILENO);
+	else if (action == SETTINGS_COMPLETION)
+		settings_completion(STDOUT_FILENO);
 	else if (failpoint_init(err) < 0 || run(settings, err) < 0)
 		return -1;
 	return 0;

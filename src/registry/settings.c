@@ -285,6 +285,8 @@ int settings_parse(int argc, char **argv, struct settings *out, enum settings_ac
 			*action = SETTINGS_VERSION;
 	if (argc == 2 && str_eq(argv[1], "manpage"))
 		*action = SETTINGS_MANPAGE;
+	if (argc == 2 && str_eq(argv[1], "completion"))
+		*action = SETTINGS_COMPLETION;
 	if (*action == SETTINGS_RUN && parse_all(argc, argv, &s, err) < 0) {
 		settings_done(&s);
 		return -1;
@@ -319,6 +321,21 @@ void settings_help(int fd)
 		dprintf(fd, "\n");
 	}
 	dprintf(fd, "  %-28s %s\n  %-28s %s\n", "--help", "this text", "--version", "the version");
+}
+
+void settings_completion(int fd)
+{
+	dprintf(fd,
+	        "# bash completion of buoy-registry\n"
+	        "_buoy_registry() {\n"
+	        "\tcase $3 in\n"
+	        "\t--root | --config | --htpasswd | --tls-cert | --tls-key)\n"
+	        "\t\tCOMPREPLY=($(compgen -f -- \"$2\")) ;;\n"
+	        "\t--log-level) COMPREPLY=($(compgen -W 'error warn info debug' -- \"$2\")) ;;\n"
+	        "\t*) COMPREPLY=($(compgen -W '--help --version");
+	for (size_t i = 0; i < ARRAY_LEN(keys); i++)
+		dprintf(fd, " --%s", keys[i].name);
+	dprintf(fd, "' -- \"$2\")) ;;\n\tesac\n}\ncomplete -F _buoy_registry buoy-registry\n");
 }
 
 void settings_manpage(int fd)

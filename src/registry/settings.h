@@ -45,6 +45,7 @@ enum settings_action {
 	SETTINGS_HELP,
 	SETTINGS_VERSION,
 	SETTINGS_MANPAGE,
+	SETTINGS_COMPLETION,
 };
 int settings_parse(int argc, char **argv, struct settings *out, enum settings_action *action,
                    struct err *err);
@@ -54,4 +55,5 @@ void settings_done(struct settings *s);
 int settings_parse_text(char *text, const char *where, struct settings *out, struct err *err);
 
 void settings_help(int fd);
-void settings_manpage(int fd); /* buoy-registry(8), in man(7) */
+void settings_completion(int fd); /* for bash */
+void settings_manpage(int fd);    /* buoy-registry(8), in man(7) */
