@@ -356,7 +356,7 @@ int leader_found_shared(struct leader *leader, struct err *err)
 {
 	auto_type(etcd) etcd = etcd_open(&(struct etcd_options){.url = leader->url}, err);
 	char nonce[ID_SWARM_MAX];
-	int64_t epoch;
+	int64_t epoch = 0;
 
 	if (!etcd)
 		return -1;
