@@ -107,6 +107,7 @@ static struct http_server *start_server(struct registry *r, struct err *err)
 		.headers = headers,
 		.connections_max = (unsigned)r->settings->connections_max,
 		.error_body = answer_body,
+		.observe = metrics_observe,
 	};
 	struct pem pem;
 

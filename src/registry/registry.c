@@ -24,6 +24,7 @@ const struct http_route registry_routes[] = {
 	{"GET", "/v2/{*}/manifests/{}", api_manifest_get},
 	{"PUT", "/v2/{*}/manifests/{}", api_manifest_put, true},
 	{"DELETE", "/v2/{*}/manifests/{}", api_manifest_delete},
+	{"GET", "/metrics", api_metrics},
 	{NULL},
 };
 
@@ -88,7 +89,8 @@ bool registry_admit(struct registry *r, struct http_request *req, const char *na
 		answer_error(req, 403, "DENIED", "no rule lets you do that with %s", name);
 		return false;
 	}
-	if (name && !name_ok(name) && !str_eq(name, REGISTRY_CATALOG)) {
+	if (name && !name_ok(name) && !str_eq(name, REGISTRY_CATALOG) &&
+	    !str_eq(name, REGISTRY_METRICS)) {
 		answer_error(req, 400, "NAME_INVALID", "bad repository name \"%s\"", name);
 		return false;
 	}

@@ -13,6 +13,7 @@
 #include "http/server.h"
 #include "registry/access.h"
 #include "registry/blobs.h"
+#include "registry/metrics.h"
 #include "registry/repo.h"
 #include "registry/settings.h"
 #include "registry/upload.h"
@@ -26,6 +27,7 @@ struct registry {
 	struct repos *repos;
 	struct uploads *uploads;
 	struct access *access;
+	struct metrics metrics;
 };
 
 enum registry_action {
@@ -41,6 +43,7 @@ void registry_close(struct registry *r);
 
 /* Stands for the list of all repositories where a rule or the gate wants a name. */
 #define REGISTRY_CATALOG "_catalog"
+#define REGISTRY_METRICS "_metrics" /* the same for what it counts */
 
 /* May this request do that with the repository? False: it is answered. `name` may be any text;
  * NULL: the registry as such. */

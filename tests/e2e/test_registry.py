@@ -667,3 +667,15 @@ def test_an_idle_upload_expires(own):
     r = own("--upload-expiry", "1s")
     place = r.session("idle")
     eventually(lambda: r("PATCH", place, b"").status == 404 or None, 20, 3)
+
+
+def test_metrics_count_what_was_answered(own):
+    r = own()
+    r.push("m", b"x")
+    r("GET", "/v2/none/tags/list")
+    got = r("GET", "/metrics")
+    assert got.status == 200 and got.headers["Content-Type"].startswith("text/plain; version=0.0.4")
+    lines = got.body.decode().splitlines()
+    assert 'buoy_registry_requests_total{method="PUT",class="2xx"} 1' in lines
+    assert 'buoy_registry_requests_total{method="GET",class="4xx"} 1' in lines
+    assert "buoy_registry_repositories 1" in lines and "buoy_registry_uploads 0" in lines
