@@ -145,8 +145,9 @@ static int write_path(struct http_request *req, struct buf *out, struct err *err
 static bool may_repeat(struct http_request *req, const struct err *err)
 {
 	return str_eq(http_method(req), "GET") || strstr(err->msg, LEADER_ELSEWHERE) ||
-	       strstr(err->msg, "Failed to connect") || strstr(err->msg, "Connection timed out") ||
-	       strstr(err->msg, "Connection timeout");
+	       strstr(err->msg, "Failed to connect") ||
+	       strstr(err->msg, "gnutls_handshake() failed") ||
+	       strstr(err->msg, "Connection timed out") || strstr(err->msg, "Connection timeout");
 }
 
 static int ask(struct leader *leader, const char *holder, struct http_request *req, bool *again,
