@@ -317,11 +317,8 @@ static int run_create_hooks(const struct init_plan *plan, struct err *err)
 
 static int enter_container(struct init_plan *plan, int *master, struct err *err)
 {
-	__attribute__((cleanup(rootfs_done))) struct rootfs fs = {.plan = plan,
-	                                                          .root_fd = plan->root_fd,
-	                                                          .proc_fd = -1,
-	                                                          .null_fd = -1,
-	                                                          .empty_fd = -1};
+	__attribute__((cleanup(rootfs_done))) struct rootfs fs = {
+		.plan = plan, .root_fd = plan->root_fd, .null_fd = -1, .empty_fd = -1};
 
 	if (enter_namespaces(plan, err) < 0 || set_names(plan->spec, err) < 0 ||
 	    rootfs_setup(&fs, err) < 0)
@@ -336,9 +333,6 @@ static int enter_container(struct init_plan *plan, int *master, struct err *err)
 
 static int enter_existing(struct init_plan *plan, int *master, struct err *err)
 {
-	/* Nobody in there may look into us, or take what we hold, before we are one of them. */
-	if (prctl(PR_SET_DUMPABLE, 0, 0, 0, 0) < 0)
-		return err_sys(err, "close this process to its neighbours");
 	if (plan->cgroup && cgroup_enter(plan->cgroup, plan->cloned_into_cgroup, err) < 0)
 		return -1;
 	if (labels_apply(plan->process, err) < 0)
@@ -422,6 +416,9 @@ static int prepare(struct init_plan *plan, struct err *err)
 {
 	auto_close int master = -1;
 
+	/* Who shares our namespaces may not look into us, or take what we hold, before we are one of them. */
+	if (prctl(PR_SET_DUMPABLE, 0, 0, 0, 0) < 0)
+		return err_sys(err, "close this process to its neighbours");
 	if (setsid() < 0)
 		return err_sys(err, "new session");
 	umask(0);

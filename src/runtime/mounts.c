@@ -234,7 +234,6 @@ static int make_fs(const struct rootfs *fs, const struct oci_mount *m, unsigned 
 static int mount_fs(struct rootfs *fs, size_t index, const struct oci_mount *m, struct err *err)
 {
 	const struct mount_plan *plan = m->plan;
-	bool is_proc = str_eq(m->type, "proc");
 	unsigned attr = (unsigned)plan->attr_set & ~(plan->copy_up ? MOUNT_ATTR_RDONLY : 0U);
 	auto_close int fd = make_fs(fs, m, attr, err);
 
@@ -243,12 +242,6 @@ static int mount_fs(struct rootfs *fs, size_t index, const struct oci_mount *m, 
 	if (plan->idmap &&
 	    fs_mount_idmap(fd, fs->plan->mount_fds[index], plan->idmap_recursive, err) < 0)
 		return -1;
-	/* sysctls are written through a procfs that nothing has been mounted over. */
-	if (is_proc && fs->proc_fd < 0) {
-		fs->proc_fd = fcntl(fd, F_DUPFD_CLOEXEC, 0);
-		if (fs->proc_fd < 0)
-			return err_sys(err, "keep procfs");
-	}
 	if (plan->copy_up && copy_up(fs, m->destination, fd, err) < 0)
 		return -1;
 	if (apply_plan(fd, plan, plan->copy_up, err) < 0)

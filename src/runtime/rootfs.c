@@ -25,7 +25,6 @@
 
 void rootfs_done(struct rootfs *fs)
 {
-	cleanup_close(&fs->proc_fd);
 	cleanup_close(&fs->null_fd);
 	cleanup_close(&fs->empty_fd);
 }
@@ -77,17 +76,16 @@ static int attach_root(struct rootfs *fs, struct err *err)
 	return place < 0 ? -1 : fs_mount_attach(fs->root_fd, place, err);
 }
 
-static int write_sysctls(struct rootfs *fs, struct err *err)
+static int write_sysctls(const struct rootfs *fs, struct err *err)
 {
 	const struct json_strmap *all = &fs->plan->spec->linux_.sysctl;
 
 	if (all->count == 0)
 		return 0;
-	if (fs->proc_fd < 0) {
-		fs->proc_fd = fs_mount_detached("proc", "proc", NULL, 0, 0, err);
-		if (fs->proc_fd < 0)
-			return err_wrap(err, "linux.sysctl: procfs");
-	}
+	/* One of its own that is attached nowhere: what a bind puts below the container's /proc is not met. */
+	auto_close int proc_fd = fs_mount_detached("proc", "proc", NULL, 0, 0, err);
+	if (proc_fd < 0)
+		return err_wrap(err, "linux.sysctl: procfs");
 	for (size_t i = 0; i < all->count; i++) {
 		char path[512];
 		snprintf(path, sizeof(path), "sys/%s", all->items[i].key);
@@ -98,7 +96,7 @@ static int write_sysctls(struct rootfs *fs, struct err *err)
 			else if (*c == '/')
 				*c = '.';
 		}
-		if (fs_write_existing(fs->proc_fd, path, all->items[i].value,
+		if (fs_write_existing(proc_fd, path, all->items[i].value,
 		                      strlen(all->items[i].value), err) < 0)
 			return err_wrap(err, "linux.sysctl.%s", all->items[i].key);
 	}

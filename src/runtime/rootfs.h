@@ -21,7 +21,6 @@ struct oci_mount;
 struct rootfs {
 	const struct init_plan *plan;
 	int root_fd;  /* borrowed from the plan */
-	int proc_fd;  /* owned: our own procfs, unmasked; -1 */
 	int null_fd;  /* owned: the host's verified /dev/null, O_PATH */
 	int empty_fd; /* owned: the read-only empty directory, once it is attached; -1 */
 };
