@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Runs every check and counts: the last line is "N passed, N failed".
 
-    tools/check.py [stage...]     stages: gcc lint tidy clang asan e2e (all by default)
+    tools/check.py [stage...]     stages: gcc lint tidy clang asan e2e security (all by default)
 """
 import os
 import pathlib
@@ -67,21 +67,22 @@ def lint(tally):
     code = [str(p) for d in ("src", "fuzz", "tests") for p in sorted((TOP / d).rglob("*.[ch]"))]
     tally.one("style", run(["tools/check_style.py"])[0] == 0)
     tally.one("clang-format", run(["clang-format", "--dry-run", "-Werror", *code])[0] == 0)
+    tally.one("docs/security.md", run(["tests/security/check_table.py"])[0] == 0)
     shell = ["sh", "-n"]
     tally.one("tools/vm: syntax", run(["bash", "-n", "tools/vm"])[0] == 0)
     for script in ("tools/deps", "tools/fuzz_all.sh", ".ci/run"):
         tally.one(f"{script}: syntax", run([*shell, script])[0] == 0)
 
 
-def e2e(tally):
-    code, text = run([*PYTEST, "tests/e2e"])
+def pytest(tally, folder):
+    code, text = run([*PYTEST, folder])
     last = text.strip().splitlines()[-1] if text.strip() else ""
     count = lambda word: sum(int(n) for n in re.findall(rf"(\d+) {word}", last))
     tally.add(count("passed"), count("failed") + count("errors?"))
     if count("skipped"):
-        run([*PYTEST[:3], "-q", "-p", "no:cacheprovider", "-rs", "--collect-only", "tests/e2e"])
+        run([*PYTEST[:3], "-q", "-p", "no:cacheprovider", "-rs", "--collect-only", folder])
     if code and not count("failed") and not count("errors?"):
-        tally.one("pytest tests/e2e", False)
+        tally.one(f"pytest {folder}", False)
 
 
 def tidy(tally):
@@ -94,7 +95,8 @@ STAGES = {
     "tidy": tidy,
     "clang": lambda t: meson_tests(t, "build-clang", [], "clang"),
     "asan": lambda t: meson_tests(t, "build-asan", ["-Db_sanitize=address,undefined"]),
-    "e2e": e2e,
+    "e2e": lambda t: pytest(t, "tests/e2e"),
+    "security": lambda t: pytest(t, "tests/security"),
 }
 
 
