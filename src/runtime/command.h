@@ -35,5 +35,10 @@ int command_update(const struct command_globals *g, int argc, char **argv, struc
 int command_spec(const struct command_globals *g, int argc, char **argv, struct err *err);
 int command_features(const struct command_globals *g, int argc, char **argv, struct err *err);
 
+int command_events(const struct command_globals *g, int argc, char **argv, struct err *err);
+
+/* Says it on stderr and in the file of --log, where engines look for the reason of a failure. */
+void command_report(const struct command_globals *g, const struct err *why);
+
 /* After the options of a verb: exactly one argument, the id. NULL: ERR_INVALID. */
 const char *command_take_id(int argc, char **argv, struct err *err);

@@ -204,8 +204,8 @@ static int run_poststart(const struct container *c, struct err *err)
 }
 
 /* 127 and 126, as a shell has them, when the program could not be executed. */
-static int failed_start(struct container *c, struct spawned *p, const struct err *why,
-                        struct err *err)
+static int failed_start(const struct command_globals *g, struct container *c, struct spawned *p,
+                        const struct err *why)
 {
 	int status;
 
@@ -219,9 +219,7 @@ static int failed_start(struct container *c, struct spawned *p, const struct err
 	                      .cgroup = p->cgroup};
 	(void)container_remove(c, p->cgroup, NULL);
 	run_poststop(c);
-	if (err)
-		*err = *why;
-	fprintf(stderr, "buoy-runtime: %s\n", why->msg);
+	command_report(g, why);
 	return status < 0 ? 1 : WEXITSTATUS(status);
 }
 
@@ -245,7 +243,7 @@ int command_run(const struct command_globals *g, int argc, char **argv, struct e
 		return -1;
 	}
 	if (spawn_release(&p, &why) < 0)
-		return failed_start(c, &p, &why, err);
+		return failed_start(g, c, &p, &why);
 	if (FAILPOINT("run.released", err) < 0 || run_poststart(c, err) < 0) {
 		undo(c, &p);
 		run_poststop(c);

@@ -255,8 +255,8 @@ static int announce(const struct exec_options *o, const struct spawned *p, struc
 	return o->pid_file ? foreground_write_pid(o->pid_file, p->pid, err) : 0;
 }
 
-static int execute(struct container *c, const struct exec_options *o,
-                   const struct oci_process *process, struct err *err)
+static int execute(const struct command_globals *g, struct container *c,
+                   const struct exec_options *o, const struct oci_process *process, struct err *err)
 {
 	__attribute__((cleanup(spawned_done))) struct spawned p = SPAWNED_INIT;
 	struct spawn_options options = SPAWN_OPTIONS_INIT;
@@ -276,9 +276,7 @@ static int execute(struct container *c, const struct exec_options *o,
 	}
 	if (spawn_release(&p, &why) < 0) {
 		int status = foreground_wait(&p, err);
-		fprintf(stderr, "buoy-runtime: %s\n", why.msg);
-		if (err)
-			*err = why;
+		command_report(g, &why);
 		return status;
 	}
 	if (o->detach)
@@ -305,5 +303,5 @@ int command_exec(const struct command_globals *g, int argc, char **argv, struct 
 	                                         : process_from_args(c, o, argv + optind + 1, err);
 	if (!process)
 		return -1;
-	return execute(c, o, process, err);
+	return execute(g, c, o, process, err);
 }

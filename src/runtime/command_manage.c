@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* state, list, kill, delete, ps, pause, resume, update: containers that are there. */
+/* state, list, kill, delete, ps, pause, resume: containers that are there. */
 #include <errno.h>
 #include <getopt.h>
 #include <signal.h>
@@ -307,29 +307,4 @@ int command_ps(const struct command_globals *g, int argc, char **argv, struct er
 			print_process(pids[i]);
 	}
 	return json ? print_json(all, err) : 0;
-}
-
-int command_update(const struct command_globals *g, int argc, char **argv, struct err *err)
-{
-	static const struct option options[] = {{"resources", required_argument, NULL, 'r'}, {0}};
-	auto_buf struct buf text = BUF_INIT(SPEC_TEXT_MAX);
-	const char *path = NULL;
-	int c;
-
-	while ((c = getopt_long(argc, argv, "r:", options, NULL)) != -1) {
-		if (c != 'r')
-			return err_set(err, ERR_INVALID, "update: unknown option");
-		path = optarg;
-	}
-	if (!path)
-		return err_set(err, ERR_INVALID, "update: needs --resources FILE (or - for stdin)");
-	const char *id = command_take_id(argc, argv, err);
-	auto_type(container) k = id ? container_open(g->root, id, err) : NULL;
-	auto_type(cgroup) cg = k ? container_cgroup(k, err) : NULL;
-	if (!cg)
-		return -1;
-	if (fs_trusted_read(str_eq(path, "-") ? "/dev/stdin" : path, SPEC_TEXT_MAX, &text, err) < 0)
-		return -1;
-	struct oci_resources *resources = spec_parse_resources(text.data, text.len, &k->arena, err);
-	return resources ? cgroup_apply(cg, resources, err) : -1;
 }

@@ -45,9 +45,12 @@ static const struct command {
 	{"ps", command_ps, "[-f table|json] ID", "list a container's processes", false, 1},
 	{"pause", command_pause, "ID", "freeze all processes", false, 1},
 	{"resume", command_resume, "ID", "thaw them", false, 1},
-	{"update", command_update, "--resources FILE ID", "change limits", false, 1},
+	{"update", command_update, "[--resources FILE] ID", "change limits", false, 1},
+	{"events", command_events, "[--stats] ID", "print statistics and OOM kills, as JSON lines",
+         false, 1},
 	{"features", command_features, "", "print what this runtime can do, as JSON", false, 1},
-	{"spec", command_spec, "[--bundle DIR]", "write a default config.json", false, 1},
+	{"spec", command_spec, "[--bundle DIR] [--rootless]", "write a default config.json", false,
+         1},
 };
 
 static void print_help(FILE *out)
@@ -183,16 +186,21 @@ static int fill_stdio(struct err *err)
 	}
 }
 
-static int report(const struct command_globals *g, const struct err *err, int status)
+void command_report(const struct command_globals *g, const struct err *why)
 {
-	fprintf(stderr, "buoy-runtime: %s\n", err->msg);
+	fprintf(stderr, "buoy-runtime: %s\n", why->msg);
 	if (g->log) {
 		auto_close int fd =
 			fs_trusted_open(g->log, O_WRONLY | O_APPEND | O_CREAT, 0644, NULL);
 		struct log log = {.fd = fd, .level = LOG_LEVEL_INFO, .json = g->log_json};
 		if (fd >= 0)
-			log_write(&log, LOG_LEVEL_ERROR, err->msg, "%s", "");
+			log_write(&log, LOG_LEVEL_ERROR, why->msg, "%s", "");
 	}
+}
+
+static int report(const struct command_globals *g, const struct err *err, int status)
+{
+	command_report(g, err);
 	return status;
 }
 

@@ -284,6 +284,7 @@ def busybox_tar(tmp_path_factory):
     (root / "etc/passwd").write_text("root:x:0:0:root:/root:/bin/sh\napp:x:1000:1000:app:/home:/bin/sh\n")
     (root / "etc/group").write_text("root:x:0:\napp:x:1000:\nextra:x:2000:app\n")
     (root / "tmp").chmod(0o1777)
+    root.chmod(0o755)
     tar = tmp_path_factory.mktemp("images") / "busybox.tar"
     sh("tar", "-C", root, "--numeric-owner", "--owner=0", "--group=0", "-cf", tar, ".")
     return tar
