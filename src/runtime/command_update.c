@@ -116,6 +116,17 @@ static int parse(int argc, char **argv, struct buf *text, struct err *err)
 	return buf_check(text, err);
 }
 
+/* dockerd names every field of memory in an update, those that stay with 0 (as runc takes it). */
+static void drop_zeros(struct oci_memory *memory)
+{
+	int64_t *const all[] = {&memory->limit, &memory->reservation, &memory->swap,
+	                        &memory->kernel, &memory->kernel_tcp};
+
+	for (size_t i = 0; i < ARRAY_LEN(all); i++)
+		if (*all[i] == 0)
+			*all[i] = SPEC_UNSET;
+}
+
 int command_update(const struct command_globals *g, int argc, char **argv, struct err *err)
 {
 	auto_buf struct buf text = BUF_INIT(SPEC_TEXT_MAX);
@@ -129,5 +140,8 @@ int command_update(const struct command_globals *g, int argc, char **argv, struc
 		return -1;
 	struct oci_resources *resources =
 		spec_parse_resources(buf_str(&text), text.len, &k->arena, err);
-	return resources ? cgroup_apply(cg, resources, err) : -1;
+	if (!resources)
+		return -1;
+	drop_zeros(&resources->memory);
+	return cgroup_apply(cg, resources, err);
 }

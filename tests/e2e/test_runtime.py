@@ -66,7 +66,8 @@ class Bundle:
         (self.path / "config.json").write_text(json.dumps(self.config))
 
     def __call__(self, *words, check=True, **kwargs):
-        kwargs.setdefault("stdin", subprocess.DEVNULL)
+        if "input" not in kwargs:
+            kwargs.setdefault("stdin", subprocess.DEVNULL)
         done = subprocess.run([RUNTIME, "--root", str(self.state), *map(str, words)], text=True,
                               capture_output=True, timeout=30, **kwargs)
         if check and done.returncode:
@@ -589,3 +590,38 @@ def test_podman_execs_pauses_and_stops(podman):
     assert podman("unpause", "x").returncode == 0
     assert podman("stop", "-t", "0", "x").returncode == 0
     assert podman("rm", "x").returncode == 0
+
+
+# ---- events and update, beside runc's ----
+
+def test_events_has_the_shape_of_runcs(bundle):
+    id = bundle.create("/bin/sleep", "60")
+    bundle("start", id)
+    event = json.loads(bundle("events", "--stats", id).stdout)
+    assert (event["type"], event["id"]) == ("stats", id)
+    assert event["data"]["cpu"]["usage"]["total"] > 0 and event["data"]["memory"]["usage"]["usage"] > 0
+    assert event["data"]["pids"]["current"] == 1
+    lines = subprocess.run(["timeout", "1", RUNTIME, "--root", bundle.state, "events", "--interval", "200ms", id],
+                           capture_output=True, text=True, check=False).stdout.splitlines()
+    assert len(lines) >= 2 and all(json.loads(line)["type"] == "stats" for line in lines)
+    assert "5s or 300ms" in bundle("events", "--interval", "soon", id, check=False).stderr
+
+
+def test_update_takes_flags_and_a_file_on_stdin_but_not_both(bundle):
+    id = bundle.create("/bin/sleep", "60")
+    bundle("update", "--pids-limit", "20", id)
+    assert json.loads(bundle("events", "--stats", id).stdout)["data"]["pids"]["limit"] == 20
+    bundle("update", "--resources", "-", id, input='{"memory": {"kernel": 0}, "pids": {"limit": 30}}')
+    assert json.loads(bundle("events", "--stats", id).stdout)["data"]["pids"]["limit"] == 30
+    for words in (("--memory", "abc"), ("--pids-limit", "x"), ("--resources", "-", "--memory", "1m"), ("--nosuch", "1")):
+        assert bundle("update", *words, id, check=False, input="{}").returncode == 1
+
+
+def test_the_log_tells_why_an_exec_failed(bundle):
+    id = bundle.create("/bin/sleep", "60")
+    bundle("start", id)
+    log = bundle.path / "log"
+    result = subprocess.run([RUNTIME, "--root", bundle.state, "--log", log, "--log-format", "json", "exec", id, "/nosuch"],
+                            capture_output=True, check=False)
+    assert result.returncode == 127
+    assert "/nosuch" in json.loads(log.read_text())["msg"]
