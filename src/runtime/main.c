@@ -49,8 +49,7 @@ static const struct command {
 	{"events", command_events, "[--stats] ID", "print statistics and OOM kills, as JSON lines",
          false, 1},
 	{"features", command_features, "", "print what this runtime can do, as JSON", false, 1},
-	{"spec", command_spec, "[--bundle DIR]", "write a default config.json", false,
-         1},
+	{"spec", command_spec, "[--bundle DIR]", "write a default config.json", false, 1},
 };
 
 static void print_help(FILE *out)
