@@ -94,7 +94,7 @@ static void what_is_not_understood_is_refused(void **state)
 {
 	static const char *const bad_rules[][2] = {
 		{"a ann", NULL}, {"a ann fly", NULL}, {"a ann pull more", NULL}};
-	static const char *const bad_users[] = {"ann", "ann:{SHA}x", ":" HASH};
+	static const char *const bad_users[] = {"ann", "ann:{SHA}x", (":" HASH)};
 	struct fixture *f = *state;
 	struct err err = ERR_INIT;
 
