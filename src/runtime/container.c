@@ -281,6 +281,10 @@ int container_remove(struct container *c, struct cgroup *cg, struct err *err)
 	}
 	if (FAILPOINT("container.remove.cgroup", err) < 0)
 		return -1;
+	const struct oci_rdt *rdt = c->spec ? c->spec->linux_.intel_rdt : NULL;
+	auto_close int resctrl = rdt ? rdt_open(NULL) : -1;
+	if (resctrl >= 0 && rdt_remove(resctrl, rdt, c->id, err) < 0)
+		return -1;
 	return fs_remove_tree(c->root_fd, c->id, err);
 }
 
@@ -296,10 +300,6 @@ int container_remove_half(const char *root, const char *id, struct err *err)
 			*err = why;
 		return -1;
 	}
-	const struct oci_rdt *rdt = c->spec->linux_.intel_rdt;
-	auto_close int resctrl = rdt ? rdt_open(NULL) : -1;
-	if (resctrl >= 0 && rdt_remove(resctrl, rdt, c->id, err) < 0)
-		return -1;
 	return fs_remove_tree(c->root_fd, c->id, err);
 }
 
