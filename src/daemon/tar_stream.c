@@ -8,6 +8,8 @@
 #include <unistd.h>
 
 #include "base/cleanup.h"
+#include "base/log.h"
+#include "daemon/daemon.h"
 #include "http/server.h"
 
 #define COPY_SIZE (64u << 10)
@@ -59,8 +61,13 @@ int tar_stream_run(struct http_request *req, struct tar_stream *p, const char *t
 		(void)relay(ends[0], stream);
 	close(ends[0]);
 	pthread_join(thread, NULL);
+	if (stream && p->rc < 0)
+		log_warn(p->d->log, "a tar ends early", "path=%s error=%s", http_path(req),
+		         p->err.msg);
 	if (stream) {
-		http_stream_end(stream);
+		if (p->rc == 0)
+			http_stream_end(
+				stream); /* else left open: the client sees that it is cut */
 		return 0;
 	}
 	if (p->rc < 0)

@@ -14,6 +14,7 @@
 #include "base/buf.h"
 #include "base/err.h"
 #include "base/fs.h"
+#include "base/hash.h"
 #include "base/json.h"
 #include "base/map.h"
 #include "base/str.h"
@@ -84,6 +85,32 @@ static int put_bytes(struct save *s, const char *digest, const char *text, size_
 	return first <= 0 ? first : put_text(s, blob_path(digest, path), text, len, err);
 }
 
+/* Everything of fd; what it is not is told at its end, so that no damage is carried along. */
+static int put_blob(struct save *s, int fd, const char *digest, struct err *err)
+{
+	auto_free char *data = malloc(SAVE_BLOCK);
+	auto_type(hash) hash = hash_create(err);
+	char hex[HASH_HEX_MAX];
+	ssize_t n;
+
+	if (!data || !hash)
+		return data ? -1 : err_nomem(err);
+	while ((n = read(fd, data, SAVE_BLOCK)) != 0) {
+		if (n < 0 && errno == EINTR)
+			continue;
+		if (n < 0)
+			return err_sys(err, "cannot read blob %s", digest);
+		hash_add(hash, data, (size_t)n);
+		if (tarball_writer_data(s->tar, data, (size_t)n, err) < 0)
+			return -1;
+	}
+	if (!str_eq(hash_hex(hash, hex), digest_hex(digest)))
+		return err_set(err, ERR_SYSTEM,
+		               "blob %s is damaged on disk; remove its image and pull it again",
+		               digest);
+	return 0;
+}
+
 static int put_layer(struct save *s, const struct manifest_layer *layer, struct err *err)
 {
 	char path[BLOB_PATH_MAX];
@@ -95,22 +122,9 @@ static int put_layer(struct save *s, const struct manifest_layer *layer, struct 
 	if (first <= 0)
 		return first;
 	auto_close int fd = blob_open(s->store, layer->digest, err);
-	auto_free char *data = malloc(SAVE_BLOCK);
-	if (!data)
-		return err_nomem(err);
 	if (fd < 0 || tarball_writer_entry(s->tar, &e, err) < 0)
 		return -1;
-	for (;;) {
-		ssize_t n = read(fd, data, SAVE_BLOCK);
-		if (n < 0 && errno == EINTR)
-			continue;
-		if (n < 0)
-			return err_sys(err, "cannot read blob %s", layer->digest);
-		if (n == 0)
-			return 0;
-		if (tarball_writer_data(s->tar, data, (size_t)n, err) < 0)
-			return -1;
-	}
+	return put_blob(s, fd, layer->digest, err);
 }
 
 static int add_to_index(struct save *s, const struct manifest *m, const struct reference *ref)

@@ -146,3 +146,18 @@ def test_a_path_that_is_exchanged_for_a_link_never_leads_out(daemon, tmp_path):
     reader.join()
     assert seen and set(seen) <= {b"own\n", b"mine\n"}
     assert tree(canary) == ["secret"] and (canary / "secret").read_text() == "host\n"
+
+
+def test_a_tar_that_cannot_be_finished_is_seen_to_be_cut(machines, tmp_path):
+    """A layer's blob that lost its end: whoever saves it is told, and does not take a part for the whole."""
+    daemon, = machines(1)
+    (tmp_path / "Dockerfile").write_text("FROM busybox\nCOPY big /big\n")
+    (tmp_path / "big").write_bytes(os.urandom(3 << 20))
+    daemon.docker("build", "-t", "hurt", tmp_path)
+    whole = daemon.docker("save", "-o", tmp_path / "whole.tar", "hurt")
+    blob, = (p for p in daemon.root.rglob("blobs/sha256/*") if p.is_file() and p.stat().st_size > 3 << 20)
+    os.truncate(blob, 2 << 20)
+    for cli in (daemon.docker, daemon.buoy):
+        cut = cli("save", "-o", tmp_path / "cut.tar", "hurt", check=False)
+        assert whole.returncode == 0 and cut.returncode != 0 and cut.stderr
+    assert daemon.docker("run", "--rm", "busybox", "echo", "on").stdout == "on\n"
