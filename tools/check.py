@@ -18,16 +18,15 @@ PYTEST = ["/usr/bin/python3", "-m", "pytest", "-q", "-p", "no:cacheprovider", "-
 class Tally:
     def __init__(self):
         self.passed = self.failed = 0
+        self.names = []  # of what failed, to be said once more at the end
 
     def one(self, name, good):
-        self.passed += good
-        self.failed += not good
-        if not good:
-            print(f"FAILED: {name}", flush=True)
+        self.add(int(good), int(not good), [] if good else [name])
 
-    def add(self, passed, failed):
+    def add(self, passed, failed, names):
         self.passed += passed
         self.failed += failed
+        self.names += names
 
 
 def run(command, **kwargs):
@@ -56,7 +55,8 @@ def meson_tests(tally, folder, setup, compiler=None):
     code, text = run(["meson", "test", "-C", folder, "--no-rebuild", "--print-errorlogs"])
     good = sum(int(n) for n in re.findall(r"^(?:Ok|Expected Fail):\s+(\d+)", text, re.M))
     bad = sum(int(n) for n in re.findall(r"^(?:Fail|Unexpected Pass|Timeout):\s+(\d+)", text, re.M))
-    tally.add(good, bad)
+    names = re.findall(r"^ *\d+/\d+ (.*?) +(?:FAIL|UNEXPECTEDPASS|TIMEOUT)\b", text, re.M)
+    tally.add(good, bad, [f"{folder}: {name}" for name in dict.fromkeys(names)])
     if code and not bad:
         tally.one(f"{folder}: meson test", False)
     return None
@@ -78,7 +78,8 @@ def pytest(tally, folder):
     code, text = run([*PYTEST, folder])
     last = text.strip().splitlines()[-1] if text.strip() else ""
     count = lambda word: sum(int(n) for n in re.findall(rf"(\d+) {word}", last))
-    tally.add(count("passed"), count("failed") + count("errors?"))
+    names = re.findall(r"^(?:FAILED|ERROR) (\S+)", text, re.M)
+    tally.add(count("passed"), count("failed") + count("errors?"), names)
     if count("skipped"):
         run([*PYTEST[:3], "-q", "-p", "no:cacheprovider", "-rs", "--collect-only", folder])
     if code and not count("failed") and not count("errors?"):
@@ -106,6 +107,8 @@ def main(names):
         start = time.monotonic()
         STAGES[name](tally)
         print(f"== {name}: {time.monotonic() - start:.0f} s", flush=True)
+    for name in tally.names:
+        print(f"FAILED: {name}")
     print(f"{tally.passed} passed, {tally.failed} failed")
     return tally.failed > 0
 
