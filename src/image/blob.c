@@ -3,14 +3,19 @@
 
 #include <fcntl.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
+#include "base/db.h"
 #include "base/err.h"
 #include "base/failpoint.h"
 #include "base/fs.h"
 #include "base/hash.h"
 #include "image/store.h"
+
+#define BLOB_READ (128u << 10) /* bytes */
 
 struct blob_writer {
 	struct image_store *store; /* borrowed */
@@ -78,10 +83,32 @@ int blob_writer_finish(struct blob_writer *w, char digest[DIGEST_TEXT_MAX], int6
 	return 0;
 }
 
+int blob_open(struct image_store *store, const char *digest, struct err *err)
+{
+	if (digest_check(digest, err) < 0)
+		return -1;
+	return fs_open(store->blobs_fd, digest_hex(digest), O_RDONLY | O_NOFOLLOW, 0, err);
+}
+
+/* Does the file of this name hold what its name says? */
+static bool is_whole(struct image_store *store, const char *digest)
+{
+	auto_close int fd = blob_open(store, digest, NULL);
+	auto_type(hash) hash = hash_create(NULL);
+	auto_free char *data = malloc(BLOB_READ);
+	char hex[HASH_HEX_MAX];
+	ssize_t n;
+
+	if (fd < 0 || !hash || !data)
+		return false;
+	while ((n = read(fd, data, BLOB_READ)) > 0)
+		hash_add(hash, data, (size_t)n);
+	return n == 0 && strcmp(hash_hex(hash, hex), digest_hex(digest)) == 0;
+}
+
 int blob_writer_publish(struct blob_writer *w, struct err *err)
 {
 	struct err why = ERR_INIT;
-	struct stat st;
 	const char *name = digest_hex(w->digest);
 
 	if (fs_link_tmp(w->fd, w->store->blobs_fd, name, &why) == 0)
@@ -91,11 +118,9 @@ int blob_writer_publish(struct blob_writer *w, struct err *err)
 			*err = why;
 		return -1;
 	}
-	/* The same bytes are there. A wrong length would be a file that a crash damaged. */
-	if (fs_stat(w->store->blobs_fd, name, &st, err) < 0)
-		return -1;
-	if (st.st_size == w->size)
+	if (is_whole(w->store, w->digest))
 		return 0;
+	/* A crash or the disk damaged it. */
 	if (fs_unlink(w->store->blobs_fd, name, err) < 0)
 		return -1;
 	return fs_link_tmp(w->fd, w->store->blobs_fd, name, err);
@@ -111,11 +136,36 @@ int blob_writer_fd(const struct blob_writer *w)
 	return w->fd;
 }
 
-int blob_open(struct image_store *store, const char *digest, struct err *err)
+int blob_find(struct image_store *store, const char *digest, int64_t size)
 {
-	if (digest_check(digest, err) < 0)
+	struct stat st;
+	int64_t said;
+
+	if (!digest_ok(digest) ||
+	    db_query_int(store->db, NULL, &said, "select size from blob where digest = ?", "t",
+	                 digest) <= 0 ||
+	    said != size)
 		return -1;
-	return fs_open(store->blobs_fd, digest_hex(digest), O_RDONLY | O_NOFOLLOW, 0, err);
+	auto_close int fd = blob_open(store, digest, NULL);
+	return fd >= 0 && fstat(fd, &st) == 0 && st.st_size == size ? move_fd(&fd) : -1;
+}
+
+int blob_writer_keep(struct blob_writer *w, const char *digest, struct err *err)
+{
+	const char *name = digest_hex(digest);
+
+	if (fs_exists(w->store->partial_fd, name) && fs_unlink(w->store->partial_fd, name, err) < 0)
+		return -1;
+	return fs_link_tmp(w->fd, w->store->partial_fd, name, err);
+}
+
+int blob_partial_take(struct image_store *store, const char *digest)
+{
+	if (!digest_ok(digest))
+		return -1;
+	const char *name = digest_hex(digest);
+	auto_close int fd = fs_open(store->partial_fd, name, O_RDONLY | O_NOFOLLOW, 0, NULL);
+	return fd >= 0 && fs_unlink(store->partial_fd, name, NULL) == 0 ? move_fd(&fd) : -1;
 }
 
 int blob_remove(struct image_store *store, const char *digest, struct err *err)

@@ -35,6 +35,13 @@ enum compress_kind blob_writer_kind(const struct blob_writer *w);
 /* The bytes so far, for reading from the start; borrowed. */
 int blob_writer_fd(const struct blob_writer *w);
 
+/* Gives what came of `digest` a name in partial/, where the next fetch finds it. */
+int blob_writer_keep(struct blob_writer *w, const char *digest, struct err *err);
+/* What an earlier fetch left of it, for reading; it has no name any more. -1: nothing. */
+int blob_partial_take(struct image_store *store, const char *digest);
+
+/* A blob that has a row and this size, for reading, or -1. */
+int blob_find(struct image_store *store, const char *digest, int64_t size);
 /* A published blob for reading. ERR_NOT_FOUND. */
 int blob_open(struct image_store *store, const char *digest, struct err *err);
 int blob_remove(struct image_store *store, const char *digest, struct err *err);

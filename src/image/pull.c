@@ -3,9 +3,8 @@
 /*
  * pull - an image from a registry, in one pass.
  *
- * Each layer's bytes go from the socket to the blob and to an unpacker at the same time, three layers
- * at once. Nothing has a name before all of it is verified: digest and size of the blob, digest of
- * the unpacked tar. Then one sync, then the rows of layers, image and name in one transaction.
+ * Documents first, then layers by fetch.c on up to three threads. Nothing has a name before all of it is
+ * verified. Then one sync, then the rows of layers, image and name in one transaction.
  */
 
 #include <errno.h>
@@ -15,40 +14,28 @@
 
 #include "base/arena.h"
 #include "base/buf.h"
-#include "base/clock.h"
 #include "base/err.h"
-#include "base/failpoint.h"
 #include "base/str.h"
 #include "image/catalog.h"
+#include "image/fetch.h"
+#include "image/flight.h"
 #include "image/image.h"
 #include "image/layer.h"
 #include "image/registry.h"
 
-#define PULL_THREADS     3
-#define PULL_TRIES       3
-#define PULL_RETRY_MS    500
+#define PULL_THREADS     FLIGHT_LAYERS_MAX
 #define PULL_PROGRESS_MS 100
 #define PULL_ARENA_MAX   (32u << 20)
 
-enum stage {
-	STAGE_WAITING,
-	STAGE_DOWNLOADING,
-	STAGE_EXTRACTING,
-	STAGE_DONE,
-	STAGE_EXISTS
-};
-
 struct job {
 	struct pull *pull;
-	const struct oci_descriptor *blob;
-	const char *diff_id;
+	struct fetch fetch; /* of a layer that is not here */
 	const char *chain;
 	char short_id[13];
-	struct layer_maker *maker; /* owned; NULL for a layer that is here */
-	int pin;                   /* holds a layer that is here; or -1 */
-	bool claimed;              /* store_making_begin() */
-	enum stage stage, told;    /* guarded by lock; `told` is the main thread's */
-	int64_t current, told_current;
+	int pin;                       /* holds a layer that is here; or -1 */
+	bool claimed;                  /* store_making_begin() */
+	enum fetch_stage stage, told;  /* guarded by lock; told* are the main thread's */
+	int64_t current, told_current; /* guarded by lock */
 };
 
 struct pull {
@@ -161,6 +148,22 @@ static bool is_layer_type(const char *type)
 	return false;
 }
 
+/* What a fetch says, on its own thread. */
+static int hear(void *arg, enum fetch_stage stage, int64_t current)
+{
+	struct job *j = arg;
+	struct pull *p = j->pull;
+
+	pthread_mutex_lock(&p->lock);
+	bool stop = p->stop;
+	if (j->stage != stage)
+		pthread_cond_signal(&p->changed);
+	j->stage = stage;
+	j->current = current;
+	pthread_mutex_unlock(&p->lock);
+	return stop ? -1 : 0;
+}
+
 static int make_jobs(struct pull *p, struct err *err)
 {
 	struct oci_config config = {0};
@@ -179,8 +182,11 @@ static int make_jobs(struct pull *p, struct err *err)
 		struct job *j = &p->jobs[p->job_count++];
 		*j = (struct job){
 			.pull = p,
-			.blob = &layers[i],
-			.diff_id = config.rootfs.diff_ids.items[i],
+			.fetch = {.store = p->store,
+		                  .blob = &layers[i],
+		                  .diff_id = config.rootfs.diff_ids.items[i],
+		                  .tell = hear,
+		                  .arg = j},
 			.chain = p->image.chains[i],
 			.pin = -1,
 		};
@@ -210,7 +216,6 @@ static int claim_jobs(struct pull *p, struct err *err)
 			j->pin = layer_open(p->store, j->chain, err);
 			if (j->pin < 0)
 				return -1;
-			j->stage = STAGE_EXISTS;
 		}
 		if (tell(p, j->short_id, rc > 0 ? "Already exists" : "Pulling fs layer", 0, 0,
 		         err) < 0)
@@ -220,105 +225,7 @@ static int claim_jobs(struct pull *p, struct err *err)
 	return 0;
 }
 
-/* ---- one layer, on a thread ---- */
-
-static void set_stage(struct job *j, enum stage stage)
-{
-	pthread_mutex_lock(&j->pull->lock);
-	j->stage = stage;
-	pthread_cond_signal(&j->pull->changed);
-	pthread_mutex_unlock(&j->pull->lock);
-}
-
-struct sink {
-	struct job *job;
-	struct err err; /* of our side, when the call was aborted */
-};
-
-static int take_bytes(void *arg, const void *data, size_t len)
-{
-	struct sink *sink = arg;
-	struct job *j = sink->job;
-	int64_t total = j->blob->size;
-
-	pthread_mutex_lock(&j->pull->lock);
-	bool stop = j->pull->stop;
-	j->current += (int64_t)len;
-	int64_t current = j->current;
-	pthread_mutex_unlock(&j->pull->lock);
-	if (stop)
-		return err_set(&sink->err, ERR_CANCELED, "pull was canceled");
-	if (current > total)
-		return err_set(&sink->err, ERR_INVALID, "layer %s is longer than its %lld bytes",
-		               j->blob->digest, (long long)total);
-	if (FAILPOINT("image.pull.write", &sink->err) < 0)
-		return -1;
-	return layer_maker_add(j->maker, data, len, &sink->err);
-}
-
-static int fetch_once(struct job *j, struct registry *r, struct err *err)
-{
-	char path[REGISTRY_PATH_MAX];
-	struct sink sink = {.job = j, .err = ERR_INIT};
-	struct http_response response = {0};
-	struct http_call call = {
-		.method = "GET",
-		.path = registry_path(r, "blobs", j->blob->digest, path),
-		.write = take_bytes,
-		.write_arg = &sink,
-	};
-
-	layer_maker_free(j->maker);
-	j->maker = layer_maker_create(j->pull->store, 0, err);
-	if (!j->maker)
-		return -1;
-	pthread_mutex_lock(&j->pull->lock);
-	j->current = 0;
-	pthread_mutex_unlock(&j->pull->lock);
-	int rc = registry_call(r, &call, NULL, &response, err);
-	if (rc < 0 && sink.err.kind != ERR_NONE && err)
-		*err = sink.err;
-	if (rc == 0)
-		rc = http_expect(&response, err);
-	http_response_done(&response);
-	return rc;
-}
-
-static int check_layer(struct job *j, struct err *err)
-{
-	const struct image_layer *l = &j->maker->layer;
-
-	if (strcmp(l->blob, j->blob->digest) != 0 || l->blob_size != j->blob->size)
-		return err_set(err, ERR_INVALID,
-		               "layer %s failed verification: the registry sent %s (%lld bytes)",
-		               j->blob->digest, l->blob, (long long)l->blob_size);
-	if (strcmp(l->diff_id, j->diff_id) != 0)
-		return err_set(err, ERR_INVALID,
-		               "layer %s failed verification: it unpacks to %s, the config says %s",
-		               j->blob->digest, l->diff_id, j->diff_id);
-	return 0;
-}
-
-static int fetch(struct job *j, struct registry *r, struct err *err)
-{
-	set_stage(j, STAGE_DOWNLOADING);
-	for (int i = 1;; i++) {
-		struct err why = ERR_INIT;
-		if (fetch_once(j, r, &why) == 0)
-			break;
-		/* Half a transfer may go better the next time; a verdict will not. */
-		if (i == PULL_TRIES || (why.kind != ERR_UNAVAILABLE && why.kind != ERR_TIMEOUT)) {
-			*err = why;
-			return -1;
-		}
-		clock_sleep_ms(PULL_RETRY_MS * i);
-	}
-	set_stage(j, STAGE_EXTRACTING);
-	if (layer_maker_finish(j->maker, err) < 0 || check_layer(j, err) < 0)
-		return -1;
-	set_stage(j, STAGE_DONE);
-	return 0;
-}
+/* ---- the threads ---- */
 
 static struct job *next_job(struct pull *p)
 {
@@ -340,7 +247,7 @@ static void *fetch_jobs(void *arg)
 	struct job *j;
 
 	auto_type(registry) r = registry_clone(p->registry, &err);
-	while (r && (j = next_job(p)) && fetch(j, r, &err) == 0)
+	while (r && (j = next_job(p)) && fetch_run(&j->fetch, r, &err) == 0)
 		;
 	pthread_mutex_lock(&p->lock);
 	if (err.kind != ERR_NONE && p->err.kind == ERR_NONE) {
@@ -355,12 +262,26 @@ static void *fetch_jobs(void *arg)
 
 /* ---- watching the threads ---- */
 
-static const char *stage_words(enum stage stage)
+static int tell_job(struct pull *p, const struct job *j, enum fetch_stage stage, int64_t current,
+                    struct err *err)
 {
-	static const char *const words[] = {"Waiting", "Downloading", "Extracting",
-	                                    "Download complete", "Already exists"};
+	char words[48];
 
-	return words[stage];
+	switch (stage) {
+	case FETCH_WAITING:
+		return tell(p, j->short_id, "Waiting", 0, 0, err);
+	case FETCH_DOWNLOADING:
+		return tell(p, j->short_id, "Downloading", current, j->fetch.blob->size, err);
+	case FETCH_RETRYING:
+		(void)snprintf(words, sizeof(words), "Retrying in %lld second%s",
+		               (long long)current, current == 1 ? "" : "s");
+		return tell(p, j->short_id, words, 0, 0, err);
+	case FETCH_VERIFYING:
+		return tell(p, j->short_id, "Verifying Checksum", 0, 0, err);
+	case FETCH_COMPLETE:
+		return tell(p, j->short_id, "Download complete", 0, 0, err);
+	}
+	return 0;
 }
 
 /* Says what changed since the last time. Called without the lock, by the caller's thread. */
@@ -369,16 +290,14 @@ static int report(struct pull *p, struct err *err)
 	for (size_t i = 0; i < p->job_count; i++) {
 		struct job *j = &p->jobs[i];
 		pthread_mutex_lock(&p->lock);
-		enum stage stage = j->stage;
+		enum fetch_stage stage = j->stage;
 		int64_t current = j->current;
 		pthread_mutex_unlock(&p->lock);
 		if (stage == j->told && current == j->told_current)
 			continue;
-		bool counts = stage == STAGE_DOWNLOADING || stage == STAGE_EXTRACTING;
 		j->told = stage;
 		j->told_current = current;
-		if (tell(p, j->short_id, stage_words(stage), counts ? current : 0,
-		         counts ? j->blob->size : 0, err) < 0)
+		if (tell_job(p, j, stage, current, err) < 0)
 			return -1;
 	}
 	return 0;
@@ -429,6 +348,9 @@ static int fetch_all(struct pull *p, struct err *err)
 		(void)err_set(&canceled, ERR_LIMIT, "cannot start a thread for the download");
 		stop_all(p, &canceled);
 	}
+	for (size_t i = 0, n = 0; i < p->job_count; i++)
+		if (p->jobs[i].pin < 0 && ++n > PULL_THREADS)
+			(void)tell(p, p->jobs[i].short_id, "Waiting", 0, 0, NULL);
 	bool told = true;
 	while (wait_for_change(p))
 		if (told && report(p, &canceled) < 0) {
@@ -468,7 +390,7 @@ static int publish(struct pull *p, struct err *err)
 	if (!makers)
 		return err_nomem(err);
 	for (size_t i = 0; i < p->job_count; i++) {
-		struct layer_maker *m = p->jobs[i].maker;
+		struct layer_maker *m = p->jobs[i].fetch.maker;
 		if (!m)
 			continue;
 		(void)snprintf(m->layer.chain_id, sizeof(m->layer.chain_id), "%s",
@@ -505,7 +427,7 @@ static int pull_run(struct pull *p, const char *platform, const struct image_aut
 	    fetch_all(p, err) < 0 || publish(p, err) < 0)
 		return -1;
 	for (size_t i = 0; i < p->job_count; i++)
-		if (p->jobs[i].maker)
+		if (p->jobs[i].fetch.maker)
 			(void)tell(p, p->jobs[i].short_id, "Pull complete", 0, 0, NULL);
 	return 0;
 }
@@ -514,7 +436,7 @@ static void pull_done(struct pull *p)
 {
 	for (size_t i = 0; i < p->job_count; i++) {
 		struct job *j = &p->jobs[i];
-		layer_maker_free(j->maker);
+		fetch_done(&j->fetch);
 		if (j->pin >= 0)
 			close(j->pin);
 		if (j->claimed)

@@ -6,10 +6,12 @@
 #include <string.h>
 
 #include "base/base64.h"
+#include "base/clock.h"
 #include "base/err.h"
 #include "base/json.h"
 #include "base/str.h"
 #include "image/challenge.h"
+#include "image/retry.h"
 #include "image/store.h"
 
 #define DOCKER_DOMAIN     "docker.io"
@@ -126,6 +128,31 @@ void registry_free(struct registry *r)
 	free(r);
 }
 
+const char *registry_host(const struct registry *r)
+{
+	return strstr(r->base, "://") + strlen("://");
+}
+
+/* ---- asking again ---- */
+
+/* Is the answer one that another try may better? Then waits for it and says 1; -1: there was none better. */
+static int ask_again(const struct registry *r, int rc, const struct http_response *response,
+                     int tries, struct err *err)
+{
+	int64_t ms = -1;
+
+	if (rc == 0 && !retry_status(response->status))
+		return 0;
+	if (rc == 0)
+		ms = retry_pause_ms(response, registry_host(r), tries, err);
+	else if (err && err->kind == ERR_UNAVAILABLE && tries == 1)
+		ms = retry_backoff_ms(tries); /* a connection that was kept may have died of age */
+	if (ms < 0)
+		return -1;
+	clock_sleep_ms(ms);
+	return 1;
+}
+
 /* ---- credentials ---- */
 
 static bool has_password(const struct registry *r)
@@ -145,6 +172,23 @@ static char *basic(const struct registry *r, struct err *err)
 	if (buf_check(&pair, err) < 0)
 		return NULL;
 	return buf_take(&line, err);
+}
+
+/* For calls that can be repeated as they are. */
+static int run_patiently(const struct registry *r, const struct http_call *call,
+                         struct http_response *response, struct err *err)
+{
+	struct err why = ERR_INIT;
+	int rc, again, tries = 0;
+
+	do {
+		why = (struct err)ERR_INIT;
+		rc = http_call_run(r->client, call, response, &why);
+		again = ask_again(r, rc, response, ++tries, &why);
+	} while (again > 0);
+	if (again < 0 && err)
+		*err = why;
+	return again;
 }
 
 static void token_query(const struct registry *r, const struct challenge *c, struct buf *out)
@@ -195,7 +239,7 @@ static int request_token(struct registry *r, const struct challenge *c,
 		return -1;
 	call.path = buf_str(&url);
 	call.headers = headers;
-	int rc = http_call_run(r->client, &call, response, err);
+	int rc = run_patiently(r, &call, response, err);
 	if (login)
 		explicit_bzero(login, strlen(login));
 	return rc;
@@ -304,6 +348,24 @@ int registry_call(struct registry *r, const struct http_call *call, const char *
 	return 0;
 }
 
+/* registry_call() without a body in either direction that would go by twice. */
+static int call_patiently(struct registry *r, const struct http_call *call,
+                          const char *const *headers, struct http_response *response,
+                          struct err *err)
+{
+	struct err why = ERR_INIT;
+	int rc, again, tries = 0;
+
+	do {
+		why = (struct err)ERR_INIT;
+		rc = registry_call(r, call, headers, response, &why);
+		again = ask_again(r, rc, response, ++tries, &why);
+	} while (again > 0);
+	if (again < 0 && err)
+		*err = why;
+	return again;
+}
+
 void registry_manifest_done(struct registry_manifest *m)
 {
 	free(m->body);
@@ -336,7 +398,7 @@ int registry_get_manifest(struct registry *r, const char *tag_or_digest,
 	struct http_response response = {0};
 	struct http_call call = {.method = "GET",
 	                         .path = registry_path(r, "manifests", tag_or_digest, path)};
-	int rc = registry_call(r, &call, headers, &response, err);
+	int rc = call_patiently(r, &call, headers, &response, err);
 
 	if (rc == 0 && response.status == 404)
 		rc = err_set(err, ERR_NOT_FOUND, "manifest unknown");
@@ -359,12 +421,21 @@ int registry_get_manifest(struct registry *r, const char *tag_or_digest,
 	return rc;
 }
 
+/* Not for more than a registry may make us hold. */
 static int add_to_buf(void *arg, const void *data, size_t len)
 {
 	struct buf *b = arg;
 
 	buf_add_mem(b, data, len);
 	return buf_check(b, NULL);
+}
+
+/* A new try begins with nothing. */
+static int clear_buf(void *arg, const struct http_response *response)
+{
+	(void)response;
+	buf_clear(arg);
+	return 0;
 }
 
 int registry_get_blob(struct registry *r, const char *digest, int64_t size, struct buf *out,
@@ -375,13 +446,15 @@ int registry_get_blob(struct registry *r, const char *digest, int64_t size, stru
 	struct http_call call = {
 		.method = "GET",
 		.path = registry_path(r, "blobs", digest, path),
+		.begin = clear_buf,
+		.begin_arg = out,
 		.write = add_to_buf,
 		.write_arg = out,
 	};
 
 	if (digest_check(digest, err) < 0)
 		return -1;
-	int rc = registry_call(r, &call, NULL, &response, err);
+	int rc = call_patiently(r, &call, NULL, &response, err);
 	if (rc == 0)
 		rc = http_expect(&response, err);
 	http_response_done(&response);
@@ -399,7 +472,7 @@ int registry_has_blob(struct registry *r, const char *digest, struct err *err)
 	char path[REGISTRY_PATH_MAX];
 	struct http_response response = {0};
 	struct http_call call = {.method = "HEAD", .path = registry_path(r, "blobs", digest, path)};
-	int rc = registry_call(r, &call, NULL, &response, err);
+	int rc = call_patiently(r, &call, NULL, &response, err);
 
 	if (rc == 0 && response.status == 404)
 		rc = 0;
@@ -430,7 +503,7 @@ int image_login(struct image_store *store, const char *server, const struct imag
 	if (!r)
 		return -1;
 	struct http_call call = {.method = "GET", .path = "/v2/"};
-	int rc = registry_call(r, &call, NULL, &response, err);
+	int rc = call_patiently(r, &call, NULL, &response, err);
 	if (rc == 0)
 		rc = http_expect(&response, err);
 	http_response_done(&response);

@@ -13,6 +13,9 @@
  * name (or at the same host); nowhere else. Loopback and the store's insecure
  * registries are spoken to in plain http, all others in verified https.
  *
+ * Manifests, small blobs, tokens and questions are asked for again when the registry is busy (retry.h); what
+ * registry_call() runs is the caller's to repeat.
+ *
  * One thread at a time; registry_clone() gives another thread its own.
  */
 
@@ -36,6 +39,7 @@ struct registry *registry_open(struct image_store *store, const struct reference
 struct registry *registry_clone(const struct registry *from, struct err *err);
 void registry_free(struct registry *r);
 DEFINE_AUTO(registry)
+const char *registry_host(const struct registry *r); /* "host:port", for messages */
 
 /* "/v2/<repository>/<rest>". Returns path. */
 #define REGISTRY_PATH_MAX 640

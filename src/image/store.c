@@ -15,7 +15,11 @@
 #include "base/map.h"
 #include "base/str.h"
 #include "image/blob.h"
+#include "image/flight.h"
 #include "image/layer.h"
+
+#define PARTIAL_KEEP_S (24 * 3600) /* how long half a blob waits for the next pull */
+#define NS_PER_S       1000000000ll
 
 static const char *const migrations[] = {
 	"create table blob(digest text primary key, size integer not null, kind integer not null)"
@@ -111,12 +115,19 @@ static int init_locks(struct image_store *store, struct err *err)
 	pthread_rwlockattr_setkind_np(&attr, PTHREAD_RWLOCK_PREFER_WRITER_NONRECURSIVE_NP);
 	int rc = pthread_rwlock_init(&store->gate, &attr);
 	pthread_rwlockattr_destroy(&attr);
+	pthread_condattr_t clock;
+	pthread_condattr_init(&clock);
+	pthread_condattr_setclock(&clock, CLOCK_MONOTONIC);
 	if (rc != 0 || pthread_mutex_init(&store->making_lock, NULL) != 0 ||
-	    pthread_cond_init(&store->making_done, NULL) != 0)
+	    pthread_cond_init(&store->making_done, NULL) != 0 ||
+	    pthread_mutex_init(&store->flight_lock, NULL) != 0 ||
+	    pthread_cond_init(&store->flight_changed, &clock) != 0)
 		return err_set(err, ERR_SYSTEM, "cannot make the image store's locks");
+	pthread_condattr_destroy(&clock);
 	store->locks_ready = true;
 	store->making = map_create(err);
-	return store->making ? 0 : -1;
+	store->flights = map_create(err);
+	return store->making && store->flights ? 0 : -1;
 }
 
 static int copy_options(struct image_store *store, const struct image_store_options *options,
@@ -150,13 +161,32 @@ static int open_dirs(struct image_store *store, int root_dir_fd, struct err *err
 		store->blobs_fd < 0 ? -1 : fs_mkdir_all(store->root_fd, "layers", 0700, err);
 	store->staging_fd =
 		store->layers_fd < 0 ? -1 : fs_mkdir_all(store->root_fd, "staging", 0700, err);
-	return store->staging_fd < 0 ? -1 : 0;
+	store->partial_fd =
+		store->staging_fd < 0 ? -1 : fs_mkdir_all(store->root_fd, "partial", 0700, err);
+	return store->partial_fd < 0 ? -1 : 0;
 }
 
 static int drop_staged(void *arg, int dir_fd, const char *name, unsigned char d_type)
 {
 	(void)dir_fd, (void)d_type;
 	store_staging_remove(arg, name);
+	return 0;
+}
+
+/* Half a blob that nobody came back for. */
+static int drop_old_partial(void *arg, int dir_fd, const char *name, unsigned char d_type)
+{
+	struct image_store *store = arg;
+	struct err err = ERR_INIT;
+	struct stat st;
+
+	(void)d_type;
+	if (fs_stat(dir_fd, name, &st, &err) == 0 &&
+	    (int64_t)st.st_mtime > store->opened_ns / NS_PER_S - PARTIAL_KEEP_S)
+		return 0;
+	if (fs_unlink(dir_fd, name, &err) < 0)
+		log_warn(store->log, "cannot remove half a blob", "blob=%s reason=%s", name,
+		         err.msg);
 	return 0;
 }
 
@@ -230,6 +260,7 @@ static int recover(struct image_store *store, struct err *err)
 	            "") < 0)
 		return -1;
 	if (fs_list(store->staging_fd, drop_staged, store, err) < 0 ||
+	    fs_list(store->partial_fd, drop_old_partial, store, err) < 0 ||
 	    fs_list(store->layers_fd, drop_unknown_layer, store, err) < 0 ||
 	    fs_list(store->blobs_fd, drop_unknown_blob, store, err) < 0 ||
 	    store_collect(store, true, NULL, 0, NULL, err) < 0)
@@ -246,7 +277,8 @@ struct image_store *image_store_open(int root_dir_fd, const struct image_store_o
 		(void)err_nomem(err);
 		return NULL;
 	}
-	store->root_fd = store->blobs_fd = store->layers_fd = store->staging_fd = -1;
+	store->root_fd = store->blobs_fd = store->layers_fd = -1;
+	store->staging_fd = store->partial_fd = -1;
 	store->opened_ns = clock_wall_ns();
 	if (init_locks(store, err) < 0 || copy_options(store, options, err) < 0 ||
 	    open_dirs(store, root_dir_fd, err) < 0)
@@ -270,14 +302,20 @@ void image_store_close(struct image_store *store)
 	if (!store)
 		return;
 	db_free(store->db);
+	close_fd(store->partial_fd);
 	close_fd(store->staging_fd);
 	close_fd(store->layers_fd);
 	close_fd(store->blobs_fd);
 	close_fd(store->root_fd);
 	map_free(store->making);
+	if (store->flights)
+		flight_forget_all(store);
+	map_free(store->flights);
 	if (store->locks_ready) {
 		pthread_cond_destroy(&store->making_done);
 		pthread_mutex_destroy(&store->making_lock);
+		pthread_cond_destroy(&store->flight_changed);
+		pthread_mutex_destroy(&store->flight_lock);
 		pthread_rwlock_destroy(&store->gate);
 	}
 	for (char **s = store->insecure; s && *s; s++)

@@ -10,7 +10,8 @@
  * exclusively, so nothing is collected between "it is there" and "there is a row that needs it".
  * A layer in use is pinned by a shared flock on its directory, which ends with the descriptor, wherever
  * that went. `making` makes two pulls of one layer wait for each other instead of working twice.
- * Order: making_lock, then gate, then the database's own lock. None is held while bytes are fetched.
+ * Order: making_lock, then gate, then the database's own lock. None is held while bytes are fetched. flight_lock
+ * stands alone.
  */
 
 #include <pthread.h>
@@ -26,7 +27,7 @@ struct log;
 struct map;
 
 struct image_store {
-	int root_fd, blobs_fd, layers_fd, staging_fd; /* owned */
+	int root_fd, blobs_fd, layers_fd, staging_fd, partial_fd; /* owned */
 	struct db *db;
 	struct log *log; /* borrowed; may be NULL */
 	char *worker_path;
@@ -35,6 +36,10 @@ struct image_store {
 	pthread_mutex_t making_lock;
 	pthread_cond_t making_done;
 	struct map *making; /* chain ids; guarded by making_lock */
+	pthread_mutex_t flight_lock;
+	pthread_cond_t flight_changed;
+	struct map *flights; /* blob digests to what flight.c has of them; guarded by flight_lock */
+	size_t flight_layers; /* being worked on; guarded by flight_lock */
 	bool locks_ready;
 	int64_t opened_ns; /* wall clock; layers born before and used by no image are left-overs */
 };

@@ -6,7 +6,9 @@
  */
 
 #include <fcntl.h>
+#include <pthread.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "base/err.h"
@@ -63,6 +65,42 @@ static int do_pull(struct tool *t, struct err *err)
 		return -1;
 	printf("%s %s\n", pulled.id, pulled.digest);
 	return 0;
+}
+
+/* One of several pulls at once. */
+struct puller {
+	struct tool tool;
+	pthread_t thread;
+	struct err err;
+};
+
+static void *pull_one(void *arg)
+{
+	struct puller *p = arg;
+
+	(void)do_pull(&p->tool, &p->err);
+	return NULL;
+}
+
+static int do_pulls(struct tool *t, struct err *err)
+{
+	struct puller pullers[8] = {0};
+	int n = t->count < 8 ? t->count : 8;
+	int rc = 0;
+
+	for (int i = 0; i < n; i++) {
+		pullers[i].tool = (struct tool){t->store, t->args + i, 1};
+		if (pthread_create(&pullers[i].thread, NULL, pull_one, &pullers[i]) != 0)
+			abort();
+	}
+	for (int i = 0; i < n; i++) {
+		pthread_join(pullers[i].thread, NULL);
+		if (pullers[i].err.kind != ERR_NONE) {
+			*err = pullers[i].err;
+			rc = -1;
+		}
+	}
+	return rc;
 }
 
 static int do_push(struct tool *t, struct err *err)
@@ -195,11 +233,11 @@ static const struct {
 	int args;
 	int (*run)(struct tool *t, struct err *err);
 } commands[] = {
-	{"import", 2, do_import}, {"pull", 1, do_pull},     {"push", 1, do_push},
-	{"login", 1, do_login},   {"tag", 2, do_tag},       {"load", 1, do_load},
-	{"save", 2, do_save},     {"list", 0, do_list},     {"remove", 1, do_remove},
-	{"layers", 1, do_layers}, {"layer", 1, do_layer},   {"upper", 1, do_upper},
-	{"unpack", 2, do_unpack}, {"export", 2, do_export},
+	{"pulls", 1, do_pulls},   {"import", 2, do_import}, {"pull", 1, do_pull},
+	{"push", 1, do_push},     {"login", 1, do_login},   {"tag", 2, do_tag},
+	{"load", 1, do_load},     {"save", 2, do_save},     {"list", 0, do_list},
+	{"remove", 1, do_remove}, {"layers", 1, do_layers}, {"layer", 1, do_layer},
+	{"upper", 1, do_upper},   {"unpack", 2, do_unpack}, {"export", 2, do_export},
 };
 
 static int run(struct tool *t, const char *dir, const char *name, struct err *err)
