@@ -210,6 +210,27 @@ static int do_upper(struct tool *t, struct err *err)
 	return 0;
 }
 
+/* As a build's last step: an upper becomes a layer, its files moved into the store, and an image. */
+static int do_commit(struct tool *t, struct err *err)
+{
+	char config[512], id[DIGEST_TEXT_MAX];
+	struct image_layer layer;
+	struct reference ref;
+	auto_close int fd = fs_trusted_open_dir(t->args[0], false, err);
+
+	if (fd < 0 || reference_parse(t->args[1], &ref, err) < 0 ||
+	    image_layer_from_upper(t->store, "", fd, true, &layer, err) < 0)
+		return -1;
+	int len = snprintf(config, sizeof(config),
+	                   "{\"architecture\":\"amd64\",\"os\":\"linux\",\"rootfs\":"
+	                   "{\"type\":\"layers\",\"diff_ids\":[\"%s\"]}}",
+	                   layer.diff_id);
+	if (image_create(t->store, config, (size_t)len, "", &ref, id, err) < 0)
+		return -1;
+	printf("%s\n", id);
+	return 0;
+}
+
 static int do_unpack(struct tool *t, struct err *err)
 {
 	auto_close int fd = fs_trusted_open(t->args[0], O_RDONLY, 0, err);
@@ -233,11 +254,12 @@ static const struct {
 	int args;
 	int (*run)(struct tool *t, struct err *err);
 } commands[] = {
-	{"pulls", 1, do_pulls},   {"import", 2, do_import}, {"pull", 1, do_pull},
-	{"push", 1, do_push},     {"login", 1, do_login},   {"tag", 2, do_tag},
-	{"load", 1, do_load},     {"save", 2, do_save},     {"list", 0, do_list},
+	{"pull", 1, do_pull},     {"pulls", 1, do_pulls},   {"push", 1, do_push},
+	{"login", 1, do_login},   {"import", 2, do_import}, {"load", 1, do_load},
+	{"save", 2, do_save},     {"tag", 2, do_tag},       {"list", 0, do_list},
 	{"remove", 1, do_remove}, {"layers", 1, do_layers}, {"layer", 1, do_layer},
-	{"upper", 1, do_upper},   {"unpack", 2, do_unpack}, {"export", 2, do_export},
+	{"upper", 1, do_upper},   {"commit", 2, do_commit}, {"unpack", 2, do_unpack},
+	{"export", 2, do_export},
 };
 
 static int run(struct tool *t, const char *dir, const char *name, struct err *err)
