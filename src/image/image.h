@@ -14,6 +14,7 @@
  *   blobs/sha256/<hex>      compressed layers (verified, immutable)
  *   layers/<chain hex>/diff unpacked layer (immutable)
  *   staging/                what is being made; emptied at open
+ *   partial/<hex>           what came of a blob before its pull gave up; a day, then open removes it
  *   image.db                SQLite: images with their configs, manifests, names, layers, leases
  *
  * Order of durability: data, one sync, then the row. A row that exists is a
