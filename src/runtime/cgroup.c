@@ -458,8 +458,11 @@ static bool line_is_for(const char *line, const struct cgroup_hierarchy *h, cons
 	return has_word(list, first);
 }
 
-static bool is_member(const char *text, const struct cgroup_place *place, const char *path)
+static bool is_member(const char *text, const struct cgroup_place *place, const char *cgroup)
 {
+	char path[CGROUP_PATH_MAX + sizeof(place->below)];
+
+	snprintf(path, sizeof(path), "%s%s", cgroup, place->below);
 	for (const char *line = text; line && *line; line = strchr(line, '\n')) {
 		const char *at;
 		line += *line == '\n';

@@ -58,6 +58,9 @@ int cgroup_make_path(const char *cgroups_path, const char *id, char out[CGROUP_P
 struct cgroup *cgroup_create(const struct cgroup_layout *layout, const char *path, struct err *err);
 /* NULL: ERR_NOT_FOUND if it is in no hierarchy. */
 struct cgroup *cgroup_open(const struct cgroup_layout *layout, const char *path, struct err *err);
+/* Goes on to a cgroup below that is there: "PATH" in every hierarchy, "CONTROLLER[,...]:PATH" in those that have one of
+ * them. For an exec that is to be in a part of the container's cgroup. ERR_NOT_FOUND, ERR_INVALID. */
+int cgroup_descend(struct cgroup *cg, const char *where, struct err *err);
 /* Closes the handle; the cgroup stays. */
 void cgroup_free(struct cgroup *cg);
 DEFINE_AUTO(cgroup)

@@ -7,9 +7,10 @@
 
 struct cgroup_place {
 	struct cgroup_hierarchy hierarchy;
-	int fd;      /* owned directory; -1: not there (any more) */
-	int join_fd; /* owned: tasks or cgroup.procs, or -1 */
-	bool made;   /* by us */
+	int fd;          /* owned directory; -1: not there (any more) */
+	int join_fd;     /* owned: tasks or cgroup.procs, or -1 */
+	bool made;       /* by us */
+	char below[256]; /* "/a": where cgroup_descend() has gone to from the cgroup */
 };
 
 struct oci_resources;

@@ -2,43 +2,62 @@
 #pragma once
 
 /*
- * command - the command line of buoy-runtime, one function per verb. OCI engines (podman,
- * containerd, docker) call it as they call runc: names and meanings of options are runc's.
+ * command - the command line of buoy-runtime. OCI engines (podman, containerd, docker) call it as they call
+ * runc: names and meanings of options are those of runc and crun.
  *
- * Each returns the exit status, or -1 with err. argv[0] is the verb.
+ * A command is one entry: a struct command, beside the function that does it. main.c has the list; parsing, --help, the
+ * man page and completion all go by the entry.
  */
 
 #include <stdbool.h>
+#include <stddef.h>
+
+#include "runtime/options.h"
 
 struct err;
+struct json;
 
-/* The options before the verb. */
+#define COMMAND_ROOT "/run/buoy-runtime"
+
+/* The options before the command. */
 struct command_globals {
 	const char *root;
 	const char *log; /* file for errors, or NULL */
-	bool log_json;
-	bool debug;
+	const char *log_format;
+	bool debug, version;
 };
 
-int command_create(const struct command_globals *g, int argc, char **argv, struct err *err);
-int command_run(const struct command_globals *g, int argc, char **argv, struct err *err);
-int command_start(const struct command_globals *g, int argc, char **argv, struct err *err);
-int command_exec(const struct command_globals *g, int argc, char **argv, struct err *err);
-int command_state(const struct command_globals *g, int argc, char **argv, struct err *err);
-int command_list(const struct command_globals *g, int argc, char **argv, struct err *err);
-int command_kill(const struct command_globals *g, int argc, char **argv, struct err *err);
-int command_delete(const struct command_globals *g, int argc, char **argv, struct err *err);
-int command_ps(const struct command_globals *g, int argc, char **argv, struct err *err);
-int command_pause(const struct command_globals *g, int argc, char **argv, struct err *err);
-int command_resume(const struct command_globals *g, int argc, char **argv, struct err *err);
-int command_update(const struct command_globals *g, int argc, char **argv, struct err *err);
-int command_spec(const struct command_globals *g, int argc, char **argv, struct err *err);
-int command_features(const struct command_globals *g, int argc, char **argv, struct err *err);
+struct command {
+	const char *name, *arguments;
+	const char *summary;
+	const struct option_entry *options;
+	size_t options_size; /* of the struct that they fill */
+	/* options: filled by the table. words: what is no option, up to NULL. Returns the exit status, or -1 with err. */
+	int (*run)(const struct command_globals *g, const void *options, char **words,
+	           struct err *err);
+	bool enters;          /* runs inside a container: our program file must be out of reach */
+	bool first_word_ends; /* options end at the first word */
+	bool hidden;
+	int failed_exit; /* status for an error of ours */
+};
 
-int command_events(const struct command_globals *g, int argc, char **argv, struct err *err);
+extern const struct command command_create, command_run, command_start, command_exec, command_state,
+	command_list, command_kill, command_delete, command_ps, command_pause, command_resume,
+	command_update, command_spec, command_features, command_events, command_manpage,
+	command_completion;
+
+/* main.c: all commands in the order of the help, up to NULL; the options before them. */
+extern const struct command *const command_list_all[];
+extern const struct option_entry command_global_options[];
+
+/* Options of a command that has none. */
+extern const struct option_entry command_no_options[];
 
 /* Says it on stderr and in the file of --log, where engines look for the reason of a failure. */
 void command_report(const struct command_globals *g, const struct err *why);
+/* A warning, on stderr alone. */
+void command_warn(const struct err *why);
 
-/* After the options of a verb: exactly one argument, the id. NULL: ERR_INVALID. */
-const char *command_take_id(int argc, char **argv, struct err *err);
+/* Exactly one word, the id. NULL: ERR_INVALID. */
+const char *command_take_id(char **words, struct err *err);
+int command_print_json(const struct json *j, struct err *err);

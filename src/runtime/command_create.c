@@ -2,7 +2,6 @@
 /* create, run, start: a container's birth. */
 #include <errno.h>
 #include <fcntl.h>
-#include <getopt.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
@@ -24,73 +23,42 @@
 #include "runtime/spec.h"
 
 struct create_options {
-	const char *bundle, *pid_file, *console_socket;
+	const char *bundle, *config, *pid_file, *console_socket;
 	int64_t preserve_fds;
 	bool no_pivot, no_new_keyring, detach, keep;
 };
 
-static int parse(int argc, char **argv, struct create_options *o, struct err *err)
-{
-	enum {
-		PID_FILE = 256,
-		CONSOLE,
-		PRESERVE,
-		NO_PIVOT,
-		NO_KEYRING,
-		NO_SUBREAPER,
-		KEEP
-	};
-	static const struct option options[] = {
-		{"bundle", required_argument, NULL, 'b'},
-		{"pid-file", required_argument, NULL, PID_FILE},
-		{"console-socket", required_argument, NULL, CONSOLE},
-		{"preserve-fds", required_argument, NULL, PRESERVE},
-		{"no-pivot", no_argument, NULL, NO_PIVOT},
-		{"no-new-keyring", no_argument, NULL, NO_KEYRING},
-		{"no-subreaper", no_argument, NULL, NO_SUBREAPER},
-		{"detach", no_argument, NULL, 'd'},
-		{"keep", no_argument, NULL, KEEP},
-		{0},
-	};
-	int c;
+#define CREATE_OPTIONS                                                                             \
+	OPTION(struct create_options, bundle, "bundle", 'b', OPTION_TEXT, "DIR",                   \
+	       "the bundle (default: the current directory)"),                                     \
+		OPTION(struct create_options, config, "config", 'f', OPTION_TEXT, "FILE",          \
+	               "the config, if it is not config.json in the bundle"),                      \
+		OPTION(struct create_options, pid_file, "pid-file", 0, OPTION_TEXT, "FILE",        \
+	               "write the first process's id there"),                                      \
+		OPTION(struct create_options, console_socket, "console-socket", 0, OPTION_TEXT,    \
+	               "SOCKET", "send the terminal's master to this unix socket"),                \
+		OPTION(struct create_options, preserve_fds, "preserve-fds", 0, OPTION_COUNT, "N",  \
+	               "pass descriptors 3 to 2+N on"),                                            \
+		OPTION(struct create_options, no_pivot, "no-pivot", 0, OPTION_FLAG, NULL,          \
+	               "move the root into place instead of pivot_root (for an initramfs)"),       \
+		OPTION(struct create_options, no_new_keyring, "no-new-keyring", 0, OPTION_FLAG,    \
+	               NULL, "keep the caller's session keyring")
 
-	*o = (struct create_options){.bundle = "."};
-	while ((c = getopt_long(argc, argv, "b:d", options, NULL)) != -1) {
-		switch (c) {
-		case 'b':
-			o->bundle = optarg;
-			break;
-		case PID_FILE:
-			o->pid_file = optarg;
-			break;
-		case CONSOLE:
-			o->console_socket = optarg;
-			break;
-		case PRESERVE:
-			if (id_parse_int(optarg, "--preserve-fds", 0, 1024, &o->preserve_fds, err) <
-			    0)
-				return -1;
-			break;
-		case NO_PIVOT:
-			o->no_pivot = true;
-			break;
-		case NO_KEYRING:
-			o->no_new_keyring = true;
-			break;
-		case NO_SUBREAPER: /* we reap only what we made */
-			break;
-		case 'd':
-			o->detach = true;
-			break;
-		case KEEP:
-			o->keep = true;
-			break;
-		default:
-			return err_set(err, ERR_INVALID, "unknown or incomplete option");
-		}
-	}
-	return 0;
-}
+static const struct option_entry create_options[] = {
+	CREATE_OPTIONS,
+	{"no-subreaper", 0, OPTION_UNUSED, 0, NULL, "accepted: no subreaper is ever made"},
+	OPTIONS_END,
+};
+
+static const struct option_entry run_options[] = {
+	CREATE_OPTIONS,
+	OPTION(struct create_options, detach, "detach", 'd', OPTION_FLAG, NULL,
+               "do not wait for the end"),
+	OPTION(struct create_options, keep, "keep", 0, OPTION_FLAG, NULL,
+               "do not delete the container when it has ended"),
+	{"no-subreaper", 0, OPTION_UNUSED, 0, NULL, "accepted: no subreaper is ever made"},
+	OPTIONS_END,
+};
 
 /* They must be the caller's, not whatever we open next. */
 static int check_preserved(int64_t count, struct err *err)
@@ -153,42 +121,56 @@ static int announce(struct container *c, const struct create_options *o, const s
 	return o->pid_file ? foreground_write_pid(o->pid_file, p->pid, err) : 0;
 }
 
-int command_create(const struct command_globals *g, int argc, char **argv, struct err *err)
+static struct container *make(const struct command_globals *g, const struct create_options *o,
+                              char **words, struct err *err)
+{
+	const char *id = command_take_id(words, err);
+
+	if (!id || check_preserved(o->preserve_fds, err) < 0)
+		return NULL;
+	const struct container_new new = {
+		.root = g->root, .bundle = o->bundle ? o->bundle : ".", .config = o->config};
+	return container_create(&new, id, err);
+}
+
+static int create(const struct command_globals *g, const void *options, char **words,
+                  struct err *err)
 {
 	__attribute__((cleanup(spawned_done))) struct spawned p = SPAWNED_INIT;
-	struct create_options o;
+	const struct create_options *o = options;
+	auto_type(container) c = make(g, o, words, err);
 
-	if (parse(argc, argv, &o, err) < 0)
-		return -1;
-	const char *id = command_take_id(argc, argv, err);
-	if (!id || check_preserved(o.preserve_fds, err) < 0)
-		return -1;
-	auto_type(container) c = container_create(g->root, id, o.bundle, err);
 	if (!c)
 		return -1;
 	auto_close int start_fd =
 		fs_listen_unix(c->dir_fd, "start.sock", SOCK_SEQPACKET, 0600, err);
 	if (start_fd < 0 || FAILPOINT("create.socket", err) < 0 ||
-	    check_console(c->spec, &o, true, err) < 0 || spawn(c, &o, start_fd, &p, err) < 0 ||
-	    announce(c, &o, &p, err) < 0) {
+	    check_console(c->spec, o, true, err) < 0 || spawn(c, o, start_fd, &p, err) < 0 ||
+	    announce(c, o, &p, err) < 0) {
 		undo(c, &p);
 		return -1;
 	}
 	return 0;
 }
 
-/* ---- run ---- */
+const struct command command_create = {
+	.name = "create",
+	.arguments = "[OPTIONS] ID",
+	.summary = "make a container, ready to start",
+	.options = create_options,
+	.options_size = sizeof(struct create_options),
+	.run = create,
+	.enters = true,
+	.failed_exit = 1,
+};
 
-static void warn(const struct err *why)
-{
-	fprintf(stderr, "buoy-runtime: warning: %s\n", why->msg);
-}
+/* ---- run ---- */
 
 static void run_poststop(const struct container *c)
 {
 	const struct hooks_state state = {.id = c->id, .status = "stopped", .bundle = c->bundle};
 
-	hooks_run_poststop(c->spec, &state, warn);
+	hooks_run_poststop(c->spec, &state, command_warn);
 }
 
 /* A failure stops the container (runtime.md, step 9). */
@@ -223,22 +205,17 @@ static int failed_start(const struct command_globals *g, struct container *c, st
 	return status < 0 ? 1 : WEXITSTATUS(status);
 }
 
-int command_run(const struct command_globals *g, int argc, char **argv, struct err *err)
+static int run(const struct command_globals *g, const void *options, char **words, struct err *err)
 {
 	__attribute__((cleanup(spawned_done))) struct spawned p = SPAWNED_INIT;
-	struct create_options o;
+	const struct create_options *o = options;
 	struct err why = ERR_INIT;
+	auto_type(container) c = make(g, o, words, err);
 
-	if (parse(argc, argv, &o, err) < 0)
-		return -1;
-	const char *id = command_take_id(argc, argv, err);
-	if (!id || check_preserved(o.preserve_fds, err) < 0)
-		return -1;
-	auto_type(container) c = container_create(g->root, id, o.bundle, err);
 	if (!c)
 		return -1;
-	if (check_console(c->spec, &o, o.detach, err) < 0 || spawn(c, &o, -1, &p, err) < 0 ||
-	    announce(c, &o, &p, err) < 0) {
+	if (check_console(c->spec, o, o->detach, err) < 0 || spawn(c, o, -1, &p, err) < 0 ||
+	    announce(c, o, &p, err) < 0) {
 		undo(c, &p);
 		return -1;
 	}
@@ -249,18 +226,29 @@ int command_run(const struct command_globals *g, int argc, char **argv, struct e
 		run_poststop(c);
 		return -1;
 	}
-	if (o.detach)
+	if (o->detach)
 		return 0;
-	if (o.console_socket)
+	if (o->console_socket)
 		close(move_fd(&p.console_fd)); /* the other side's now */
 	int status = foreground_wait(&p, err);
 	(void)FAILPOINT("run.ended", NULL);
-	if (!o.keep && container_remove(c, p.cgroup, status < 0 ? NULL : err) < 0)
+	if (!o->keep && container_remove(c, p.cgroup, status < 0 ? NULL : err) < 0)
 		return -1;
-	if (!o.keep)
+	if (!o->keep)
 		run_poststop(c);
 	return status;
 }
+
+const struct command command_run = {
+	.name = "run",
+	.arguments = "[OPTIONS] ID",
+	.summary = "create and start; wait for the end and exit with its code",
+	.options = run_options,
+	.options_size = sizeof(struct create_options),
+	.run = run,
+	.enters = true,
+	.failed_exit = 1,
+};
 
 /* ---- start ---- */
 
@@ -279,13 +267,12 @@ static int release(const struct container *c, int fd, struct err *err)
 	return rc;
 }
 
-int command_start(const struct command_globals *g, int argc, char **argv, struct err *err)
+static int start(const struct command_globals *g, const void *options, char **words,
+                 struct err *err)
 {
-	static const struct option none[] = {{0}};
+	const char *id = command_take_id(words, err);
 
-	if (getopt_long(argc, argv, "", none, NULL) != -1)
-		return err_set(err, ERR_INVALID, "start takes no options");
-	const char *id = command_take_id(argc, argv, err);
+	(void)options;
 	auto_type(container) c = id ? container_open(g->root, id, err) : NULL;
 	if (!c)
 		return -1;
@@ -303,3 +290,12 @@ int command_start(const struct command_globals *g, int argc, char **argv, struct
 		return -1;
 	return run_poststart(c, err);
 }
+
+const struct command command_start = {
+	.name = "start",
+	.arguments = "ID",
+	.summary = "let a created container run its program",
+	.options = command_no_options,
+	.run = start,
+	.failed_exit = 1,
+};

@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* events: statistics and OOM kills of a container, one JSON object a line, in runc's shape. */
-#include <getopt.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -162,28 +161,43 @@ static int parse_interval(const char *text, int64_t *ms, struct err *err)
 	               text);
 }
 
-int command_events(const struct command_globals *g, int argc, char **argv, struct err *err)
-{
-	static const struct option options[] = {
-		{"stats", no_argument, NULL, 's'}, {"interval", required_argument, NULL, 'i'}, {0}};
-	int64_t interval_ms = INTERVAL_MS;
-	bool once = false;
-	int c;
+struct events_options {
+	const char *interval;
+	bool stats;
+};
 
-	while ((c = getopt_long(argc, argv, "", options, NULL)) != -1) {
-		if (c == 's')
-			once = true;
-		else if (c != 'i')
-			return err_set(err, ERR_INVALID, "events: unknown or incomplete option");
-		else if (parse_interval(optarg, &interval_ms, err) < 0)
-			return -1;
-	}
-	const char *id = command_take_id(argc, argv, err);
+static const struct option_entry events_options[] = {
+	OPTION(struct events_options, stats, "stats", 0, OPTION_FLAG, NULL,
+               "print statistics once"),
+	OPTION(struct events_options, interval, "interval", 0, OPTION_TEXT, "TIME",
+               "time between statistics (default: 5s)"),
+	OPTIONS_END,
+};
+
+static int events(const struct command_globals *g, const void *options, char **words,
+                  struct err *err)
+{
+	const struct events_options *o = options;
+	int64_t interval_ms = INTERVAL_MS;
+
+	if (o->interval && parse_interval(o->interval, &interval_ms, err) < 0)
+		return -1;
+	const char *id = command_take_id(words, err);
 	auto_type(container) k = id ? container_open(g->root, id, err) : NULL;
 	auto_type(cgroup) cg = k ? container_cgroup(k, err) : NULL;
 	if (!cg)
 		return -1;
 	if (container_status(k) == CONTAINER_STOPPED)
 		return err_set(err, ERR_CONFLICT, "container %s is not running", id);
-	return once ? print_stats(cg, id, err) : follow(k, cg, interval_ms, err);
+	return o->stats ? print_stats(cg, id, err) : follow(k, cg, interval_ms, err);
 }
+
+const struct command command_events = {
+	.name = "events",
+	.arguments = "[OPTIONS] ID",
+	.summary = "print statistics and OOM kills, one JSON object a line",
+	.options = events_options,
+	.options_size = sizeof(struct events_options),
+	.run = events,
+	.failed_exit = 1,
+};

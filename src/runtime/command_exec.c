@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* exec: one more process in a running container. */
-#include <getopt.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -23,107 +22,48 @@
 #include "runtime/spawn.h"
 #include "runtime/spec.h"
 
-#define WORDS_MAX 1024
-
 struct exec_options {
 	const char *process, *pid_file, *console_socket, *cwd, *user;
-	const char *env[WORDS_MAX];
-	size_t env_count;
-	const char *caps[64];
-	size_t cap_count;
-	const char *groups[64];
-	size_t group_count;
+	const char *apparmor, *process_label;
+	struct option_list env, caps, groups, cgroups;
 	int64_t preserve_fds;
 	bool detach, tty, no_new_privs, ignore_paused;
 };
 
-enum {
-	PID_FILE = 256,
-	CONSOLE,
-	CWD,
-	PRESERVE,
-	NO_NEW_PRIVS,
-	IGNORE_PAUSED
+static const struct option_entry exec_options[] = {
+	OPTION(struct exec_options, process, "process", 'p', OPTION_TEXT, "FILE",
+               "an OCI process object: what to run and as whom"),
+	OPTION(struct exec_options, user, "user", 'u', OPTION_TEXT, "UID[:GID]",
+               "run as this user"),
+	OPTION(struct exec_options, groups, "additional-gids", 'g', OPTION_LIST, "GID",
+               "a supplementary group; repeatable"),
+	OPTION(struct exec_options, cwd, "cwd", 0, OPTION_TEXT, "DIR", "the working directory"),
+	OPTION(struct exec_options, env, "env", 'e', OPTION_LIST, "NAME=VALUE",
+               "an environment variable; repeatable"),
+	OPTION(struct exec_options, caps, "cap", 'c', OPTION_LIST, "CAP",
+               "a capability more; repeatable"),
+	OPTION(struct exec_options, no_new_privs, "no-new-privs", 0, OPTION_FLAG, NULL,
+               "no program may raise its privileges"),
+	OPTION(struct exec_options, apparmor, "apparmor", 0, OPTION_TEXT, "PROFILE",
+               "the AppArmor profile"),
+	OPTION(struct exec_options, process_label, "process-label", 0, OPTION_TEXT, "LABEL",
+               "the SELinux label"),
+	OPTION(struct exec_options, cgroups, "cgroup", 0, OPTION_LIST, "[CONTROLLER[,...]:]PATH",
+               "a cgroup below the container's, which is there; repeatable with controllers"),
+	OPTION(struct exec_options, tty, "tty", 't', OPTION_FLAG, NULL, "give it a terminal"),
+	OPTION(struct exec_options, detach, "detach", 'd', OPTION_FLAG, NULL,
+               "do not wait for the end"),
+	OPTION(struct exec_options, console_socket, "console-socket", 0, OPTION_TEXT, "SOCKET",
+               "send the terminal's master to this unix socket"),
+	OPTION(struct exec_options, pid_file, "pid-file", 0, OPTION_TEXT, "FILE",
+               "write the process's id there"),
+	OPTION(struct exec_options, preserve_fds, "preserve-fds", 0, OPTION_COUNT, "N",
+               "pass descriptors 3 to 2+N on"),
+	OPTION(struct exec_options, ignore_paused, "ignore-paused", 0, OPTION_FLAG, NULL,
+               "also in a paused container: it runs once that is resumed"),
+	{"no-subreaper", 0, OPTION_UNUSED, 0, NULL, "accepted: no subreaper is ever made"},
+	OPTIONS_END,
 };
-
-static int add_word(const char **words, size_t *count, size_t max, const char *word,
-                    struct err *err)
-{
-	if (*count == max)
-		return err_set(err, ERR_LIMIT, "an option is there more than %zu times", max);
-	words[(*count)++] = word;
-	return 0;
-}
-
-static int take_option(struct exec_options *o, int c, struct err *err)
-{
-	switch (c) {
-	case 'p':
-		o->process = optarg;
-		return 0;
-	case PID_FILE:
-		o->pid_file = optarg;
-		return 0;
-	case CONSOLE:
-		o->console_socket = optarg;
-		return 0;
-	case CWD:
-		o->cwd = optarg;
-		return 0;
-	case 'u':
-		o->user = optarg;
-		return 0;
-	case 'e':
-		return add_word(o->env, &o->env_count, WORDS_MAX, optarg, err);
-	case 'c':
-		return add_word(o->caps, &o->cap_count, ARRAY_LEN(o->caps), optarg, err);
-	case 'g':
-		return add_word(o->groups, &o->group_count, ARRAY_LEN(o->groups), optarg, err);
-	case PRESERVE:
-		return id_parse_int(optarg, "--preserve-fds", 0, 1024, &o->preserve_fds, err);
-	case 'd':
-		o->detach = true;
-		return 0;
-	case 't':
-		o->tty = true;
-		return 0;
-	case NO_NEW_PRIVS:
-		o->no_new_privs = true;
-		return 0;
-	case IGNORE_PAUSED:
-		o->ignore_paused = true;
-		return 0;
-	default:
-		return err_set(err, ERR_INVALID, "unknown or incomplete option");
-	}
-}
-
-static int parse(int argc, char **argv, struct exec_options *o, struct err *err)
-{
-	static const struct option options[] = {
-		{"process", required_argument, NULL, 'p'},
-		{"pid-file", required_argument, NULL, PID_FILE},
-		{"console-socket", required_argument, NULL, CONSOLE},
-		{"cwd", required_argument, NULL, CWD},
-		{"user", required_argument, NULL, 'u'},
-		{"env", required_argument, NULL, 'e'},
-		{"cap", required_argument, NULL, 'c'},
-		{"additional-gids", required_argument, NULL, 'g'},
-		{"preserve-fds", required_argument, NULL, PRESERVE},
-		{"detach", no_argument, NULL, 'd'},
-		{"tty", no_argument, NULL, 't'},
-		{"no-new-privs", no_argument, NULL, NO_NEW_PRIVS},
-		{"ignore-paused", no_argument, NULL, IGNORE_PAUSED},
-		{0},
-	};
-	int c;
-
-	/* '+': what follows the id belongs to the program. */
-	while ((c = getopt_long(argc, argv, "+p:u:e:c:g:dt", options, NULL)) != -1)
-		if (take_option(o, c, err) < 0)
-			return -1;
-	return 0;
-}
 
 /* "1000", "1000:100": numbers only, as names would have to be looked up in the image. */
 static int apply_user(struct oci_process *process, const char *text, struct err *err)
@@ -148,22 +88,22 @@ static int apply_user(struct oci_process *process, const char *text, struct err 
 static int apply_groups(struct oci_process *process, const struct exec_options *o,
                         struct arena *arena, struct err *err)
 {
-	if (o->group_count == 0)
+	if (o->groups.count == 0)
 		return 0;
-	process->user.groups = arena_array(arena, o->group_count, sizeof(uint32_t), err);
+	process->user.groups = arena_array(arena, o->groups.count, sizeof(uint32_t), err);
 	if (!process->user.groups)
 		return -1;
-	for (size_t i = 0; i < o->group_count; i++)
-		if (id_parse_u32(o->groups[i], &process->user.groups[i], err) < 0)
+	for (size_t i = 0; i < o->groups.count; i++)
+		if (id_parse_u32(o->groups.items[i], &process->user.groups[i], err) < 0)
 			return err_wrap(err, "--additional-gids");
-	process->user.group_count = o->group_count;
+	process->user.group_count = o->groups.count;
 	return 0;
 }
 
 static int apply_caps(struct oci_process *process, const struct exec_options *o, struct err *err)
 {
-	for (size_t i = 0; i < o->cap_count; i++) {
-		int cap = spec_parse_capability(o->caps[i], err);
+	for (size_t i = 0; i < o->caps.count; i++) {
+		int cap = spec_parse_capability(o->caps.items[i], err);
 		if (cap < 0)
 			return err_wrap(err, "--cap");
 		process->capabilities.mask[SPEC_CAP_BOUNDING] |= 1ULL << cap;
@@ -177,22 +117,22 @@ static int apply_env(struct oci_process *process, const struct exec_options *o, 
                      struct err *err)
 {
 	size_t have = process->env.count;
-	char **env = arena_array(arena, have + o->env_count + 1, sizeof(*env), err);
+	char **env = arena_array(arena, have + o->env.count + 1, sizeof(*env), err);
 
 	if (!env)
 		return -1;
 	for (size_t i = 0; i < have; i++)
 		env[i] = process->env.items[i];
-	for (size_t i = 0; i < o->env_count; i++) {
-		if (!strchr(o->env[i], '='))
+	for (size_t i = 0; i < o->env.count; i++) {
+		if (!strchr(o->env.items[i], '='))
 			return err_set(err, ERR_INVALID, "--env: '%s' is not NAME=value",
-			               o->env[i]);
-		env[have + i] = arena_strdup(arena, o->env[i], err);
+			               o->env.items[i]);
+		env[have + i] = arena_strdup(arena, o->env.items[i], err);
 		if (!env[have + i])
 			return -1;
 	}
 	process->env.items = env;
-	process->env.count = have + o->env_count;
+	process->env.count = have + o->env.count;
 	return 0;
 }
 
@@ -216,6 +156,13 @@ static struct oci_process *process_from_args(struct container *c, const struct e
 	process->args.count = count;
 	process->terminal = o->tty;
 	process->no_new_privileges |= o->no_new_privs;
+	if (o->apparmor)
+		process->apparmor_profile = arena_strdup(&c->arena, o->apparmor, err);
+	if (o->process_label)
+		process->selinux_label = arena_strdup(&c->arena, o->process_label, err);
+	if ((o->apparmor && !process->apparmor_profile) ||
+	    (o->process_label && !process->selinux_label))
+		return NULL;
 	if (o->cwd)
 		process->cwd = arena_strdup(&c->arena, o->cwd, err);
 	if (!process->cwd || (o->user && apply_user(process, o->user, err) < 0) ||
@@ -264,6 +211,8 @@ static int execute(const struct command_globals *g, struct container *c,
 
 	options.id = c->id;
 	options.preserve_fds = (size_t)o->preserve_fds;
+	options.cgroups = o->cgroups.items;
+	options.cgroup_count = o->cgroups.count;
 	if (process->terminal && o->detach && !o->console_socket)
 		return err_set(err, ERR_INVALID, "a terminal needs --console-socket when detached");
 	if (spawn_exec(c->spec, process, (pid_t)c->pid, &options, &p, err) < 0)
@@ -286,22 +235,30 @@ static int execute(const struct command_globals *g, struct container *c,
 	return foreground_wait(&p, err);
 }
 
-int command_exec(const struct command_globals *g, int argc, char **argv, struct err *err)
+static int exec(const struct command_globals *g, const void *options, char **words, struct err *err)
 {
-	auto_free struct exec_options *o = calloc(1, sizeof(*o));
+	const struct exec_options *o = options;
 
-	if (!o)
-		return err_nomem(err);
-	if (parse(argc, argv, o, err) < 0)
-		return -1;
-	if (optind >= argc)
+	if (!words[0])
 		return err_set(err, ERR_INVALID, "exec: no container id given");
-	auto_type(container) c = container_open(g->root, argv[optind], err);
+	auto_type(container) c = container_open(g->root, words[0], err);
 	if (!c || check_target(c, o, err) < 0)
 		return -1;
 	struct oci_process *process = o->process ? process_from_file(c, o->process, err)
-	                                         : process_from_args(c, o, argv + optind + 1, err);
+	                                         : process_from_args(c, o, words + 1, err);
 	if (!process)
 		return -1;
 	return execute(g, c, o, process, err);
 }
+
+const struct command command_exec = {
+	.name = "exec",
+	.arguments = "[OPTIONS] ID PROGRAM [ARGUMENT]...",
+	.summary = "run one more program in a container",
+	.options = exec_options,
+	.options_size = sizeof(struct exec_options),
+	.run = exec,
+	.enters = true,
+	.first_word_ends = true,
+	.failed_exit = 255,
+};

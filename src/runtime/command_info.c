@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* spec, features: what the runtime offers. */
-#include <getopt.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/capability.h>
@@ -53,30 +52,103 @@ static const char default_config[] =
 	"\"readonlyPaths\":[\"/proc/bus\",\"/proc/fs\",\"/proc/irq\",\"/proc/sys\","
 	"\"/proc/sysrq-trigger\"]}}";
 
-int command_spec(const struct command_globals *g, int argc, char **argv, struct err *err)
+/* One id of the caller's, as root. */
+static struct json *single_map(unsigned host_id)
 {
-	static const struct option options[] = {{"bundle", required_argument, NULL, 'b'}, {0}};
-	auto_buf struct buf text = BUF_INIT(64 << 10);
-	const char *bundle = ".";
-	int c;
+	struct json *maps = json_array(), *map = json_object();
 
-	(void)g;
-	while ((c = getopt_long(argc, argv, "b:", options, NULL)) != -1) {
-		if (c != 'b')
-			return err_set(err, ERR_INVALID, "spec: unknown option");
-		bundle = optarg;
+	json_set(map, "containerID", json_int(0));
+	json_set(map, "hostID", json_int(host_id));
+	json_set(map, "size", json_int(1));
+	json_append(maps, map);
+	return maps;
+}
+
+/* With a single id mapped there is no group 5 for terminals; cgroups are the host's. */
+static struct json *rootless_mounts(const struct json *mounts)
+{
+	struct json *kept = json_array();
+
+	for (size_t i = 0; i < json_count(mounts); i++) {
+		struct json *m = json_at(mounts, i), *options = json_array();
+		const struct json *all = json_get(m, "options");
+		for (size_t k = 0; k < json_count(all); k++)
+			if (!str_starts(json_str(json_at(all, k)), "gid="))
+				json_append(options, json_ref(json_at(all, k)));
+		json_set(m, "options", options);
+		if (!str_eq(json_get_string(m, "type"), "cgroup"))
+			json_append(kept, json_ref(m));
 	}
-	auto_close int dir = fs_trusted_open_dir(bundle, false, err);
-	auto_type(json) j = json_parse(default_config, strlen(default_config), err);
-	if (dir < 0 || !j || json_write_pretty(j, &text, err) < 0)
+	return kept;
+}
+
+static int make_rootless(struct json *config, struct err *err)
+{
+	struct json *lin = json_get(config, "linux"), *ns = json_object();
+
+	json_set(ns, "type", json_string("user"));
+	json_append(json_get(lin, "namespaces"), ns);
+	json_set(lin, "uidMappings", single_map(geteuid()));
+	json_set(lin, "gidMappings", single_map(getegid()));
+	json_set(lin, "resources", json_object());
+	return json_set(config, "mounts", rootless_mounts(json_get(config, "mounts"))) < 0
+	               ? err_nomem(err)
+	               : 0;
+}
+
+struct spec_options {
+	const char *bundle, *file;
+	bool rootless;
+};
+
+static const struct option_entry spec_options[] = {
+	OPTION(struct spec_options, bundle, "bundle", 'b', OPTION_TEXT, "DIR",
+               "where to write it (default: the current directory)"),
+	OPTION(struct spec_options, file, "file", 'f', OPTION_TEXT, "FILE",
+               "what to call it (default: config.json)"),
+	OPTION(struct spec_options, rootless, "rootless", 0, OPTION_FLAG, NULL,
+               "for a container of the calling user"),
+	OPTIONS_END,
+};
+
+static int write_spec(const struct json *config, const struct spec_options *o, struct err *err)
+{
+	auto_buf struct buf text = BUF_INIT(64 << 10);
+	const char *file = o->file ? o->file : "config.json";
+	auto_close int dir = fs_trusted_open_dir(o->bundle ? o->bundle : ".", false, err);
+
+	if (dir < 0 || json_write_pretty(config, &text, err) < 0)
 		return -1;
-	if (fs_exists(dir, "config.json"))
-		return err_set(err, ERR_CONFLICT, "config.json exists already");
+	if (fs_exists(dir, file))
+		return err_set(err, ERR_CONFLICT, "%s exists already", file);
 	buf_add(&text, "\n");
 	if (buf_check(&text, err) < 0)
 		return -1;
-	return fs_write_atomic(dir, "config.json", text.data, text.len, 0644, err);
+	return fs_write_atomic(dir, file, text.data, text.len, 0644, err);
 }
+
+static int spec(const struct command_globals *g, const void *options, char **words, struct err *err)
+{
+	const struct spec_options *o = options;
+	auto_type(json) j = json_parse(default_config, strlen(default_config), err);
+
+	(void)g;
+	if (words[0])
+		return err_set(err, ERR_INVALID, "takes no arguments, and '%s' is there", words[0]);
+	if (!j || (o->rootless && make_rootless(j, err) < 0))
+		return -1;
+	return write_spec(j, o, err);
+}
+
+const struct command command_spec = {
+	.name = "spec",
+	.arguments = "[OPTIONS]",
+	.summary = "write a default config.json",
+	.options = spec_options,
+	.options_size = sizeof(struct spec_options),
+	.run = spec,
+	.failed_exit = 1,
+};
 
 /* ---- features: features.md and features-linux.md ---- */
 
@@ -180,21 +252,27 @@ static struct json *hook_names(void)
 	return list;
 }
 
-int command_features(const struct command_globals *g, int argc, char **argv, struct err *err)
+static int features(const struct command_globals *g, const void *options, char **words,
+                    struct err *err)
 {
-	auto_buf struct buf text = BUF_INIT(256 << 10);
 	auto_type(json) j = json_object();
 
-	(void)g, (void)argv;
-	if (argc != 1)
-		return err_set(err, ERR_INVALID, "features: takes no arguments");
+	(void)g, (void)options;
+	if (words[0])
+		return err_set(err, ERR_INVALID, "takes no arguments, and '%s' is there", words[0]);
 	json_set(j, "ociVersionMin", json_string("1.0.0"));
 	json_set(j, "ociVersionMax", json_string("1.3.0"));
 	json_set(j, "hooks", hook_names());
 	json_set(j, "mountOptions", names(mount_options_word));
 	json_set(j, "linux", linux_features());
-	if (json_write_pretty(j, &text, err) < 0 || buf_check(&text, err) < 0)
-		return -1;
-	puts(buf_str(&text));
-	return 0;
+	return command_print_json(j, err);
 }
+
+const struct command command_features = {
+	.name = "features",
+	.arguments = "",
+	.summary = "print what this runtime can do, as JSON",
+	.options = command_no_options,
+	.run = features,
+	.failed_exit = 1,
+};

@@ -1,22 +1,15 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* state, list, kill, delete, ps, pause, resume: containers that are there. */
+/* kill, delete, pause, resume: what is done to containers that are there. */
 #include <errno.h>
-#include <getopt.h>
+#include <regex.h>
 #include <signal.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
-#include "base/arena.h"
-#include "base/buf.h"
-#include "base/cleanup.h"
 #include "base/clock.h"
 #include "base/err.h"
 #include "base/failpoint.h"
-#include "base/fs.h"
 #include "base/id.h"
-#include "base/json.h"
 #include "base/str.h"
 #include "runtime/cgroup.h"
 #include "runtime/command.h"
@@ -24,104 +17,56 @@
 #include "runtime/hooks.h"
 #include "runtime/spec.h"
 
-#define PIDS_MAX     65536
 #define STOP_WAIT_MS 10000
 
-const char *command_take_id(int argc, char **argv, struct err *err)
-{
-	if (argc - optind == 1)
-		return argv[optind];
-	err_set(err, ERR_INVALID, "%s: takes exactly one container id", argv[0]);
-	return NULL;
-}
+/* ---- by pattern ---- */
 
-static struct container *open_only(const struct command_globals *g, int argc, char **argv,
-                                   struct err *err)
-{
-	static const struct option none[] = {{0}};
+/* What is done to one container. */
+typedef int (*each_fn)(const struct command_globals *g, const void *arg, const char *id,
+                       struct err *err);
 
-	if (getopt_long(argc, argv, "", none, NULL) != -1) {
-		err_set(err, ERR_INVALID, "%s: unknown option", argv[0]);
-		return NULL;
-	}
-	const char *id = command_take_id(argc, argv, err);
-	return id ? container_open(g->root, id, err) : NULL;
-}
-
-static int print_json(const struct json *j, struct err *err)
-{
-	auto_buf struct buf text = BUF_INIT(16 << 20);
-
-	if (json_write_pretty(j, &text, err) < 0 || buf_check(&text, err) < 0)
-		return -1;
-	puts(buf_str(&text));
-	return 0;
-}
-
-int command_state(const struct command_globals *g, int argc, char **argv, struct err *err)
-{
-	auto_type(container) c = open_only(g, argc, argv, err);
-	auto_type(json) j = c ? container_state(c, err) : NULL;
-
-	return j ? print_json(j, err) : -1;
-}
-
-/* ---- list ---- */
-
-struct list {
-	const char *root;
-	struct json *all;
-	bool quiet, json;
+struct matching {
+	const struct command_globals *g;
+	each_fn fn;
+	const void *arg;
+	regex_t pattern;
+	size_t failed;
+	struct err first;
 };
 
-static int list_one(void *arg, const char *id)
+static int match_one(void *arg, const char *id)
 {
-	struct list *list = arg;
-	auto_type(container) c = container_open(list->root, id, NULL);
+	struct matching *m = arg;
+	struct err why = ERR_INIT;
 
-	if (list->quiet) {
-		puts(id);
+	if (regexec(&m->pattern, id, 0, NULL, 0) != 0 || m->fn(m->g, m->arg, id, &why) == 0)
 		return 0;
-	}
-	auto_type(json) j = c ? container_state(c, NULL) : NULL;
-	if (!j)
-		return 0; /* just going away */
-	if (list->json)
-		return json_append(list->all, move_ptr(j));
-	printf("%-24s %-8lld %-9s %-40s %-31s %s\n", id, (long long)json_get_int(j, "pid", 0),
-	       json_get_string(j, "status"), json_get_string(j, "bundle"),
-	       json_get_string(j, "created"), json_get_string(j, "owner"));
+	if (m->failed++ == 0)
+		m->first = why;
 	return 0;
 }
 
-static int check_format(const char *format, bool *json, struct err *err)
+/* All whose id has a match of the extended regular expression. One that fails does not keep the others from it;
+ * the first failure is the result. */
+static int for_matching(const struct command_globals *g, const char *pattern, each_fn fn,
+                        const void *arg, struct err *err)
 {
-	*json = str_eq(format, "json");
-	if (*json || str_eq(format, "table"))
-		return 0;
-	return err_set(err, ERR_INVALID, "--format: '%s' is not table or json", format);
-}
+	struct matching m = {.g = g, .fn = fn, .arg = arg};
+	char words[128];
 
-int command_list(const struct command_globals *g, int argc, char **argv, struct err *err)
-{
-	static const struct option options[] = {
-		{"format", required_argument, NULL, 'f'}, {"quiet", no_argument, NULL, 'q'}, {0}};
-	auto_type(json) all = json_array();
-	struct list list = {.root = g->root, .all = all};
-	int c;
-
-	while ((c = getopt_long(argc, argv, "f:q", options, NULL)) != -1) {
-		if (c == 'q')
-			list.quiet = true;
-		else if (c != 'f' || check_format(optarg, &list.json, err) < 0)
-			return c == 'f' ? -1 : err_set(err, ERR_INVALID, "list: unknown option");
+	int rc = regcomp(&m.pattern, pattern, REG_EXTENDED | REG_NOSUB);
+	if (rc != 0) {
+		(void)regerror(rc, &m.pattern, words, sizeof(words));
+		return err_set(err, ERR_INVALID, "--regex: '%s': %s", pattern, words);
 	}
-	if (!list.quiet && !list.json)
-		printf("%-24s %-8s %-9s %-40s %-31s %s\n", "ID", "PID", "STATUS", "BUNDLE",
-		       "CREATED", "OWNER");
-	if (container_list(g->root, list_one, &list, err) < 0)
+	rc = container_list(g->root, match_one, &m, err);
+	regfree(&m.pattern);
+	if (rc == 0 && m.failed > 0) {
+		if (err)
+			*err = m.first;
 		return -1;
-	return list.json && !list.quiet ? print_json(all, err) : 0;
+	}
+	return rc;
 }
 
 /* ---- signals ---- */
@@ -150,34 +95,75 @@ static int parse_signal(const char *text, int *signal, struct err *err)
 	return 0;
 }
 
-int command_kill(const struct command_globals *g, int argc, char **argv, struct err *err)
-{
-	static const struct option options[] = {{"all", no_argument, NULL, 'a'}, {0}};
-	bool all = false;
-	int c, signal = SIGTERM;
+struct kill_options {
+	bool all, regex;
+	int signal; /* filled by the words */
+};
 
-	while ((c = getopt_long(argc, argv, "a", options, NULL)) != -1) {
-		if (c != 'a')
-			return err_set(err, ERR_INVALID, "kill: unknown option");
-		all = true;
-	}
-	if (argc - optind < 1 || argc - optind > 2)
-		return err_set(err, ERR_INVALID, "kill: takes a container id and a signal");
-	if (argc - optind == 2 && parse_signal(argv[optind + 1], &signal, err) < 0)
-		return -1;
-	auto_type(container) k = container_open(g->root, argv[optind], err);
+static const struct option_entry kill_options[] = {
+	OPTION(struct kill_options, all, "all", 'a', OPTION_FLAG, NULL,
+               "signal every process of the container"),
+	OPTION(struct kill_options, regex, "regex", 'r', OPTION_FLAG, NULL,
+               "ID is a regular expression: all containers that match"),
+	OPTIONS_END,
+};
+
+static int kill_one(const struct command_globals *g, const void *arg, const char *id,
+                    struct err *err)
+{
+	const struct kill_options *o = arg;
+	auto_type(container) k = container_open(g->root, id, err);
+
 	if (!k)
 		return -1;
-	if (all) {
+	if (o->all) {
 		auto_type(cgroup) cg = container_cgroup(k, err);
-		return cg ? cgroup_kill(cg, signal, err) : -1;
+		return cg ? cgroup_kill(cg, o->signal, err) : -1;
 	}
 	if (!container_is_alive(k))
 		return err_set(err, ERR_CONFLICT, "container not running");
-	if (kill((pid_t)k->pid, signal) < 0)
+	if (kill((pid_t)k->pid, o->signal) < 0)
 		return err_sys(err, "container %s: kill", k->id);
 	return 0;
 }
+
+static int send_signal(const struct command_globals *g, const void *options, char **words,
+                       struct err *err)
+{
+	struct kill_options o = *(const struct kill_options *)options;
+
+	o.signal = SIGTERM;
+	if (!words[0] || (words[1] && words[2]))
+		return err_set(err, ERR_INVALID, "kill: takes a container id and a signal");
+	if (words[1] && parse_signal(words[1], &o.signal, err) < 0)
+		return -1;
+	return o.regex ? for_matching(g, words[0], kill_one, &o, err)
+	               : kill_one(g, &o, words[0], err);
+}
+
+const struct command command_kill = {
+	.name = "kill",
+	.arguments = "[OPTIONS] ID [SIGNAL]",
+	.summary = "send a signal (TERM) to the first process",
+	.options = kill_options,
+	.options_size = sizeof(struct kill_options),
+	.run = send_signal,
+	.failed_exit = 1,
+};
+
+/* ---- delete ---- */
+
+struct delete_options {
+	bool force, regex;
+};
+
+static const struct option_entry delete_options[] = {
+	OPTION(struct delete_options, force, "force", 'f', OPTION_FLAG, NULL,
+               "kill it first, if it runs; none there is success"),
+	OPTION(struct delete_options, regex, "regex", 'r', OPTION_FLAG, NULL,
+               "ID is a regular expression: all containers that match"),
+	OPTIONS_END,
+};
 
 static void wait_dead(const struct container *c)
 {
@@ -187,39 +173,12 @@ static void wait_dead(const struct container *c)
 		clock_sleep_ms(2);
 }
 
-static void warn(const struct err *why)
+/* Ends what runs, then takes everything away. */
+static int delete_opened(struct container *k, struct err *err)
 {
-	fprintf(stderr, "buoy-runtime: warning: %s\n", why->msg);
-}
-
-int command_delete(const struct command_globals *g, int argc, char **argv, struct err *err)
-{
-	static const struct option options[] = {{"force", no_argument, NULL, 'f'}, {0}};
-	struct err why = ERR_INIT;
-	bool force = false;
-	int c;
-
-	while ((c = getopt_long(argc, argv, "f", options, NULL)) != -1) {
-		if (c != 'f')
-			return err_set(err, ERR_INVALID, "delete: unknown option");
-		force = true;
-	}
-	const char *id = command_take_id(argc, argv, err);
-	if (!id)
-		return -1;
-	auto_type(container) k = container_open(g->root, id, &why);
-	if (!k && force && why.kind == ERR_NOT_FOUND)
-		return container_remove_half(g->root, id, err);
-	if (!k) {
-		*err = why;
-		return -1;
-	}
-	enum container_status status = container_status(k);
-	if (!force && status != CONTAINER_STOPPED && status != CONTAINER_CREATED)
-		return err_set(err, ERR_CONFLICT, "container %s is %s: stop it or use --force", id,
-		               container_status_name(status));
 	const struct hooks_state state = {
-		.id = id, .status = "stopped", .bundle = k->bundle, .pid = 0};
+		.id = k->id, .status = "stopped", .bundle = k->bundle, .pid = 0};
+
 	if (container_is_alive(k)) {
 		auto_type(cgroup) cg = container_cgroup(k, NULL);
 		(void)kill((pid_t)k->pid, SIGKILL);
@@ -229,16 +188,59 @@ int command_delete(const struct command_globals *g, int argc, char **argv, struc
 	}
 	if (FAILPOINT("delete.killed", err) < 0 || container_remove(k, NULL, err) < 0)
 		return -1;
-	hooks_run_poststop(k->spec, &state, warn);
+	hooks_run_poststop(k->spec, &state, command_warn);
 	return 0;
 }
 
+static int delete_one(const struct command_globals *g, const void *arg, const char *id,
+                      struct err *err)
+{
+	const struct delete_options *o = arg;
+	struct err why = ERR_INIT;
+	auto_type(container) k = container_open(g->root, id, &why);
+
+	if (!k && o->force && why.kind == ERR_NOT_FOUND)
+		return container_remove_half(g->root, id, err);
+	if (!k) {
+		if (err)
+			*err = why;
+		return -1;
+	}
+	enum container_status status = container_status(k);
+	if (!o->force && status != CONTAINER_STOPPED && status != CONTAINER_CREATED)
+		return err_set(err, ERR_CONFLICT, "container %s is %s: stop it or use --force", id,
+		               container_status_name(status));
+	return delete_opened(k, err);
+}
+
+static int delete (const struct command_globals *g, const void *options, char **words,
+                   struct err *err)
+{
+	const struct delete_options *o = options;
+	const char *id = command_take_id(words, err);
+
+	if (!id)
+		return -1;
+	return o->regex ? for_matching(g, id, delete_one, o, err) : delete_one(g, o, id, err);
+}
+
+const struct command command_delete = {
+	.name = "delete",
+	.arguments = "[OPTIONS] ID",
+	.summary = "remove a container that has ended, or was never started",
+	.options = delete_options,
+	.options_size = sizeof(struct delete_options),
+	.run = delete,
+	.failed_exit = 1,
+};
+
 /* ---- the cgroup ---- */
 
-static int freeze(const struct command_globals *g, int argc, char **argv, bool frozen,
-                  struct err *err)
+static int freeze(const struct command_globals *g, char **words, bool frozen, struct err *err)
 {
-	auto_type(container) c = open_only(g, argc, argv, err);
+	const char *id = command_take_id(words, err);
+	auto_type(container) c = id ? container_open(g->root, id, err) : NULL;
+
 	if (!c)
 		return -1;
 	enum container_status status = container_status(c);
@@ -251,60 +253,34 @@ static int freeze(const struct command_globals *g, int argc, char **argv, bool f
 	return cg ? cgroup_freeze(cg, frozen, err) : -1;
 }
 
-int command_pause(const struct command_globals *g, int argc, char **argv, struct err *err)
+static int suspend(const struct command_globals *g, const void *options, char **words,
+                   struct err *err)
 {
-	return freeze(g, argc, argv, true, err);
+	(void)options;
+	return freeze(g, words, true, err);
 }
 
-int command_resume(const struct command_globals *g, int argc, char **argv, struct err *err)
+const struct command command_pause = {
+	.name = "pause",
+	.arguments = "ID",
+	.summary = "freeze all processes of a container",
+	.options = command_no_options,
+	.run = suspend,
+	.failed_exit = 1,
+};
+
+static int resume(const struct command_globals *g, const void *options, char **words,
+                  struct err *err)
 {
-	return freeze(g, argc, argv, false, err);
+	(void)options;
+	return freeze(g, words, false, err);
 }
 
-static void print_process(pid_t pid)
-{
-	auto_buf struct buf line = BUF_INIT(64 << 10);
-	char path[64];
-
-	snprintf(path, sizeof(path), "/proc/%d/cmdline", pid);
-	(void)fs_trusted_read(path, 32 << 10, &line, NULL);
-	for (size_t i = 0; i + 1 < line.len; i++)
-		if ((unsigned char)line.data[i] < 0x20)
-			line.data[i] = ' ';
-	printf("%-8d %s\n", pid, buf_str(&line));
-}
-
-int command_ps(const struct command_globals *g, int argc, char **argv, struct err *err)
-{
-	static const struct option options[] = {{"format", required_argument, NULL, 'f'}, {0}};
-	auto_free pid_t *pids = calloc(PIDS_MAX, sizeof(*pids));
-	bool json = false;
-	int c;
-
-	if (!pids)
-		return err_nomem(err);
-	while ((c = getopt_long(argc, argv, "+f:", options, NULL)) != -1)
-		if (c != 'f' || check_format(optarg, &json, err) < 0)
-			return c == 'f' ? -1 : err_set(err, ERR_INVALID, "ps: unknown option");
-	const char *id = command_take_id(argc, argv, err);
-	auto_type(container) k = id ? container_open(g->root, id, err) : NULL;
-	auto_type(cgroup) cg = k ? container_cgroup(k, err) : NULL;
-	if (!cg)
-		return -1;
-	ssize_t count = cgroup_pids(cg, pids, PIDS_MAX, err);
-	if (count < 0)
-		return -1;
-	if (count > PIDS_MAX)
-		count = PIDS_MAX;
-
-	auto_type(json) all = json_array();
-	if (!json)
-		printf("%-8s %s\n", "PID", "CMD");
-	for (ssize_t i = 0; i < count; i++) {
-		if (json)
-			json_append(all, json_int(pids[i]));
-		else
-			print_process(pids[i]);
-	}
-	return json ? print_json(all, err) : 0;
-}
+const struct command command_resume = {
+	.name = "resume",
+	.arguments = "ID",
+	.summary = "let them go on",
+	.options = command_no_options,
+	.run = resume,
+	.failed_exit = 1,
+};

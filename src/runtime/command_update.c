@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* update: other limits for a container that is there, from a file of resources or from flags. */
-#include <getopt.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -24,30 +23,76 @@ enum flag_kind {
 	FLAG_TEXT,
 };
 
-/* Each flag is one field of linux.resources. */
-static const struct flag {
-	const char *name, *group, *field;
-	enum flag_kind kind;
-} flags[] = {
-	{"blkio-weight", "blockIO", "weight", FLAG_NUMBER},
-	{"cpu-period", "cpu", "period", FLAG_NUMBER},
-	{"cpu-quota", "cpu", "quota", FLAG_NUMBER},
-	{"cpu-burst", "cpu", "burst", FLAG_NUMBER},
-	{"cpu-share", "cpu", "shares", FLAG_NUMBER},
-	{"cpu-rt-period", "cpu", "realtimePeriod", FLAG_NUMBER},
-	{"cpu-rt-runtime", "cpu", "realtimeRuntime", FLAG_NUMBER},
-	{"cpu-idle", "cpu", "idle", FLAG_NUMBER},
-	{"cpuset-cpus", "cpu", "cpus", FLAG_TEXT},
-	{"cpuset-mems", "cpu", "mems", FLAG_TEXT},
-	{"kernel-memory", "memory", "kernel", FLAG_SIZE},
-	{"kernel-memory-tcp", "memory", "kernelTCP", FLAG_SIZE},
-	{"memory", "memory", "limit", FLAG_SIZE},
-	{"memory-reservation", "memory", "reservation", FLAG_SIZE},
-	{"memory-swap", "memory", "swap", FLAG_SIZE},
-	{"pids-limit", "pids", "limit", FLAG_NUMBER},
+#define FLAGS 16
+
+struct update_options {
+	const char *resources;
+	const char *values[FLAGS]; /* one per entry of `flags`; NULL: not given */
 };
 
-static struct json *flag_value(const struct flag *flag, const char *text, struct err *err)
+/* Each flag is one field of linux.resources; its name is entry i + 1 of update_options. */
+static const struct flag {
+	const char *group, *field;
+	enum flag_kind kind;
+} flags[FLAGS] = {
+	{"blockIO", "weight", FLAG_NUMBER},
+	{"cpu", "period", FLAG_NUMBER},
+	{"cpu", "quota", FLAG_NUMBER},
+	{"cpu", "burst", FLAG_NUMBER},
+	{"cpu", "shares", FLAG_NUMBER},
+	{"cpu", "realtimePeriod", FLAG_NUMBER},
+	{"cpu", "realtimeRuntime", FLAG_NUMBER},
+	{"cpu", "idle", FLAG_NUMBER},
+	{"cpu", "cpus", FLAG_TEXT},
+	{"cpu", "mems", FLAG_TEXT},
+	{"memory", "kernel", FLAG_SIZE},
+	{"memory", "kernelTCP", FLAG_SIZE},
+	{"memory", "limit", FLAG_SIZE},
+	{"memory", "reservation", FLAG_SIZE},
+	{"memory", "swap", FLAG_SIZE},
+	{"pids", "limit", FLAG_NUMBER},
+};
+
+static const struct option_entry update_options[] = {
+	OPTION(struct update_options, resources, "resources", 'r', OPTION_TEXT, "FILE",
+               "a linux.resources object; - is stdin"),
+	OPTION(struct update_options, values[0], "blkio-weight", 0, OPTION_TEXT, "N",
+               "weight of block I/O, 10 to 1000"),
+	OPTION(struct update_options, values[1], "cpu-period", 0, OPTION_TEXT, "N",
+               "length of a CPU period, in microseconds"),
+	OPTION(struct update_options, values[2], "cpu-quota", 0, OPTION_TEXT, "N",
+               "CPU time within a period, in microseconds"),
+	OPTION(struct update_options, values[3], "cpu-burst", 0, OPTION_TEXT, "N",
+               "CPU time that may be saved up, in microseconds"),
+	OPTION(struct update_options, values[4], "cpu-share", 0, OPTION_TEXT, "N",
+               "CPU weight relative to others"),
+	OPTION(struct update_options, values[5], "cpu-rt-period", 0, OPTION_TEXT, "N",
+               "real-time period, in microseconds"),
+	OPTION(struct update_options, values[6], "cpu-rt-runtime", 0, OPTION_TEXT, "N",
+               "real-time CPU time within a period, in microseconds"),
+	OPTION(struct update_options, values[7], "cpu-idle", 0, OPTION_TEXT, "N",
+               "1: run only when nobody else wants to"),
+	OPTION(struct update_options, values[8], "cpuset-cpus", 0, OPTION_TEXT, "LIST",
+               "CPUs that may be used, as 0-3,7"),
+	OPTION(struct update_options, values[9], "cpuset-mems", 0, OPTION_TEXT, "LIST",
+               "memory nodes that may be used"),
+	OPTION(struct update_options, values[10], "kernel-memory", 0, OPTION_TEXT, "BYTES",
+               "limit of kernel memory"),
+	OPTION(struct update_options, values[11], "kernel-memory-tcp", 0, OPTION_TEXT, "BYTES",
+               "limit of TCP buffers"),
+	OPTION(struct update_options, values[12], "memory", 0, OPTION_TEXT, "BYTES",
+               "limit of memory"),
+	OPTION(struct update_options, values[13], "memory-reservation", 0, OPTION_TEXT, "BYTES",
+               "memory below which none is taken back first"),
+	OPTION(struct update_options, values[14], "memory-swap", 0, OPTION_TEXT, "BYTES",
+               "limit of memory and swap together"),
+	OPTION(struct update_options, values[15], "pids-limit", 0, OPTION_TEXT, "N",
+               "limit of processes"),
+	OPTIONS_END,
+};
+
+static struct json *flag_value(const struct flag *flag, const char *name, const char *text,
+                               struct err *err)
 {
 	int64_t n;
 
@@ -55,20 +100,20 @@ static struct json *flag_value(const struct flag *flag, const char *text, struct
 		return json_string(text);
 	if (flag->kind == FLAG_SIZE && !str_eq(text, "-1")) {
 		if (id_parse_size(text, &n, err) < 0) {
-			err_wrap(err, "--%s", flag->name);
+			err_wrap(err, "--%s", name);
 			return NULL;
 		}
 		return json_int(n);
 	}
-	if (id_parse_int(text, flag->name, INT64_MIN + 1, INT64_MAX, &n, err) < 0)
+	if (id_parse_int(text, name, INT64_MIN + 1, INT64_MAX, &n, err) < 0)
 		return NULL;
 	return json_int(n);
 }
 
-static int set_flag(struct json *resources, const struct flag *flag, const char *text,
-                    struct err *err)
+static int set_flag(struct json *resources, size_t index, const char *text, struct err *err)
 {
-	auto_type(json) value = flag_value(flag, text, err);
+	const struct flag *flag = &flags[index];
+	auto_type(json) value = flag_value(flag, update_options[index + 1].name, text, err);
 
 	if (!value)
 		return -1;
@@ -89,28 +134,17 @@ static int read_file(const char *path, struct buf *text, struct err *err)
 
 /* What was asked for, as the text of a linux.resources object. A file stands alone: flags beside
  * it would be a question of order. */
-static int parse(int argc, char **argv, struct buf *text, struct err *err)
+static int parse(const struct update_options *o, struct buf *text, struct err *err)
 {
-	struct option options[ARRAY_LEN(flags) + 2] = {{"resources", required_argument, NULL, 'r'}};
 	auto_type(json) resources = json_object();
-	const char *path = NULL;
-	int c;
 
-	for (size_t i = 0; i < ARRAY_LEN(flags); i++)
-		options[i + 1] =
-			(struct option){flags[i].name, required_argument, NULL, 256 + (int)i};
-	while ((c = getopt_long(argc, argv, "r:", options, NULL)) != -1) {
-		if (c == 'r')
-			path = optarg;
-		else if (c < 256)
-			return err_set(err, ERR_INVALID, "update: unknown or incomplete option");
-		else if (set_flag(resources, &flags[c - 256], optarg, err) < 0)
+	for (size_t i = 0; i < FLAGS; i++)
+		if (o->values[i] && set_flag(resources, i, o->values[i], err) < 0)
 			return -1;
-	}
-	if (path && json_count(resources) > 0)
+	if (o->resources && json_count(resources) > 0)
 		return err_set(err, ERR_INVALID, "update: --resources goes with no other limit");
-	if (path)
-		return read_file(path, text, err);
+	if (o->resources)
+		return read_file(o->resources, text, err);
 	if (json_write(resources, text, err) < 0)
 		return -1;
 	return buf_check(text, err);
@@ -127,13 +161,14 @@ static void drop_zeros(struct oci_memory *memory)
 			*all[i] = SPEC_UNSET;
 }
 
-int command_update(const struct command_globals *g, int argc, char **argv, struct err *err)
+static int update(const struct command_globals *g, const void *options, char **words,
+                  struct err *err)
 {
 	auto_buf struct buf text = BUF_INIT(SPEC_TEXT_MAX);
 
-	if (parse(argc, argv, &text, err) < 0)
+	if (parse(options, &text, err) < 0)
 		return -1;
-	const char *id = command_take_id(argc, argv, err);
+	const char *id = command_take_id(words, err);
 	auto_type(container) k = id ? container_open(g->root, id, err) : NULL;
 	auto_type(cgroup) cg = k ? container_cgroup(k, err) : NULL;
 	if (!cg)
@@ -145,3 +180,13 @@ int command_update(const struct command_globals *g, int argc, char **argv, struc
 	drop_zeros(&resources->memory);
 	return cgroup_apply(cg, resources, err);
 }
+
+const struct command command_update = {
+	.name = "update",
+	.arguments = "[OPTIONS] ID",
+	.summary = "change the limits of a container",
+	.options = update_options,
+	.options_size = sizeof(struct update_options),
+	.run = update,
+	.failed_exit = 1,
+};

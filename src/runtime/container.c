@@ -111,22 +111,26 @@ static int save(struct container *c, struct err *err)
 	return fs_write_atomic(c->dir_fd, "state.json", text.data, text.len, 0600, err);
 }
 
-static int read_spec(struct container *c, int dir_fd, struct buf *text, struct err *err)
+/* path: NULL is config.json in the directory. */
+static int read_spec(struct container *c, int dir_fd, const char *path, struct buf *text,
+                     struct err *err)
 {
-	if (fs_read(dir_fd, "config.json", SPEC_TEXT_MAX, text, err) < 0)
+	if (path ? fs_trusted_read(path, SPEC_TEXT_MAX, text, err) < 0
+	         : fs_read(dir_fd, "config.json", SPEC_TEXT_MAX, text, err) < 0)
 		return -1;
 	c->spec = spec_parse(text->data, text->len, &c->arena, err);
-	return c->spec ? 0 : err_wrap(err, "config.json");
+	return c->spec ? 0 : err_wrap(err, "%s", path ? path : "config.json");
 }
 
-static int fill_new(struct container *c, const char *bundle, struct buf *config, struct err *err)
+static int fill_new(struct container *c, const struct container_new *new, struct buf *config,
+                    struct err *err)
 {
 	char text[CLOCK_TEXT_MAX], path[PATH_MAX];
 
-	if (!realpath(bundle, path))
-		return err_sys(err, "bundle %s", bundle);
+	if (!realpath(new->bundle, path))
+		return err_sys(err, "bundle %s", new->bundle);
 	auto_close int bundle_fd = fs_trusted_open_dir(path, false, err);
-	if (bundle_fd < 0 || read_spec(c, bundle_fd, config, err) < 0)
+	if (bundle_fd < 0 || read_spec(c, bundle_fd, new->config, config, err) < 0)
 		return -1;
 	const char *root = c->spec->root.path;
 	c->bundle = arena_strdup(&c->arena, path, err);
@@ -137,14 +141,13 @@ static int fill_new(struct container *c, const char *bundle, struct buf *config,
 	return c->bundle && c->created && c->rootfs ? 0 : -1;
 }
 
-struct container *container_create(const char *root, const char *id, const char *bundle,
-                                   struct err *err)
+struct container *container_create(const struct container_new *new, const char *id, struct err *err)
 {
 	auto_buf struct buf config = BUF_INIT(SPEC_TEXT_MAX);
-	auto_type(container) c = new_container(root, id, true, err);
+	auto_type(container) c = new_container(new->root, id, true, err);
 	struct err why = ERR_INIT;
 
-	if (!c || fill_new(c, bundle, &config, err) < 0)
+	if (!c || fill_new(c, new, &config, err) < 0)
 		return NULL;
 	if (fs_mkdir(c->root_fd, id, 0700, &why) < 0) {
 		if (why.kind == ERR_CONFLICT)
@@ -182,7 +185,7 @@ struct container *container_open(const char *root, const char *id, struct err *e
 	}
 	if (fs_read(c->dir_fd, "state.json", STATE_MAX, &state, err) < 0 ||
 	    json_decode_text(state.data, state.len, &state_table, &c->arena, c, err) < 0 ||
-	    read_spec(c, c->dir_fd, &config, err) < 0) {
+	    read_spec(c, c->dir_fd, NULL, &config, err) < 0) {
 		err_wrap(err, "container %s", id);
 		return NULL;
 	}

@@ -45,8 +45,13 @@ struct container {
 	struct arena arena;
 };
 
+struct container_new {
+	const char *root, *bundle;
+	const char *config; /* its path; NULL: config.json in the bundle */
+};
+
 /* Reserves the id and keeps the config. ERR_CONFLICT if it is taken, ERR_INVALID for the config. */
-struct container *container_create(const char *root, const char *id, const char *bundle,
+struct container *container_create(const struct container_new *new, const char *id,
                                    struct err *err);
 /* ERR_NOT_FOUND. */
 struct container *container_open(const char *root, const char *id, struct err *err);

@@ -2,7 +2,6 @@
 /* buoy-runtime: makes containers from OCI bundles; `serve` is the engine's launcher. */
 #include <errno.h>
 #include <fcntl.h>
-#include <getopt.h>
 #include <linux/mount.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -12,6 +11,7 @@
 #include <sys/statvfs.h>
 #include <unistd.h>
 
+#include "base/buf.h"
 #include "base/cleanup.h"
 #include "base/err.h"
 #include "base/failpoint.h"
@@ -19,122 +19,46 @@
 #include "base/log.h"
 #include "base/str.h"
 #include "runtime/command.h"
+#include "runtime/help.h"
 #include "runtime/serve.h"
 
-#define DEFAULT_ROOT "/run/buoy-runtime"
-#define SEALED_MARK  "_BUOY_RUNTIME_SEALED"
+#define SEALED_MARK "_BUOY_RUNTIME_SEALED"
 
-static const struct command {
-	const char *name;
-	int (*run)(const struct command_globals *g, int argc, char **argv, struct err *err);
-	const char *arguments, *help;
-	bool enters;     /* runs inside a container: our program file must be out of reach */
-	int failed_exit; /* status for an error of ours */
-} commands[] = {
-	{"create", command_create, "[--bundle DIR] ID", "make a container, ready to start", true,
-         1},
-	{"start", command_start, "ID", "let a created container run its program", false, 1},
-	{"run", command_run, "[--bundle DIR] [-d] ID", "create and start; wait for the end", true,
-         1},
-	{"exec", command_exec, "[-t] [-d] ID PROGRAM...", "run one more program in a container",
-         true, 255},
-	{"state", command_state, "ID", "print the state as JSON", false, 1},
-	{"kill", command_kill, "[--all] ID [SIGNAL]", "send a signal (TERM)", false, 1},
-	{"delete", command_delete, "[--force] ID", "remove a stopped container", false, 1},
-	{"list", command_list, "[-q] [-f table|json]", "list containers", false, 1},
-	{"ps", command_ps, "[-f table|json] ID", "list a container's processes", false, 1},
-	{"pause", command_pause, "ID", "freeze all processes", false, 1},
-	{"resume", command_resume, "ID", "thaw them", false, 1},
-	{"update", command_update, "[--resources FILE] ID", "change limits", false, 1},
-	{"events", command_events, "[--stats] ID", "print statistics and OOM kills, as JSON lines",
-         false, 1},
-	{"features", command_features, "", "print what this runtime can do, as JSON", false, 1},
-	{"spec", command_spec, "[--bundle DIR]", "write a default config.json", false, 1},
+const struct command *const command_list_all[] = {
+	&command_create,  &command_start,      &command_run,
+	&command_exec,    &command_state,      &command_kill,
+	&command_delete,  &command_list,       &command_ps,
+	&command_pause,   &command_resume,     &command_update,
+	&command_events,  &command_features,   &command_spec,
+	&command_manpage, &command_completion, NULL,
 };
 
-static void print_help(FILE *out)
-{
-	fprintf(out, "usage: buoy-runtime [OPTIONS] COMMAND ...\n\nCommands:\n");
-	for (size_t i = 0; i < ARRAY_LEN(commands); i++)
-		fprintf(out, "  %-9s %-27s %s\n", commands[i].name, commands[i].arguments,
-		        commands[i].help);
-	fprintf(out, "  %-9s %-27s %s\n\nOptions:\n", "serve", "", "the engine's launcher");
-	fprintf(out, "  --root DIR            state of containers (" DEFAULT_ROOT ")\n"
-	             "  --log FILE            write errors there, too\n"
-	             "  --log-format FORMAT   text or json\n"
-	             "  --debug               accepted\n"
-	             "  --version, --help\n");
-}
+const struct option_entry command_no_options[] = {OPTIONS_END};
+
+const struct option_entry command_global_options[] = {
+	OPTION(struct command_globals, root, "root", 0, OPTION_TEXT, "DIR",
+               "state of containers (default: " COMMAND_ROOT ")"),
+	OPTION(struct command_globals, log, "log", 0, OPTION_TEXT, "FILE",
+               "write errors there, too"),
+	OPTION(struct command_globals, log_format, "log-format", 0, OPTION_CHOICE, "text|json",
+               "how to write them (default: text)"),
+	{"log-level", 0, OPTION_UNUSED, 0, "LEVEL", "accepted: errors are all that is written"},
+	OPTION(struct command_globals, debug, "debug", 0, OPTION_FLAG, NULL,
+               "also write what was asked for, and how it ended, to the log or stderr"),
+	OPTION(struct command_globals, version, "version", 'v', OPTION_FLAG, NULL,
+               "print the version"),
+	OPTIONS_END,
+};
 
 static int parse_globals(int argc, char **argv, struct command_globals *g, struct err *err)
 {
-	enum {
-		ROOT = 256,
-		LOG,
-		FORMAT,
-		LEVEL,
-		DEBUG,
-		SYSTEMD,
-		ROOTLESS,
-		CRIU
-	};
-	static const struct option options[] = {
-		{"root", required_argument, NULL, ROOT},
-		{"log", required_argument, NULL, LOG},
-		{"log-format", required_argument, NULL, FORMAT},
-		{"log-level", required_argument, NULL, LEVEL},
-		{"debug", no_argument, NULL, DEBUG},
-		{"systemd-cgroup", no_argument, NULL, SYSTEMD},
-		{"rootless", required_argument, NULL, ROOTLESS},
-		{"criu", required_argument, NULL, CRIU},
-		{"version", no_argument, NULL, 'v'},
-		{"help", no_argument, NULL, 'h'},
-		{0},
-	};
-	int c;
-
-	*g = (struct command_globals){.root = DEFAULT_ROOT};
-	while ((c = getopt_long(argc, argv, "+vh", options, NULL)) != -1) {
-		switch (c) {
-		case ROOT:
-			g->root = optarg;
-			break;
-		case LOG:
-			g->log = optarg;
-			break;
-		case FORMAT:
-			g->log_json = str_eq(optarg, "json");
-			if (!g->log_json && !str_eq(optarg, "text"))
-				return err_set(err, ERR_INVALID,
-				               "--log-format: '%s' is not text or json", optarg);
-			break;
-		case DEBUG:
-		case LEVEL:
-			g->debug = true;
-			break;
-		case ROOTLESS: /* "auto" and "false" are how it is anyway */
-			if (str_eq(optarg, "true"))
-				return err_set(err, ERR_UNSUPPORTED,
-				               "--rootless true: not supported");
-			break;
-		case CRIU:
-			break;
-		case SYSTEMD:
-			return err_set(err, ERR_UNSUPPORTED,
-			               "--systemd-cgroup: not supported; set the engine's cgroup "
-			               "driver to cgroupfs");
-		case 'v':
-			printf("buoy-runtime version " BUOY_VERSION "\nspec: 1.2.0\n");
-			return 1;
-		case 'h':
-			print_help(stdout);
-			return 1;
-		default:
-			return err_set(err, ERR_INVALID,
-			               "unknown or incomplete option (see --help)");
-		}
-	}
-	return 0;
+	*g = (struct command_globals){.root = NULL};
+	int used = options_parse("buoy-runtime", command_global_options, true, argc, argv, g, err);
+	if (used == -1)
+		return -1;
+	if (used != OPTIONS_HELP && !g->version && !g->root)
+		g->root = COMMAND_ROOT;
+	return used;
 }
 
 /* ---- keeping our own program file out of the container's reach ---- */
@@ -185,16 +109,38 @@ static int fill_stdio(struct err *err)
 	}
 }
 
+/* Where errors go beside stderr, if anywhere: a line at a time, as several of us may write to the same file. */
+static int open_log(const struct command_globals *g, struct log *log)
+{
+	int fd = g->log ? fs_trusted_open(g->log, O_WRONLY | O_APPEND | O_CREAT, 0644, NULL) : -1;
+
+	*log = (struct log){.fd = fd,
+	                    .level = g->debug ? LOG_LEVEL_DEBUG : LOG_LEVEL_INFO,
+	                    .json = str_eq(g->log_format, "json")};
+	return fd;
+}
+
 void command_report(const struct command_globals *g, const struct err *why)
 {
+	struct log log;
+	auto_close int fd = open_log(g, &log);
+
 	fprintf(stderr, "buoy-runtime: %s\n", why->msg);
-	if (g->log) {
-		auto_close int fd =
-			fs_trusted_open(g->log, O_WRONLY | O_APPEND | O_CREAT, 0644, NULL);
-		struct log log = {.fd = fd, .level = LOG_LEVEL_INFO, .json = g->log_json};
-		if (fd >= 0)
-			log_write(&log, LOG_LEVEL_ERROR, why->msg, "%s", "");
-	}
+	if (fd >= 0)
+		log_write(&log, LOG_LEVEL_ERROR, why->msg, "%s", "");
+}
+
+static void debug_command(const struct command_globals *g, int argc, char **argv, int status)
+{
+	auto_buf struct buf line = BUF_INIT(4096);
+	struct log log;
+	auto_close int fd = open_log(g, &log);
+
+	for (int i = 0; i < argc; i++)
+		buf_addf(&line, "%s%s", i ? " " : "", argv[i]);
+	if (fd < 0)
+		log.fd = STDERR_FILENO;
+	log_write(&log, LOG_LEVEL_DEBUG, buf_str(&line), "status=%d", status);
 }
 
 static int report(const struct command_globals *g, const struct err *err, int status)
@@ -203,12 +149,39 @@ static int report(const struct command_globals *g, const struct err *err, int st
 	return status;
 }
 
+void command_warn(const struct err *why)
+{
+	fprintf(stderr, "buoy-runtime: warning: %s\n", why->msg);
+}
+
 static const struct command *find_command(const char *name)
 {
-	for (size_t i = 0; i < ARRAY_LEN(commands); i++)
-		if (str_eq(commands[i].name, name))
-			return &commands[i];
+	for (size_t i = 0; command_list_all[i]; i++)
+		if (str_eq(command_list_all[i]->name, name))
+			return command_list_all[i];
 	return NULL;
+}
+
+static int run_parsed(const struct command_globals *g, const struct command *command, int argc,
+                      char **argv)
+{
+	auto_free void *options = calloc(1, command->options_size + 1);
+	struct err err = ERR_INIT;
+
+	if (!options) {
+		(void)err_nomem(&err);
+		return report(g, &err, command->failed_exit);
+	}
+	int used = options_parse(command->name, command->options, command->first_word_ends, argc,
+	                         argv, options, &err);
+	if (used == OPTIONS_HELP) {
+		help_command(stdout, command);
+		return fflush(stdout) == 0 ? 0 : 1;
+	}
+	int status = used < 0 ? -1 : command->run(g, options, argv + used, &err);
+	if (status < 0)
+		return report(g, &err, command->failed_exit);
+	return fflush(stdout) == 0 ? status : 1;
 }
 
 static int run_command(const struct command_globals *g, int argc, char **argv, char **all)
@@ -222,11 +195,10 @@ static int run_command(const struct command_globals *g, int argc, char **argv, c
 	}
 	if (command->enters && run_from_readonly(all, &err) < 0)
 		return report(g, &err, command->failed_exit);
-	optind = 0;
-	int status = command->run(g, argc, argv, &err);
-	if (status < 0)
-		return report(g, &err, command->failed_exit);
-	return fflush(stdout) == 0 ? status : 1;
+	int status = run_parsed(g, command, argc, argv);
+	if (g->debug)
+		debug_command(g, argc, argv, status);
+	return status;
 }
 
 int main(int argc, char **argv)
@@ -239,19 +211,19 @@ int main(int argc, char **argv)
 	umask(022);
 	if (fill_stdio(&err) < 0 || failpoint_init(&err) < 0)
 		return report(&(struct command_globals){0}, &err, 1);
-	int rc = parse_globals(argc, argv, &g, &err);
-	if (rc < 0)
+	int used = parse_globals(argc, argv, &g, &err);
+	if (used == -1)
 		return report(&g, &err, 1);
-	if (rc > 0)
-		return 0;
-	if (optind >= argc) {
-		print_help(stderr);
-		return 1;
+	if (g.version)
+		return printf("buoy-runtime version " BUOY_VERSION "\nspec: 1.3.0\n") < 0;
+	if (used == OPTIONS_HELP || used >= argc) {
+		help_program(used >= argc ? stderr : stdout);
+		return used >= argc;
 	}
-	if (str_eq(argv[optind], "serve")) {
+	if (str_eq(argv[used], "serve")) {
 		if (run_from_readonly(argv, &err) < 0)
 			return report(&g, &err, 1);
-		return serve_main(argc - optind, argv + optind);
+		return serve_main(argc - used, argv + used);
 	}
-	return run_command(&g, argc - optind, argv + optind, argv);
+	return run_command(&g, argc - used, argv + used, argv);
 }

@@ -662,6 +662,9 @@ static int open_exec_cgroup(struct spawn *s, struct err *err)
 		return -1;
 	s->cgroup = cgroup_open(&layout, path, err);
 	s->plan.cgroup = s->cgroup;
+	for (size_t i = 0; s->cgroup && i < s->plan.options->cgroup_count; i++)
+		if (cgroup_descend(s->cgroup, s->plan.options->cgroups[i], err) < 0)
+			return -1;
 	return s->cgroup ? 0 : -1;
 }
 

@@ -54,6 +54,9 @@ struct spawn_options {
 	int start_fd;
 	/* For hooks' state on stdin; may be NULL. */
 	const char *bundle_path;
+	/* An exec's place below the container's cgroup, each as cgroup_descend() takes it. */
+	const char *const *cgroups;
+	size_t cgroup_count;
 	/* Compiled seccomp program to use instead of compiling spec's (a cache); NULL: compile. */
 	const void *seccomp_bpf;
 	size_t seccomp_len;
