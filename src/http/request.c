@@ -12,6 +12,7 @@
 #include "http/route.h"
 #include "http/status.h"
 
+#define TLS_HANDSHAKE   0x16 /* the first byte that a TLS client sends */
 #define ARENA_MAX       (512u << 10)
 #define EXTRA_MAX       (16u << 10)
 #define QUERY_PAIRS_MAX 256
@@ -237,6 +238,10 @@ static int read_head(struct http_request *req, struct err *err)
 			http_conn_skip(req->conn, end);
 			if (text && http_parse_head(text, end, &req->head, &status, err) == 0)
 				return 1;
+			break;
+		}
+		if (len > 0 && data[0] == TLS_HANDSHAKE) { /* it will never have an end */
+			err_set(err, ERR_INVALID, "TLS to a port that speaks plain HTTP");
 			break;
 		}
 

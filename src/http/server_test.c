@@ -389,6 +389,17 @@ static void malformed_requests_are_refused(void **state)
 	}
 }
 
+/* Else a client that tries TLS first would wait until its own time is up. */
+static void tls_to_a_plain_port_is_refused_at_once(void **state)
+{
+	auto_close int fd = dial(*state);
+	auto_buf struct buf got = BUF_INIT(TEXT_MAX);
+
+	say(fd, "\x16\x03\x01\x02\x06\x01");
+	hear(fd, "}\n", &got);
+	assert_has(&got, "HTTP/1.1 400 ");
+}
+
 static void an_endless_header_is_refused(void **state)
 {
 	auto_close int fd = dial(*state);
@@ -623,6 +634,7 @@ int main(void)
 		WITH_SERVER(paths_find_their_routes),
 		WITH_SERVER(errors_become_docker_messages),
 		WITH_SERVER(malformed_requests_are_refused),
+		WITH_SERVER(tls_to_a_plain_port_is_refused_at_once),
 		WITH_SERVER(an_endless_header_is_refused),
 		WITH_SERVER(requests_follow_each_other_on_one_connection),
 		WITH_SERVER(an_empty_body_is_an_empty_object),

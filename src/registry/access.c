@@ -21,7 +21,6 @@
 #include "registry/settings.h"
 
 #define FILE_MAX     (1u << 20)
-#define USER_MAX     128 /* bytes of a user's name */
 #define HEADER_MAX   1024
 #define REMEMBER_MS  60000
 #define REMEMBER_MAX 64
@@ -31,7 +30,7 @@
 #define NOBODY "$2b$10$54HWJTmuGVVOvckXg8Q85OrIHsthx2uJBh5jF3iexRrkKPiHnoQ56"
 
 struct rule {
-	char pattern[256], who[USER_MAX];
+	char pattern[256], who[ACCESS_USER_MAX];
 	unsigned actions;
 };
 
@@ -123,7 +122,7 @@ static int add_user(struct map *users, char *line, struct err *err)
 	line[strcspn(line, "\r")] = '\0';
 	if (*line == '\0' || *line == '#')
 		return 0;
-	if (!hash || hash == line || hash - line >= USER_MAX)
+	if (!hash || hash == line || hash - line >= ACCESS_USER_MAX)
 		return err_set(err, ERR_INVALID, "it must be user:hash");
 	*hash++ = '\0';
 	if (!str_starts(hash, "$2a$") && !str_starts(hash, "$2b$") && !str_starts(hash, "$2y$"))
@@ -256,8 +255,7 @@ static bool password_fits(struct access *a, const char *user, const char *passwo
 	return true;
 }
 
-/* The user that "Basic ..." proves to be. False: none. */
-static bool sign_in(struct access *a, const char *authorization, char user[USER_MAX])
+bool access_sign_in(struct access *a, const char *authorization, char user[ACCESS_USER_MAX])
 {
 	auto_buf struct buf text = BUF_INIT(HEADER_MAX);
 	size_t len = authorization ? strlen(authorization) : 0;
@@ -266,7 +264,7 @@ static bool sign_in(struct access *a, const char *authorization, char user[USER_
 	    base64_decode(authorization + 6, len - 6, &text, NULL) < 0)
 		return false;
 	char *colon = memchr(buf_str(&text), ':', text.len);
-	if (!colon || strlen(text.data) != text.len || colon - text.data >= USER_MAX)
+	if (!colon || strlen(text.data) != text.len || colon - text.data >= ACCESS_USER_MAX)
 		return false;
 	*colon = '\0';
 	pthread_mutex_lock(&a->lock);
@@ -280,11 +278,11 @@ static bool sign_in(struct access *a, const char *authorization, char user[USER_
 enum access_verdict access_check(struct access *a, const char *authorization, const char *name,
                                  enum access_action action)
 {
-	char user[USER_MAX];
+	char user[ACCESS_USER_MAX];
 
 	if (!a->path)
 		return ACCESS_YES;
-	bool known = sign_in(a, authorization, user);
+	bool known = access_sign_in(a, authorization, user);
 	/* Credentials that do not fit never pass as nobody's: the client shall learn that they are wrong. */
 	if (!known && authorization)
 		return ACCESS_SIGN_IN;

@@ -30,6 +30,8 @@ enum access_action {
 	ACCESS_DELETE = 4,
 };
 
+#define ACCESS_USER_MAX 128 /* bytes of a user's name, with NUL */
+
 enum access_verdict {
 	ACCESS_YES,
 	ACCESS_SIGN_IN, /* 401: no or wrong credentials, and they would matter */
@@ -43,6 +45,9 @@ void access_free(struct access *a);
 DEFINE_AUTO(access)
 /* Reads the password file again; on failure the old one stays. */
 int access_reload(struct access *a, struct err *err);
+
+/* The user that "Basic ..." proves to be. False: none. Blocks on bcrypt. */
+bool access_sign_in(struct access *a, const char *authorization, char user[ACCESS_USER_MAX]);
 
 /* `authorization` is the request's header or NULL; name NULL: the registry as such (/v2/). Blocks on bcrypt. */
 enum access_verdict access_check(struct access *a, const char *authorization, const char *name,

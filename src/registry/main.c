@@ -17,6 +17,7 @@
 #include "registry/answer.h"
 #include "registry/house.h"
 #include "registry/registry.h"
+#include "registry/token.h"
 
 #define PEM_MAX (1u << 20)
 
@@ -75,7 +76,9 @@ static void on_hangup(void *arg, int signal)
 	struct err err = ERR_INIT;
 
 	(void)signal;
-	if (access_reload(r->registry->access, &err) < 0 || renew_tls(r, &err) < 0)
+	struct tokens *tokens = r->registry->tokens;
+	if (access_reload(r->registry->access, &err) < 0 ||
+	    (tokens && tokens_reload(tokens, &err) < 0) || renew_tls(r, &err) < 0)
 		log_error(r->registry->log, "reading again failed: the old stays", "error=%s",
 		          err.msg);
 	else

@@ -1,10 +1,16 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "registry/registry.h"
 
+#include "base/buf.h"
 #include "base/err.h"
 #include "base/fs.h"
 #include "base/str.h"
 #include "registry/answer.h"
+#include "registry/token.h"
+
+#define ORIGIN_MAX      300
+#define CHALLENGE_MAX   4096
+#define HOST_CHARACTERS "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789.-_:[]"
 
 /* Names may hold slashes: of two patterns that fit, the earlier wins. */
 const struct http_route registry_routes[] = {
@@ -24,6 +30,7 @@ const struct http_route registry_routes[] = {
 	{"GET", "/v2/{*}/manifests/{}", api_manifest_get},
 	{"PUT", "/v2/{*}/manifests/{}", api_manifest_put, true},
 	{"DELETE", "/v2/{*}/manifests/{}", api_manifest_delete},
+	{"GET", "/token", api_token},
 	{"GET", "/metrics", api_metrics},
 	{NULL},
 };
@@ -41,7 +48,9 @@ int registry_open(struct registry *r, const struct settings *settings, struct lo
 	                      (size_t)settings->tags_max, err);
 	r->uploads = r->repos ? uploads_open(&r->blobs, (size_t)settings->uploads_max, err) : NULL;
 	r->access = r->uploads ? access_open(settings->htpasswd, &settings->rules, err) : NULL;
-	if (r->access)
+	if (r->access && tokens_wanted(settings))
+		r->tokens = tokens_open(settings, root_fd, err);
+	if (r->access && (r->tokens || !tokens_wanted(settings)))
 		return 0;
 	registry_close(r);
 	return -1;
@@ -49,44 +58,100 @@ int registry_open(struct registry *r, const struct settings *settings, struct lo
 
 void registry_close(struct registry *r)
 {
+	tokens_free(r->tokens);
 	access_free(r->access);
 	uploads_close(r->uploads);
 	repos_close(r->repos);
 	blobs_close(&r->blobs);
 }
 
-static enum access_verdict check(struct registry *r, const struct http_request *req,
-                                 const char *name, enum registry_action action)
-{
-	static const enum access_action actions[] = {
-		[REGISTRY_PULL] = ACCESS_PULL,
-		[REGISTRY_PUSH] = ACCESS_PUSH,
-		[REGISTRY_DELETE] = ACCESS_DELETE,
-	};
+static const enum access_action actions[] = {
+	[REGISTRY_PULL] = ACCESS_PULL,
+	[REGISTRY_PUSH] = ACCESS_PUSH,
+	[REGISTRY_DELETE] = ACCESS_DELETE,
+};
 
-	return access_check(r->access, http_header(req, "Authorization"), name, actions[action]);
+/* Tokens speak for themselves; everything else is for users and rules. Without users a registry with tokens wants one. */
+static enum access_verdict check(struct registry *r, const struct http_request *req,
+                                 const char *name, enum registry_action action, struct err *why)
+{
+	const char *authorization = http_header(req, "Authorization");
+
+	if (r->tokens && tokens_is_bearer(authorization))
+		return tokens_check(r->tokens, authorization, name, actions[action], why);
+	if (r->tokens && !r->settings->htpasswd)
+		return ACCESS_SIGN_IN;
+	return access_check(r->access, authorization, name, actions[action]);
 }
 
 bool registry_may(struct registry *r, struct http_request *req, const char *name,
                   enum registry_action action)
 {
 	return name_ok(name) && (action == REGISTRY_PULL || !r->settings->read_only) &&
-	       check(r, req, name, action) == ACCESS_YES;
+	       check(r, req, name, action, NULL) == ACCESS_YES;
+}
+
+/* Where the client came to, as its next URL begins. */
+static void add_origin(const struct registry *r, const struct http_request *req, struct buf *out)
+{
+	const char *host = http_header(req, "Host");
+
+	/* What is no host is not sent back; the client sees that something is wrong with it. */
+	if (!host || host[strspn(host, HOST_CHARACTERS)] != '\0')
+		host = "localhost";
+	buf_addf(out, "http%s://%s", r->settings->tls_cert ? "s" : "", host);
+}
+
+/* What the client must show, and where it gets it. */
+static int ask(struct registry *r, struct http_request *req, const char *name,
+               enum access_action action, const char *problem)
+{
+	auto_buf struct buf origin = BUF_INIT(ORIGIN_MAX), text = BUF_INIT(CHALLENGE_MAX);
+
+	if (!r->tokens)
+		return http_reply_header(req, "WWW-Authenticate",
+		                         "Basic realm=\"buoy-registry\", charset=\"UTF-8\"", NULL);
+	add_origin(r, req, &origin);
+	if (tokens_challenge(r->tokens,
+	                     &(struct tokens_challenge){.origin = buf_str(&origin),
+	                                                .name = name,
+	                                                .problem = problem,
+	                                                .action = action},
+	                     &text, NULL) < 0)
+		return -1;
+	return http_reply_header(req, "WWW-Authenticate", buf_str(&text), NULL);
+}
+
+/* The answer to who may not. */
+static void refuse(struct registry *r, struct http_request *req, const char *name,
+                   enum registry_action action, bool lacks_scope, const struct err *why)
+{
+	bool bearer = r->tokens && tokens_is_bearer(http_header(req, "Authorization"));
+
+	/* A token for something else is not the end: the client gets one for this, and comes again. */
+	if (lacks_scope && !bearer) {
+		answer_error(req, 403, "DENIED", "no rule lets you do that with %s", name);
+		return;
+	}
+	(void)ask(r, req, name, actions[action],
+	          !bearer       ? NULL
+	          : lacks_scope ? "insufficient_scope"
+	                        : "invalid_token");
+	if (lacks_scope)
+		answer_error(req, 401, "DENIED", "the token does not allow that with %s", name);
+	else
+		answer_error(req, 401, "UNAUTHORIZED", "%s",
+		             why->kind == ERR_NONE ? "sign in first" : why->msg);
 }
 
 bool registry_admit(struct registry *r, struct http_request *req, const char *name,
                     enum registry_action action)
 {
-	enum access_verdict verdict = check(r, req, name, action);
+	struct err why = ERR_INIT;
+	enum access_verdict verdict = check(r, req, name, action, &why);
 
-	if (verdict == ACCESS_SIGN_IN) {
-		(void)http_reply_header(req, "WWW-Authenticate",
-		                        "Basic realm=\"buoy-registry\", charset=\"UTF-8\"", NULL);
-		answer_error(req, 401, "UNAUTHORIZED", "sign in first");
-		return false;
-	}
-	if (verdict == ACCESS_NO) {
-		answer_error(req, 403, "DENIED", "no rule lets you do that with %s", name);
+	if (verdict != ACCESS_YES) {
+		refuse(r, req, name, action, verdict == ACCESS_NO, &why);
 		return false;
 	}
 	if (name && !name_ok(name) && !str_eq(name, REGISTRY_CATALOG) &&

@@ -19,6 +19,7 @@
 #include "registry/upload.h"
 
 struct log;
+struct tokens;
 
 struct registry {
 	const struct settings *settings;
@@ -27,6 +28,7 @@ struct registry {
 	struct repos *repos;
 	struct uploads *uploads;
 	struct access *access;
+	struct tokens *tokens; /* NULL: none are asked for */
 	struct metrics metrics;
 };
 
@@ -64,3 +66,4 @@ http_fn api_upload_begin, api_upload_status, api_upload_chunk, api_upload_end, /
 	api_upload_cancel;
 http_fn api_manifest_get, api_manifest_put, api_manifest_delete; /* api_manifest.c */
 http_fn api_version, api_tags, api_catalog, api_referrers;       /* api_list.c */
+http_fn api_token;                                               /* api_token.c */

@@ -54,6 +54,16 @@ static const struct key {
 	{"htpasswd", TEXT, AT(htpasswd), 0, 0, NULL, "file with users and bcrypt passwords"},
 	{"rule", LIST, AT(rules), 0, 0, NULL,
          "\"PATTERN WHO pull,push,delete\": who may do what (all signed-in users everything)"},
+	{"token-realm", TEXT, AT(token_realm), 0, 0, NULL, "URL where clients get a bearer token"},
+	{"token-service", TEXT, AT(token_service), 0, 0, NULL,
+         "this registry's name there: the audience of tokens"},
+	{"token-issuer", TEXT, AT(token_issuer), 0, 0, NULL, "who must have issued them"},
+	{"token-certs", TEXT, AT(token_certs), 0, 0, NULL,
+         "file with certificates (PEM) whose keys sign tokens"},
+	{"token-jwks", TEXT, AT(token_jwks), 0, 0, NULL,
+         "file with a JSON web key set for the same"},
+	{"token-serve", BOOL, AT(token_serve), 0, 0, "no",
+         "hand out tokens at /token, to users and by rules"},
 	{"tls-cert", TEXT, AT(tls_cert), 0, 0, NULL, "file with the certificate (PEM)"},
 	{"tls-key", TEXT, AT(tls_key), 0, 0, NULL, "file with its key (PEM)"},
 	{"gc-interval", DURATION, AT(gc_interval_s), 1, HOURS(24) * 365, "1h",
@@ -329,7 +339,7 @@ void settings_completion(int fd)
 	        "# bash completion of buoy-registry\n"
 	        "_buoy_registry() {\n"
 	        "\tcase $3 in\n"
-	        "\t--root | --config | --htpasswd | --tls-cert | --tls-key)\n"
+	        "\t--root | --config | --htpasswd | --tls-cert | --tls-key | --token-certs | --token-jwks)\n"
 	        "\t\tCOMPREPLY=($(compgen -f -- \"$2\")) ;;\n"
 	        "\t--log-level) COMPREPLY=($(compgen -W 'error warn info debug' -- \"$2\")) ;;\n"
 	        "\t*) COMPREPLY=($(compgen -W '--help --version");

@@ -34,6 +34,8 @@ struct settings {
 	int64_t uploads_max, upload_expiry_s;      /* sessions; seconds */
 	const char *htpasswd, *tls_cert, *tls_key; /* paths */
 	struct settings_list rules;
+	bool token_serve;
+	const char *token_realm, *token_service, *token_issuer, *token_certs, *token_jwks;
 	int64_t gc_interval_s, gc_grace_s;
 	int64_t repositories_max, tags_max, connections_max;
 };
