@@ -52,9 +52,20 @@ struct agent_container {
 	struct json_array ports; /* struct model_port, published_port as the machine gave it */
 };
 
+/* A secret or config of the task, opened. Wiped after the call it was handed to. */
+struct agent_file {
+	const char *target; /* absolute */
+	uint32_t uid, gid, mode;
+	bool templated; /* its places are to be filled in */
+	char *data;     /* NUL after it */
+	size_t len;
+};
+
 struct agent_work {
 	const struct task *task;
 	const char *node_id, *node_name;
+	const struct agent_file *files; /* prepare() only */
+	size_t file_count;
 };
 
 /* A call that fails with ERR_CANCELED (the engine stops) says nothing about the task: it is made
@@ -62,7 +73,7 @@ struct agent_work {
  * done already is success. */
 struct agent_executor {
 	void *arg;
-	/* Image and container. A failure rejects the task. */
+	/* Image, files, container. A failure rejects the task. */
 	int (*prepare)(void *arg, const struct agent_work *work, struct err *err);
 	int (*start)(void *arg, const struct agent_work *work, struct err *err);
 	/* Politely, then by force. */

@@ -89,6 +89,13 @@ void task_kick(struct agent *agent, struct record *record);
 void *wire_stream(void *arg);
 void *wire_report(void *arg);
 
+/* ---- agent_files.c ---- */
+
+/* The task's secrets and configs, from the leader; in the arena. ERR_NOT_FOUND, ERR_DENIED: there is no hope;
+ * anything else: try again later. */
+int files_fetch(struct agent *agent, struct agent_work *work, struct arena *arena, struct err *err);
+void files_wipe(const struct agent_work *work);
+
 /* ---- agent_logs.c ---- */
 
 /* A request of the leader for a task's output: answers it on threads of its own. */

@@ -184,13 +184,29 @@ static bool shut_down(struct step *s)
 	return s->dropped;
 }
 
+/* Without the leader a task's secrets cannot be had: it waits, and says for what. */
+static bool wait_for_files(struct step *s, const struct err *err)
+{
+	if (err->kind != ERR_NOT_FOUND && err->kind != ERR_DENIED && err->kind != ERR_INVALID) {
+		tell(s,
+		     &(struct saying){TASK_PREPARING, "waiting for secrets and configs", err->msg});
+		return fail_later(s, "secrets and configs not fetched", err);
+	}
+	end(s, &(struct saying){TASK_REJECTED, "preparing", err->msg});
+	return false;
+}
+
 static bool prepare(struct step *s)
 {
 	const struct agent_executor *x = &s->agent->executor;
 	struct err err = ERR_INIT;
 
 	tell(s, &(struct saying){TASK_PREPARING, "preparing", NULL});
-	if (x->prepare(x->arg, &s->work, &err) < 0) {
+	if (files_fetch(s->agent, &s->work, &s->arena, &err) < 0)
+		return wait_for_files(s, &err);
+	int rc = x->prepare(x->arg, &s->work, &err);
+	files_wipe(&s->work);
+	if (rc < 0) {
 		if (err.kind == ERR_CANCELED)
 			return fail_later(s, "task not prepared", &err);
 		end(s, &(struct saying){TASK_REJECTED, "preparing", err.msg});

@@ -81,6 +81,9 @@ struct leader *leader_open(const struct leader_options *options, struct err *err
 		return NULL;
 	}
 	int rc = copy_options(leader, options, err);
+	if (rc == 0)
+		rc = vault_open(options->dir_fd, !options->url || options->founding, &leader->vault,
+		                err);
 	if (rc == 0 && !leader->url)
 		rc = open_own(leader, options->dir_fd, err);
 	else if (rc == 0 && options->founding)
@@ -133,6 +136,7 @@ void leader_close(struct leader *leader)
 	if (leader->founding_lease)
 		leader_end_founding(leader);
 	leader_free_routes(leader);
+	vault_done(&leader->vault);
 	free(leader->url);
 	free(leader->ca);
 	free(leader->cert);
@@ -384,6 +388,11 @@ int leader_serve(struct leader *leader, const struct leader_address *address, st
 const char *leader_store_url(const struct leader *leader)
 {
 	return leader->url;
+}
+
+const struct vault *leader_vault(const struct leader *leader)
+{
+	return &leader->vault;
 }
 
 /* ---- the cluster object ---- */

@@ -21,6 +21,7 @@
  *	POST /v1/session  struct proto_hello; the answer is a stream of lines: struct proto_assignments,
  *	                  struct proto_endpoints, log requests, and empty lines as signs of life
  *	POST /v1/report   struct proto_report -> struct proto_reply
+ *	GET  /v1/files/{} secrets and configs of a task of the peer's: {"Files": [{"ID", "Data"}]}
  *	POST /v1/logs/{}  the output that a log request asked for
  *
  * Thread-safe. Calls block as long as a commit does, leader_logs() until the node answers.
@@ -34,6 +35,7 @@
 #include "http/server.h"
 
 struct ca_identity;
+struct vault;
 struct err;
 struct leader;
 struct log;
@@ -91,6 +93,9 @@ int leader_relay(struct leader *leader, struct http_request *req, struct err *er
 
 /* What others must know to be managers; borrowed. NULL: the store is this machine's alone. */
 const char *leader_store_url(const struct leader *leader);
+
+/* What secrets are sealed with (vault.h); borrowed. */
+const struct vault *leader_vault(const struct leader *leader);
 
 enum leader_token {
 	LEADER_ROTATE_WORKER = 1,

@@ -10,6 +10,7 @@
 #include "cluster/address.h"
 #include "cluster/ca.h"
 #include "cluster/leader.h"
+#include "cluster/vault.h"
 #include "http/server.h"
 
 struct store;
@@ -67,6 +68,7 @@ struct leader {
 	pthread_mutex_t lock; /* guards everything below */
 	pthread_cond_t woken; /* for the ticker */
 	struct store *store;
+	struct vault vault; /* not guarded: written by leader_open() alone */
 	struct control *control;
 	struct http_server *server;
 	pthread_t ticker;
@@ -113,6 +115,8 @@ int leader_read_ca(struct leader *leader, struct ca_identity *ca, struct err *er
 
 /* leader_wire.c */
 extern const struct http_route leader_routes[];
+/* leader_files.c */
+int leader_give_files(void *ctx, struct http_request *req, struct err *err);
 /* leader_logs.c */
 int leader_take_logs(void *ctx, struct http_request *req, struct err *err);
 void leader_drop_requests(struct leader *leader);

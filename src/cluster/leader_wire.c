@@ -119,6 +119,18 @@ static const char *joiner_address(struct http_request *req, const struct json *d
 	return peer && str_eq(http_peer_role(req), CA_ROLE_MANAGER) ? peer : http_peer_address(req);
 }
 
+/* A manager must be able to open what the others have sealed. */
+static int add_vault(struct leader *leader, struct json *reply, struct err *err)
+{
+	if (!leader->vault.known)
+		return 0;
+	char *key = vault_export(&leader->vault, err);
+	int rc = key ? json_set(reply, "VaultKey", json_string(key)) : -1;
+
+	vault_wipe_text(key);
+	return rc;
+}
+
 static int join(void *ctx, struct http_request *req, struct err *err)
 {
 	struct leader *leader = ctx;
@@ -150,6 +162,10 @@ static int join(void *ctx, struct http_request *req, struct err *err)
 	json_set(reply, "ManagerAddr", json_string(joiner.addr));
 	if (joiner.manager)
 		json_set(reply, "Store", json_string(leader->url));
+	if (joiner.manager && add_vault(leader, reply, err) < 0) {
+		json_free(reply);
+		return -1;
+	}
 	describe_managers(leader, reply);
 	return http_reply_json(req, 200, reply);
 }
@@ -321,6 +337,7 @@ const struct http_route leader_routes[] = {
 	{"POST", "/v1/join", join, false},
 	{"POST", "/v1/session", hold_session, false},
 	{"POST", "/v1/report", report, false},
+	{"GET", "/v1/files/{}", leader_give_files, false},
 	{"POST", "/v1/logs/{}", leader_take_logs, true},
 	{NULL, NULL, NULL, false},
 };

@@ -17,6 +17,7 @@
 #include "cluster/ca.h"
 #include "cluster/node.h"
 #include "cluster/token.h"
+#include "cluster/vault.h"
 #include "http/client.h"
 
 #define DIRECTORY   "cluster"
@@ -497,6 +498,9 @@ static int write_membership(int dir_fd, const struct json *reply, const struct c
 	    write_text(dir_fd, "cert.pem", cert, err) < 0 ||
 	    write_text(dir_fd, "key.pem", key, err) < 0)
 		return -1;
+	const char *vault = json_get_string(reply, "VaultKey");
+	if (vault && vault_import(dir_fd, vault, err) < 0)
+		return -1;
 	return write_card(dir_fd, card, err);
 }
 
@@ -646,6 +650,11 @@ int member_relay(struct member *m, struct http_request *req, struct err *err)
 	int rc = m->leader && m->card.store ? leader_relay(m->leader, req, err) : 1;
 	pthread_rwlock_unlock(&m->lock);
 	return rc;
+}
+
+const struct vault *member_vault(struct member *m)
+{
+	return leader_vault(m->leader);
 }
 
 void member_exit(struct member *m)

@@ -74,6 +74,9 @@ int member_leave(struct member *member, bool force, struct err *err);
 
 /* ERR_UNAVAILABLE in Docker's words on a machine that is no manager; then member_exit() must not
  * be called. */
+/* What secrets are sealed with; after member_enter(), borrowed until member_exit(). */
+const struct vault *member_vault(struct member *m);
+
 struct control *member_enter(struct member *member, struct err *err);
 void member_exit(struct member *member);
 

@@ -108,12 +108,35 @@ static void free_removed(struct mirror *m)
 	}
 }
 
+static bool is_secret(enum store_kind kind)
+{
+	return kind == STORE_SECRET || kind == STORE_CONFIG;
+}
+
+static struct mirror_index *index_of(struct mirror *m, enum store_kind kind)
+{
+	switch ((int)kind) {
+	case STORE_TASK:
+		return &m->tasks;
+	case STORE_SERVICE:
+		return &m->services;
+	case STORE_SECRET:
+		return &m->secrets;
+	case STORE_CONFIG:
+		return &m->configs;
+	default:
+		return &m->nodes;
+	}
+}
+
 void mirror_done(struct mirror *m)
 {
 	free_removed(m);
 	index_done(&m->tasks);
 	index_done(&m->services);
 	index_done(&m->nodes);
+	index_done(&m->secrets);
+	index_done(&m->configs);
 	if (m->cluster_entry)
 		object_free(m->cluster_entry);
 	mirror_init(m);
@@ -132,6 +155,24 @@ struct mirror_service *mirror_find_service(const struct mirror *m, const char *i
 struct mirror_node *mirror_find_node(const struct mirror *m, const char *id)
 {
 	return (struct mirror_node *)find(&m->nodes, id);
+}
+
+static const struct mirror_index *secrets_of(const struct mirror *m, enum store_kind kind)
+{
+	return kind == STORE_CONFIG ? &m->configs : &m->secrets;
+}
+
+struct mirror_secret *mirror_find_secret(const struct mirror *m, enum store_kind kind,
+                                         const char *id)
+{
+	return (struct mirror_secret *)find(secrets_of(m, kind), id);
+}
+
+struct mirror_secret *mirror_secret_at(const struct mirror *m, enum store_kind kind, size_t i)
+{
+	const struct mirror_index *index = secrets_of(m, kind);
+
+	return i < index->count ? (struct mirror_secret *)index->items[i] : NULL;
 }
 
 struct mirror_task *mirror_task_at(const struct mirror *m, size_t i)
@@ -200,10 +241,9 @@ static void account(struct mirror_task *task)
 /* ---- text to entries ---- */
 
 static const struct json_table *const tables[STORE_KINDS] = {
-	[STORE_CLUSTER] = &cluster_table,
-	[STORE_NODE] = &node_table,
-	[STORE_SERVICE] = &service_table,
-	[STORE_TASK] = &task_table,
+	[STORE_CLUSTER] = &cluster_table, [STORE_NODE] = &node_table,
+	[STORE_SERVICE] = &service_table, [STORE_TASK] = &task_table,
+	[STORE_SECRET] = &secret_table,   [STORE_CONFIG] = &secret_table,
 };
 
 static const void *record_of(const struct mirror *m, const struct mirror_object *o)
@@ -215,6 +255,9 @@ static const void *record_of(const struct mirror *m, const struct mirror_object 
 		return ((const struct mirror_service *)o)->s;
 	case STORE_NODE:
 		return ((const struct mirror_node *)o)->n;
+	case STORE_SECRET:
+	case STORE_CONFIG:
+		return ((const struct mirror_secret *)o)->s;
 	default:
 		return m->cluster;
 	}
@@ -231,6 +274,8 @@ static void set_version(struct mirror *m, struct mirror_object *o, int64_t versi
 		((struct mirror_service *)o)->s->version = v;
 	else if (o->kind == STORE_NODE)
 		((struct mirror_node *)o)->n->version = v;
+	else if (is_secret(o->kind))
+		((struct mirror_secret *)o)->s->version = v;
 	else
 		m->cluster->version = v;
 }
@@ -244,6 +289,7 @@ static int fill(struct mirror *m, struct mirror_object *o, const char *text, siz
 	struct service *s = NULL;
 	struct node *n = NULL;
 	struct cluster *c = NULL;
+	struct secret *x = NULL;
 
 	if (o->kind == STORE_TASK && (t = task_decode(text, len, &fresh, err)) != NULL)
 		((struct mirror_task *)o)->t = t, o->id = t->id;
@@ -253,7 +299,9 @@ static int fill(struct mirror *m, struct mirror_object *o, const char *text, siz
 		((struct mirror_node *)o)->n = n, o->id = n->id;
 	else if (o->kind == STORE_CLUSTER && (c = cluster_decode(text, len, &fresh, err)) != NULL)
 		m->cluster = c, o->id = c->id;
-	if (!t && !s && !n && !c) {
+	else if (is_secret(o->kind) && (x = secret_decode(text, len, &fresh, err)) != NULL)
+		((struct mirror_secret *)o)->s = x, o->id = x->id;
+	if (!t && !s && !n && !c && !x) {
 		arena_done(&fresh);
 		return -1;
 	}
@@ -321,7 +369,9 @@ static struct mirror_object *entry_create(const struct mirror *m, enum store_kin
 		}
 		return node ? &node->o : NULL;
 	}
-	return object_create(kind, sizeof(struct mirror_object), err);
+	return object_create(
+		kind, is_secret(kind) ? sizeof(struct mirror_secret) : sizeof(struct mirror_object),
+		err);
 }
 
 static int place(struct mirror *m, struct mirror_object *o, struct err *err)
@@ -330,10 +380,7 @@ static int place(struct mirror *m, struct mirror_object *o, struct err *err)
 		m->cluster_entry = o;
 		return 0;
 	}
-	struct mirror_index *index = o->kind == STORE_TASK      ? &m->tasks
-	                             : o->kind == STORE_SERVICE ? &m->services
-	                                                        : &m->nodes;
-	if (insert(index, o, err) < 0)
+	if (insert(index_of(m, o->kind), o, err) < 0)
 		return -1;
 	if (o->kind == STORE_TASK)
 		link_task(m, (struct mirror_task *)o);
@@ -377,8 +424,8 @@ static int load_one(void *arg, const struct store_object *object, struct err *er
 int mirror_load(struct mirror *m, struct store *store, struct err *err)
 {
 	/* Tasks last: they are linked to the others. */
-	static const enum store_kind kinds[] = {STORE_CLUSTER, STORE_NODE, STORE_SERVICE,
-	                                        STORE_TASK};
+	static const enum store_kind kinds[] = {STORE_CLUSTER, STORE_NODE,    STORE_SECRET,
+	                                        STORE_CONFIG,  STORE_SERVICE, STORE_TASK};
 	struct loading loading = {.m = m};
 
 	if (store_refresh(store, err) < 0)
@@ -437,6 +484,12 @@ struct mirror_node *mirror_add_node(struct mirror *m, const struct node *n, stru
 	return (struct mirror_node *)add(m, STORE_NODE, n, err);
 }
 
+struct mirror_secret *mirror_add_secret(struct mirror *m, enum store_kind kind,
+                                        const struct secret *s, struct err *err)
+{
+	return (struct mirror_secret *)add(m, kind, s, err);
+}
+
 static int change(struct mirror *m, struct mirror_object *o, const void *record, struct err *err)
 {
 	int64_t version = o->version;
@@ -466,6 +519,12 @@ int mirror_change_node(struct mirror *m, struct mirror_node *entry, const struct
                        struct err *err)
 {
 	return change(m, &entry->o, n, err);
+}
+
+int mirror_change_secret(struct mirror *m, struct mirror_secret *entry, const struct secret *s,
+                         struct err *err)
+{
+	return change(m, &entry->o, s, err);
 }
 
 /* ---- removing ---- */
@@ -510,6 +569,11 @@ void mirror_remove_node(struct mirror *m, struct mirror_node *node)
 		task->counted = false;
 	}
 	remove_object(m, &m->nodes, &node->o);
+}
+
+void mirror_remove_secret(struct mirror *m, struct mirror_secret *secret)
+{
+	remove_object(m, index_of(m, secret->o.kind), &secret->o);
 }
 
 /* ---- changes of a task ---- */
@@ -622,6 +686,8 @@ int mirror_stamp(struct mirror *m, const char *stamp, struct err *err)
 			((struct mirror_service *)o)->s->updated_at = text;
 		else if (o->kind == STORE_NODE)
 			((struct mirror_node *)o)->n->updated_at = text;
+		else if (is_secret(o->kind))
+			((struct mirror_secret *)o)->s->updated_at = text;
 		else
 			m->cluster->updated_at = text;
 	}

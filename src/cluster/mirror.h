@@ -81,8 +81,13 @@ struct mirror_node {
 	size_t mine, failed;
 };
 
+struct mirror_secret { /* or config */
+	struct mirror_object o;
+	struct secret *s;
+};
+
 struct mirror {
-	struct mirror_index tasks, services, nodes;
+	struct mirror_index tasks, services, nodes, secrets, configs;
 	struct mirror_object *cluster_entry; /* NULL: not made yet */
 	struct cluster *cluster;
 	struct mirror_tasks loose; /* tasks whose service is gone */
@@ -98,16 +103,23 @@ struct mirror_task *mirror_find_task(const struct mirror *m, const char *id);
 struct mirror_service *mirror_find_service(const struct mirror *m, const char *id);
 struct mirror_node *mirror_find_node(const struct mirror *m, const char *id);
 
+/* kind: STORE_SECRET or STORE_CONFIG, also below. */
+struct mirror_secret *mirror_find_secret(const struct mirror *m, enum store_kind kind,
+                                         const char *id);
+
 /* The i-th by id; NULL past the end. */
 struct mirror_task *mirror_task_at(const struct mirror *m, size_t i);
 struct mirror_service *mirror_service_at(const struct mirror *m, size_t i);
 struct mirror_node *mirror_node_at(const struct mirror *m, size_t i);
+struct mirror_secret *mirror_secret_at(const struct mirror *m, enum store_kind kind, size_t i);
 
 /* Text of an object of ours becomes an entry, linked and marked as changed. */
 struct mirror_task *mirror_add_task(struct mirror *m, const struct task *t, struct err *err);
 struct mirror_service *mirror_add_service(struct mirror *m, const struct service *s,
                                           struct err *err);
 struct mirror_node *mirror_add_node(struct mirror *m, const struct node *n, struct err *err);
+struct mirror_secret *mirror_add_secret(struct mirror *m, enum store_kind kind,
+                                        const struct secret *s, struct err *err);
 int mirror_set_cluster(struct mirror *m, const struct cluster *cluster, struct err *err);
 
 /* Replaces what an entry says; its links stay. */
@@ -116,11 +128,15 @@ int mirror_change_service(struct mirror *m, struct mirror_service *entry, const 
 int mirror_change_node(struct mirror *m, struct mirror_node *entry, const struct node *n,
                        struct err *err);
 
+int mirror_change_secret(struct mirror *m, struct mirror_secret *entry, const struct secret *s,
+                         struct err *err);
+
 /* Out of the loops' sight at once, out of the store with the commit. Tasks of a removed service
  * become loose, those of a removed node keep its id. */
 void mirror_remove_task(struct mirror *m, struct mirror_task *task);
 void mirror_remove_service(struct mirror *m, struct mirror_service *service);
 void mirror_remove_node(struct mirror *m, struct mirror_node *node);
+void mirror_remove_secret(struct mirror *m, struct mirror_secret *secret);
 
 /* Changes of a task. Setting what is there already changes nothing. */
 void mirror_set_desired(struct mirror *m, struct mirror_task *task, enum task_state desired);

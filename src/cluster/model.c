@@ -117,6 +117,35 @@ static const struct json_field health_fields[] = {
 };
 static const struct json_table health_table = JSON_TABLE(struct service_health, health_fields);
 
+static const struct json_field file_target_fields[] = {
+	JSON_FIELD(struct service_file_target, name, "Name", JSON_STRING),
+	JSON_FIELD(struct service_file_target, uid, "UID", JSON_STRING),
+	JSON_FIELD(struct service_file_target, gid, "GID", JSON_STRING),
+	JSON_FIELD(struct service_file_target, mode, "Mode", JSON_INT),
+	JSON_END,
+};
+static const struct json_table file_target_table =
+	JSON_TABLE(struct service_file_target, file_target_fields);
+
+static const struct json_field secret_ref_fields[] = {
+	JSON_FIELD(struct service_file, id, "SecretID", JSON_STRING),
+	JSON_FIELD(struct service_file, name, "SecretName", JSON_STRING),
+	JSON_FIELD(struct service_file, file, "File", JSON_OBJECT, .table = &file_target_table),
+	JSON_END,
+};
+static const struct json_table secret_ref_table =
+	JSON_TABLE(struct service_file, secret_ref_fields);
+
+static const struct json_field config_ref_fields[] = {
+	JSON_FIELD(struct service_file, id, "ConfigID", JSON_STRING),
+	JSON_FIELD(struct service_file, name, "ConfigName", JSON_STRING),
+	JSON_FIELD(struct service_file, file, "File", JSON_OBJECT, .table = &file_target_table),
+	JSON_FIELD(struct service_file, runtime, "Runtime", JSON_RAW, OMIT),
+	JSON_END,
+};
+static const struct json_table config_ref_table =
+	JSON_TABLE(struct service_file, config_ref_fields);
+
 static const struct json_field container_fields[] = {
 	JSON_FIELD(struct service_container, image, "Image", JSON_STRING),
 	JSON_FIELD(struct service_container, labels, "Labels", JSON_STRMAP),
@@ -143,8 +172,10 @@ static const struct json_field container_fields[] = {
 	JSON_FIELD(struct service_container, sysctls, "Sysctls", JSON_STRMAP),
 	JSON_FIELD(struct service_container, ulimits, "Ulimits", JSON_RAW),
 	JSON_FIELD(struct service_container, privileges, "Privileges", JSON_RAW),
-	JSON_FIELD(struct service_container, secrets, "Secrets", JSON_RAW),
-	JSON_FIELD(struct service_container, configs, "Configs", JSON_RAW),
+	JSON_FIELD(struct service_container, secrets, "Secrets", JSON_OBJECTS,
+                   .table = &secret_ref_table),
+	JSON_FIELD(struct service_container, configs, "Configs", JSON_OBJECTS,
+                   .table = &config_ref_table),
 	JSON_FIELD(struct service_container, isolation, "Isolation", JSON_STRING),
 	JSON_END,
 };
@@ -399,6 +430,23 @@ static const struct json_field network_fields[] = {
 };
 const struct json_table network_table = JSON_TABLE(struct network, network_fields);
 
+static const struct json_field secret_spec_fields[] = {
+	JSON_FIELD(struct secret_spec, name, "Name", JSON_STRING),
+	JSON_FIELD(struct secret_spec, labels, "Labels", JSON_STRMAP, .empty = JSON_EMPTY_EMPTY),
+	JSON_FIELD(struct secret_spec, driver, "Driver", JSON_RAW, OMIT),
+	JSON_FIELD(struct secret_spec, templating, "Templating", JSON_RAW, OMIT),
+	JSON_END,
+};
+const struct json_table secret_spec_table = JSON_TABLE(struct secret_spec, secret_spec_fields);
+
+static const struct json_field secret_fields[] = {
+	OBJECT_FIELDS(struct secret),
+	JSON_FIELD(struct secret, spec, "Spec", JSON_OBJECT, .table = &secret_spec_table),
+	JSON_FIELD(struct secret, sealed, "Sealed", JSON_STRING, OMIT),
+	JSON_END,
+};
+const struct json_table secret_table = JSON_TABLE(struct secret, secret_fields);
+
 /* ---- states ---- */
 
 const char *task_state_name(enum task_state state)
@@ -523,6 +571,15 @@ struct cluster *cluster_decode(const char *text, size_t len, struct arena *arena
 	if (!c || json_decode_text(text, len, &cluster_table, arena, c, err) < 0)
 		return NULL;
 	return c;
+}
+
+struct secret *secret_decode(const char *text, size_t len, struct arena *arena, struct err *err)
+{
+	struct secret *s = arena_alloc(arena, sizeof(*s), err);
+
+	if (!s || json_decode_text(text, len, &secret_table, arena, s, err) < 0)
+		return NULL;
+	return s;
 }
 
 /* ---- what a spec leaves out ---- */

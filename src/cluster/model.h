@@ -34,7 +34,7 @@ struct buf;
 struct err;
 
 #define MODEL_ARENA_MAX    (8u << 20) /* memory of one decoded object */
-#define MODEL_TEXT_MAX     (1u << 20) /* bytes of one object's text */
+#define MODEL_TEXT_MAX     (2u << 20) /* bytes of one object's text */
 #define MODEL_NAME_MAX     63         /* bytes of a service's name */
 #define MODEL_REPLICAS_MAX 100000
 
@@ -131,6 +131,19 @@ struct service_health {
 	int64_t retries;
 };
 
+/* A secret or config that a task's container sees as a file. */
+struct service_file_target {
+	char *name;      /* absolute, or below /run/secrets (secrets) or / (configs) */
+	char *uid, *gid; /* numbers, as text; NULL = 0 */
+	int64_t mode;    /* permission bits */
+};
+
+struct service_file {
+	char *id, *name; /* of the secret or config */
+	struct service_file_target file;
+	struct json *runtime; /* configs: not a file, but for the runtime's own use */
+};
+
 struct service_container {
 	char *image;
 	struct json_strmap labels;
@@ -156,8 +169,8 @@ struct service_container {
 	struct json_strmap sysctls;
 	struct json *ulimits;
 	struct json *privileges;
-	struct json *secrets;
-	struct json *configs;
+	struct json_array secrets; /* struct service_file, also below */
+	struct json_array configs;
 	char *isolation;
 };
 
@@ -361,6 +374,30 @@ struct cluster {
 	struct json *secret;          /* ours, never shown: what cluster/ca keeps here */
 };
 
+/* ---- secret and config: a name and bytes that never change ---- */
+
+#define SECRET_BYTES_MAX (500u * 1024) /* a secret is smaller than that */
+#define CONFIG_BYTES_MAX (1000u * 1024)
+#define SECRET_NAME_MAX  64
+
+struct secret_spec {
+	char *name;
+	struct json_strmap labels;
+	struct json *driver;     /* secrets of somebody else's store: not supported */
+	struct json *templating; /* {"Name": "golang"}: places are filled in per task */
+};
+
+/* Both kinds. The bytes are sealed by cluster/vault before they come here: whoever reads the store does not
+ * read them, and nothing in the control plane can open them. */
+struct secret {
+	char *id;
+	struct model_version version;
+	char *created_at;
+	char *updated_at;
+	struct secret_spec spec;
+	char *sealed; /* ours, never shown */
+};
+
 /* ---- network: a reference is enough for now ---- */
 
 struct network {
@@ -387,6 +424,8 @@ extern const struct json_table node_description_table;
 extern const struct json_table node_table;
 extern const struct json_table cluster_table;
 extern const struct json_table network_table;
+extern const struct json_table secret_spec_table;
+extern const struct json_table secret_table; /* also of configs */
 
 /* Text to objects, derived fields included. NULL: ERR_INVALID with the path, ERR_NOMEM,
  * ERR_LIMIT. The object and what it points to live in the arena. */
@@ -394,6 +433,7 @@ struct service *service_decode(const char *text, size_t len, struct arena *arena
 struct task *task_decode(const char *text, size_t len, struct arena *arena, struct err *err);
 struct node *node_decode(const char *text, size_t len, struct arena *arena, struct err *err);
 struct cluster *cluster_decode(const char *text, size_t len, struct arena *arena, struct err *err);
+struct secret *secret_decode(const char *text, size_t len, struct arena *arena, struct err *err);
 
 /* Fills a spec from its document, which the arena must keep alive (JSON_RAW and
  * arena_later do). Shape only: what a spec may say is service_spec_check's. */
@@ -404,7 +444,7 @@ int service_task_decode(struct json *raw, struct arena *arena, struct service_ta
 
 /* Docker's rules for a new or changed service: a name and an image are there, the mode, ports,
  * conditions, orders, actions and constraints exist, durations are not negative. ERR_INVALID in
- * Docker's words where it has some; ERR_UNSUPPORTED for what is not built yet (jobs, secrets). */
+ * Docker's words where it has some; ERR_UNSUPPORTED for what is not built yet. */
 int service_spec_check(const struct service_spec *spec, struct err *err);
 
 /* Sets an enum and its name together. */

@@ -12,6 +12,9 @@
 #include "base/str.h"
 #include "cluster/control_state.h"
 #include "cluster/filter.h"
+#include "cluster/secret.h"
+
+#define SPEC_TEXT_MAX (512u << 10)
 
 /* ---- finding ---- */
 
@@ -80,20 +83,45 @@ static void drop_document(void *doc)
 	json_free(doc);
 }
 
-/* Text to a checked spec; what it points to lives in the arena. */
-static int read_spec(const char *text, size_t len, struct arena *arena, struct service_spec *spec,
-                     struct err *err)
+static int check_files(const struct control *c, enum store_kind kind,
+                       const struct json_array *files, struct err *err)
 {
-	if (len > MODEL_TEXT_MAX / 2)
+	const struct service_file *items = files->items;
+
+	for (size_t i = 0; i < files->count; i++) {
+		const struct secret *s = secret_find(c, kind, items[i].id, err);
+
+		if (!s)
+			return -1;
+		if (!str_eq(s->spec.name, items[i].name))
+			return err_set(err, ERR_INVALID, "%s %s is called %s, not %s",
+			               store_kind_name(kind), s->id, s->spec.name, items[i].name);
+	}
+	return 0;
+}
+
+static int check_references(const struct control *c, const struct service_spec *spec,
+                            struct err *err)
+{
+	if (check_files(c, STORE_SECRET, &spec->task.container.secrets, err) < 0)
+		return -1;
+	return check_files(c, STORE_CONFIG, &spec->task.container.configs, err);
+}
+
+/* Text to a checked spec; what it points to lives in the arena. */
+static int read_spec(const struct control *c, const char *text, size_t len, struct arena *arena,
+                     struct service_spec *spec, struct err *err)
+{
+	if (len > SPEC_TEXT_MAX)
 		return err_set(err, ERR_LIMIT, "service spec of %zu bytes: at most %u are allowed",
-		               len, MODEL_TEXT_MAX / 2);
+		               len, SPEC_TEXT_MAX);
 	struct json *doc = json_parse(text, len, err);
 	if (!doc || arena_later(arena, drop_document, doc, err) < 0)
 		return -1;
 	if (service_spec_decode(doc, arena, spec, err) < 0 || service_spec_check(spec, err) < 0 ||
 	    spell_out_mode(doc, spec, err) < 0)
 		return -1;
-	return 0;
+	return check_references(c, spec, err);
 }
 
 static bool same_json(const struct json *a, const struct json *b)
@@ -150,7 +178,7 @@ int service_create(struct control *c, struct control_time now, const char *text,
 	struct service_spec spec;
 	char made[ID_SWARM_MAX];
 
-	if (control_begin(c, now, err) < 0 || read_spec(text, len, &arena, &spec, err) < 0 ||
+	if (control_begin(c, now, err) < 0 || read_spec(c, text, len, &arena, &spec, err) < 0 ||
 	    create(c, &spec, &arena, made, err) < 0 || control_finish(c, err) < 0)
 		return -1;
 	memcpy(id, made, sizeof(made));
@@ -211,9 +239,10 @@ int service_update(struct control *c, struct control_time now, const struct serv
 		struct json *previous = json_ref(service->s->previous_raw);
 
 		if (arena_later(&arena, drop_document, previous, err) < 0 ||
-		    service_spec_decode(previous, &arena, &spec, err) < 0)
+		    service_spec_decode(previous, &arena, &spec, err) < 0 ||
+		    check_references(c, &spec, err) < 0)
 			return -1;
-	} else if (read_spec(change->text, change->len, &arena, &spec, err) < 0) {
+	} else if (read_spec(c, change->text, change->len, &arena, &spec, err) < 0) {
 		return -1;
 	}
 	if (apply_spec(c, service, &spec, change->rollback, err) < 0)

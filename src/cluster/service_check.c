@@ -114,15 +114,64 @@ static int check_mounts(const struct json_array *mounts, struct err *err)
 	return 0;
 }
 
+/* "" is no number. NULL: 0. */
+static bool is_id(const char *text)
+{
+	return !text || (*text && strspn(text, "0123456789") == strlen(text) && strlen(text) < 10);
+}
+
+static int check_file(const struct service_file *file, const char *kind, struct err *err)
+{
+	if (str_empty(file->id) || str_empty(file->name))
+		return err_set(err, ERR_INVALID,
+		               "malformed %s reference: it needs the %s's id and name", kind, kind);
+	if (file->runtime)
+		return err_set(err, ERR_UNSUPPORTED,
+		               "config %s: configs that are no file (credential specs) are not "
+		               "supported",
+		               file->name);
+	if (str_empty(file->file.name) || strstr(file->file.name, "/../") ||
+	    str_starts(file->file.name, "../") || str_ends(file->file.name, "/.."))
+		return err_set(err, ERR_INVALID,
+		               "malformed file %s reference, invalid target file name: \"%s\"",
+		               kind, file->file.name ? file->file.name : "");
+	if (!is_id(file->file.uid) || !is_id(file->file.gid))
+		return err_set(err, ERR_INVALID, "%s %s: uid and gid must be numbers", kind,
+		               file->name);
+	if (file->file.mode < 0 || file->file.mode > 07777)
+		return err_set(err, ERR_INVALID, "%s %s: invalid mode %lld", kind, file->name,
+		               (long long)file->file.mode);
+	return 0;
+}
+
+static int check_files(const struct json_array *files, const char *kind, struct err *err)
+{
+	const struct service_file *items = files->items;
+
+	for (size_t i = 0; i < files->count; i++) {
+		if (check_file(&items[i], kind, err) < 0)
+			return -1;
+		for (size_t k = 0; k < i; k++)
+			if (str_eq(items[k].file.name, items[i].file.name))
+				return err_set(
+					err, ERR_INVALID,
+					"%s references '%s' and '%s' have a conflicting target: "
+					"'%s'",
+					kind, items[k].name, items[i].name, items[i].file.name);
+	}
+	return 0;
+}
+
 static int check_container(const struct service_container *container, struct err *err)
 {
 	if (str_empty(container->image))
 		return err_set(err, ERR_INVALID, "ContainerSpec: image reference must be provided");
-	if (json_count(container->secrets) > 0 || json_count(container->configs) > 0)
-		return err_set(err, ERR_UNSUPPORTED, "secrets and configs are not supported yet");
 	if (container->stop_grace < SERVICE_UNSET)
 		return err_set(err, ERR_INVALID,
 		               "ContainerSpec: stop-grace-period cannot be negative");
+	if (check_files(&container->secrets, "secret", err) < 0 ||
+	    check_files(&container->configs, "config", err) < 0)
+		return -1;
 	return check_mounts(&container->mounts, err);
 }
 

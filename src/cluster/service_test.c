@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "cluster/control_testing.h"
+#include "cluster/secret.h"
 
 static int create(struct bench *b, const char *text, struct err *err)
 {
@@ -43,6 +44,56 @@ static void bad_specs_are_refused_in_words(void **state)
 			assert_string_equal(err.msg, cases[i].words);
 	}
 	assert_int_equal(bench_count(&b, "a"), 0);
+	bench_done(&b);
+}
+
+static int make_secret(struct bench *b, const char *name, char *id, struct err *err)
+{
+	const struct secret_spec spec = {.name = (char *)name};
+
+	*err = ERR_INIT;
+	return secret_create(b->c, b->now, STORE_SECRET, &spec, "v1:sealed", id, err);
+}
+
+#define WITH_SECRET                                                                                                 \
+	"{\"Name\":\"web\",\"TaskTemplate\":{\"ContainerSpec\":{\"Image\":\"x\",\"Secrets\":[{\"SecretID\":\"%s\"," \
+	"\"SecretName\":\"%s\",\"File\":{\"Name\":\"%s\",\"UID\":\"0\",\"GID\":\"0\",\"Mode\":292}}]}}}"
+
+static void a_secret_is_kept_while_a_service_refers_to_it(void **state)
+{
+	struct bench b;
+	struct err err;
+	char id[32], other[32], text[512];
+
+	(void)state;
+	bench_init(&b, 1);
+	assert_int_equal(make_secret(&b, "db", id, &err), 0);
+	assert_int_equal(make_secret(&b, "db", other, &err), -1);
+	assert_int_equal(err.kind, ERR_CONFLICT);
+	assert_int_equal(make_secret(&b, "-db", other, &err), -1);
+	assert_int_equal(err.kind, ERR_INVALID);
+
+	snprintf(text, sizeof(text), WITH_SECRET, "nobody", "db", "db");
+	assert_int_equal(create(&b, text, &err), -1);
+	assert_int_equal(err.kind, ERR_NOT_FOUND);
+	snprintf(text, sizeof(text), WITH_SECRET, id, "db", "../db");
+	assert_int_equal(create(&b, text, &err), -1);
+	assert_int_equal(err.kind, ERR_INVALID);
+	snprintf(text, sizeof(text), WITH_SECRET, id, "db", "db");
+	bench_create(&b, text);
+
+	assert_int_equal(secret_remove(b.c, b.now, STORE_SECRET, "db", &err), -1);
+	assert_string_equal(err.msg, "secret 'db' is in use by the following service: web");
+	/* A new leader knows it. */
+	bench_close(&b);
+	bench_open(&b);
+	const struct secret *found = secret_find(b.c, STORE_SECRET, "db", &err);
+	assert_string_equal(found->id, id);
+	assert_string_equal(found->sealed, "v1:sealed");
+	assert_null(secret_find(b.c, STORE_CONFIG, "db", NULL));
+	assert_int_equal(service_remove(b.c, b.now, "web", &err), 0);
+	assert_int_equal(secret_remove(b.c, b.now, STORE_SECRET, id, &err), 0);
+	assert_null(secret_find(b.c, STORE_SECRET, "db", NULL));
 	bench_done(&b);
 }
 
@@ -211,6 +262,7 @@ static void objects_are_found_by_name_id_and_beginning(void **state)
 
 TESTING_MAIN(TEST(the_python_sdks_spelling_of_modes_is_understood),
              TEST(bad_specs_are_refused_in_words), TEST(a_taken_name_is_a_conflict),
+             TEST(a_secret_is_kept_while_a_service_refers_to_it),
              TEST(an_update_from_an_old_version_is_out_of_sequence),
              TEST(keys_we_do_not_know_survive), TEST(ports_are_chosen_or_kept_or_refused),
              TEST(lists_are_filtered), TEST(objects_are_found_by_name_id_and_beginning))

@@ -450,7 +450,8 @@ static bool is_large(const struct store_op *ops)
 		count++;
 		bytes += op->len;
 	}
-	return count > OPS_MAX || bytes > BYTES_MAX;
+	/* One object fits etcd's limit always: laying it down first would only write it twice. */
+	return count > OPS_MAX || (count > 1 && bytes > BYTES_MAX);
 }
 
 static struct json *write_ops(struct etcd_store *s, const struct store_op *ops, int64_t revision)

@@ -15,6 +15,7 @@
 #include "base/str.h"
 #include "cluster/member.h"
 #include "daemon/executor_logs.h"
+#include "daemon/taskfiles.h"
 #include "daemon/taskspec.h"
 #include "engine/container.h"
 #include "engine/engine.h"
@@ -36,6 +37,7 @@ struct executor {
 	int stop_fd;
 	pthread_mutex_t lock;   /* guards the map */
 	struct map *containers; /* container ids by task id; owned copies */
+	struct taskfiles files;
 };
 
 /* ---- which container is a task's ---- */
@@ -160,21 +162,38 @@ static int need_image(struct executor *x, const char *name, struct err *err)
 	return image_pull(engine_images(x->engine), &ref, NULL, &nobody, &quiet, &pulled, err);
 }
 
+static int make_container(struct executor *x, const struct agent_work *work,
+                          const struct json_array *more, struct arena *arena, char id[ID_HEX_MAX],
+                          struct err *err)
+{
+	struct api_container_create create;
+	char name[TASKSPEC_NAME_MAX];
+
+	if (taskspec_create(x->engine, work, more, arena, &create, err) < 0 ||
+	    need_image(x, create.config.image, err) < 0)
+		return -1;
+	return container_create(x->engine, taskspec_name(work, name), &create, id, err) < 0 ? -1
+	                                                                                    : 0;
+}
+
 static int x_prepare(void *arg, const struct agent_work *work, struct err *err)
 {
 	struct executor *x = arg;
 	auto_arena struct arena arena = ARENA_INIT(VIEW_ARENA);
-	struct api_container_create create;
-	char id[ID_HEX_MAX], name[TASKSPEC_NAME_MAX];
+	struct api_mount *mounts;
+	struct json_array more = {.present = true};
+	char id[ID_HEX_MAX];
 	int found = find(x, work->task->id, id, err);
 
 	if (found != 0)
 		return found > 0 ? 0 : -1;
-	if (taskspec_create(x->engine, work, &arena, &create, err) < 0 ||
-	    need_image(x, create.config.image, err) < 0)
+	if (taskfiles_write(&x->files, work, &arena, &mounts, &more.count, err) < 0)
 		return -1;
-	if (container_create(x->engine, taskspec_name(work, name), &create, id, err) < 0)
+	more.items = mounts;
+	if (make_container(x, work, &more, &arena, id, err) < 0) {
+		taskfiles_remove(&x->files, work->task->id);
 		return -1;
+	}
 	remember(x, work->task->id, id);
 	return 0;
 }
@@ -213,6 +232,8 @@ static int x_remove(void *arg, const char *task_id, struct err *err)
 	struct err why = ERR_INIT;
 	int found = find(x, task_id, id, err);
 
+	if (found >= 0)
+		taskfiles_remove(&x->files, task_id);
 	if (found <= 0)
 		return found;
 	if (container_remove(x->engine, id, true, true, &why) < 0 && why.kind != ERR_NOT_FOUND) {
@@ -369,6 +390,8 @@ static void *watch(void *arg)
 			return NULL;
 		const char *task = label_of(&event.attributes, TASKSPEC_LABEL_TASK);
 		/* What we do ourselves is looked at anyway; and a lot of the rest does not matter. */
+		if (task && str_eq(event.action, "die"))
+			taskfiles_remove(&x->files, task);
 		if (task && (str_eq(event.action, "die") || str_eq(event.action, "destroy") ||
 		             str_starts(event.action, "health_status")))
 			member_poke(x->member, task);
@@ -395,7 +418,7 @@ void executor_unwatch(struct executor *x)
 
 /* ---- the whole ---- */
 
-struct executor *executor_create(struct engine *engine, struct err *err)
+struct executor *executor_create(struct engine *engine, const char *run, struct err *err)
 {
 	struct executor *x = calloc(1, sizeof(*x));
 
@@ -407,6 +430,7 @@ struct executor *executor_create(struct engine *engine, struct err *err)
 	x->stop_fd = eventfd(0, EFD_CLOEXEC);
 	x->containers = map_create(err);
 	pthread_mutex_init(&x->lock, NULL);
+	taskfiles_init(&x->files, engine_run_fd(engine), run);
 	x->vtable = (struct agent_executor){.arg = x,
 	                                    .prepare = x_prepare,
 	                                    .start = x_start,
@@ -442,6 +466,7 @@ void executor_free(struct executor *x)
 	map_free(x->containers);
 	if (x->stop_fd >= 0)
 		close(x->stop_fd);
+	taskfiles_done(&x->files);
 	pthread_mutex_destroy(&x->lock);
 	free(x);
 }

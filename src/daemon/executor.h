@@ -4,7 +4,7 @@
 /*
  * executor - the cluster's tasks as containers of this machine's engine.
  *
- *	struct executor *x = executor_create(engine, err);
+ *	struct executor *x = executor_create(engine, run, err);
  *	options.executor = executor_vtable(x);               // for member_open()
  *	executor_watch(x, member, err);                      // what happens to containers is told to it
  *	executor_free(x);
@@ -19,7 +19,8 @@ struct err;
 struct executor;
 struct member;
 
-struct executor *executor_create(struct engine *engine, struct err *err);
+/* run: the path of the engine's run directory; borrowed. */
+struct executor *executor_create(struct engine *engine, const char *run, struct err *err);
 const struct agent_executor *executor_vtable(struct executor *x);
 /* Starts a thread on the engine's events. member is borrowed until executor_free(). */
 int executor_watch(struct executor *x, struct member *member, struct err *err);

@@ -17,10 +17,7 @@ static const struct http_route *const tables[] = {
 };
 
 static const struct http_route *const cluster_tables[] = {
-	swarm_routes,
-	nodes_routes,
-	services_routes,
-	tasks_routes,
+	swarm_routes, nodes_routes, services_routes, tasks_routes, secrets_routes,
 };
 
 static size_t count(const struct http_route *table)

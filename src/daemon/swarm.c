@@ -90,7 +90,7 @@ int swarm_open(struct daemon *d, struct err *err)
 	d->self = calloc(1, sizeof(*d->self));
 	if (!d->self)
 		return err_nomem(err);
-	d->executor = executor_create(d->engine, err);
+	d->executor = executor_create(d->engine, d->run, err);
 	if (!d->executor)
 		return -1;
 	describe(d, d->self);
@@ -414,39 +414,6 @@ static int no_unlock(void *ctx, struct http_request *req, struct err *err)
 	return err_set(err, ERR_UNSUPPORTED, "locked managers are not supported yet");
 }
 
-/* ---- secrets and configs: known, none yet ---- */
-
-static int write_nothing(struct control *c, struct http_request *req, struct buf *out,
-                         struct err *err)
-{
-	(void)c, (void)req;
-	buf_add(out, "[]");
-	return buf_check(out, err);
-}
-
-static int list_none(void *ctx, struct http_request *req, struct err *err)
-{
-	return swarm_show(ctx, req, write_nothing, err);
-}
-
-static int is_not_there(void *ctx, struct http_request *req, struct err *err)
-{
-	struct daemon *d = ctx;
-	const char *what = str_starts(http_path(req), "/secrets") ? "secret" : "config";
-
-	if (!member_enter(d->member, err))
-		return -1;
-	member_exit(d->member);
-	return err_set(err, ERR_NOT_FOUND, "%s %s not found", what, http_arg(req, 0));
-}
-
-static int cannot_make(void *ctx, struct http_request *req, struct err *err)
-{
-	(void)ctx;
-	return err_set(err, ERR_UNSUPPORTED, "%s of a cluster are not supported yet",
-	               str_starts(http_path(req), "/secrets") ? "secrets" : "configs");
-}
-
 /* Clients pin a service's image by it, and go on with a warning without. */
 static int distribution(void *ctx, struct http_request *req, struct err *err)
 {
@@ -464,16 +431,6 @@ const struct http_route swarm_routes[] = {
 	{"POST", "/swarm/update", update, false},
 	{"GET", "/swarm/unlockkey", no_unlock, false},
 	{"POST", "/swarm/unlock", no_unlock, false},
-	{"GET", "/secrets", list_none, false},
-	{"POST", "/secrets/create", cannot_make, false},
-	{"GET", "/secrets/{}", is_not_there, false},
-	{"DELETE", "/secrets/{}", is_not_there, false},
-	{"POST", "/secrets/{}/update", is_not_there, false},
-	{"GET", "/configs", list_none, false},
-	{"POST", "/configs/create", cannot_make, false},
-	{"GET", "/configs/{}", is_not_there, false},
-	{"DELETE", "/configs/{}", is_not_there, false},
-	{"POST", "/configs/{}/update", is_not_there, false},
 	{"GET", "/distribution/{*}/json", distribution, false},
 	{NULL, NULL, NULL, false},
 };

@@ -20,6 +20,7 @@
 struct draft {
 	const struct agent_work *work;
 	const struct service_container *spec;
+	const struct json_array *more;
 	struct template_values values;
 	struct utsname machine;
 	char name[TASKSPEC_NAME_MAX], slot[32];
@@ -179,12 +180,14 @@ static int set_mounts(struct draft *d, struct err *err)
 	const struct json *container = json_get(d->work->task->spec_raw, "ContainerSpec");
 	const struct json *from = json_get(container, "Mounts");
 	struct json_array *to = &d->out->host.mounts;
-	size_t count = json_count(from);
-	struct api_mount *mounts = arena_array(d->arena, count + 1, sizeof(*mounts), err);
+	size_t count = json_count(from), total = count + d->more->count;
+	struct api_mount *mounts = arena_array(d->arena, total + 1, sizeof(*mounts), err);
 
 	if (!mounts)
 		return -1;
-	*to = (struct json_array){.items = mounts, .count = count, .present = count > 0};
+	*to = (struct json_array){.items = mounts, .count = total, .present = total > 0};
+	for (size_t i = 0; i < d->more->count; i++)
+		mounts[count + i] = ((const struct api_mount *)d->more->items)[i];
 	for (size_t i = 0; i < count; i++) {
 		struct api_mount *m = &mounts[i];
 
@@ -404,12 +407,23 @@ static int set_host(struct draft *d, struct engine *engine, struct err *err)
 	return set_networks(d, engine, err);
 }
 
-int taskspec_create(struct engine *engine, const struct agent_work *work, struct arena *arena,
+char *taskspec_expand(const struct agent_work *work, const char *text, struct arena *arena,
+                      struct err *err)
+{
+	struct draft d = {.work = work};
+
+	prepare_values(&d);
+	return template_expand(text, &d.values, arena, err);
+}
+
+int taskspec_create(struct engine *engine, const struct agent_work *work,
+                    const struct json_array *more, struct arena *arena,
                     struct api_container_create *out, struct err *err)
 {
 	struct draft d = {
 		.work = work,
 		.spec = &work->task->spec.container,
+		.more = more,
 		.arena = arena,
 		.out = out,
 	};

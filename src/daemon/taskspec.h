@@ -21,6 +21,11 @@ struct err;
 /* NAME.SLOT.ID, or NAME.NODE.ID in a global service. */
 char *taskspec_name(const struct agent_work *work, char name[TASKSPEC_NAME_MAX]);
 
-/* ERR_INVALID, ERR_UNSUPPORTED: what this machine cannot do as asked. */
-int taskspec_create(struct engine *engine, const struct agent_work *work, struct arena *arena,
+/* A text of the task with its places filled in: a templated secret or config. The arena's. */
+char *taskspec_expand(const struct agent_work *work, const char *text, struct arena *arena,
+                      struct err *err);
+
+/* `more`: mounts beside those of the spec. ERR_INVALID, ERR_UNSUPPORTED: what this machine cannot do as asked. */
+int taskspec_create(struct engine *engine, const struct agent_work *work,
+                    const struct json_array *more, struct arena *arena,
                     struct api_container_create *out, struct err *err);

@@ -1,0 +1,197 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What services are made of beside replicas: secrets, configs, jobs, updates, stacks; by the docker CLI."""
+import base64
+import json
+import os
+import pathlib
+import subprocess
+
+import pytest
+
+from conftest import eventually
+from test_cluster import cluster, create, names, running, tasks # noqa: F401
+from test_masters import leader_of, masters # noqa: F401
+
+CANARY = "canary-5f2c81d09e"
+
+
+@pytest.fixture
+def manager(machines):
+    """A cluster of one machine."""
+    a = machines(1)[0]
+    a.docker("swarm", "init", "--advertise-addr", a.ip)
+    return a
+
+
+def make(d, kind, name, data, *options):
+    return d.docker(kind, "create", *options, name, "-", input=data).stdout.strip()
+
+
+def only_container(d):
+    return next(iter(names(d)))
+
+
+def inside(d, *command, **kwargs):
+    return d.docker("exec", only_container(d), *command, **kwargs).stdout
+
+
+# ---- secrets and configs ----
+
+@pytest.mark.parametrize("kind", ["secret", "config"])
+def test_secrets_and_configs_are_made_listed_shown_and_removed(manager, kind):
+    id = make(manager, kind, "one", "hello", "--label", "a=b")
+    listed = manager.docker(kind, "ls", "--format", "{{.ID}} {{.Name}} {{.Labels}}").stdout.split()
+    assert listed == [id, "one", "a=b"]
+    assert manager.docker(kind, "ls", "-q", "--filter", "label=a=c").stdout == ""
+    assert manager.docker(kind, "ls", "-q", "--filter", "name=on").stdout.strip() == id
+    shown = json.loads(manager.docker(kind, "inspect", "one").stdout)[0]
+    assert shown["ID"] == id and shown["Spec"]["Labels"] == {"a": "b"}
+    if kind == "config":
+        assert base64.b64decode(shown["Spec"]["Data"]) == b"hello"
+    else:
+        assert "Data" not in shown["Spec"] and set(shown) == {"ID", "Version", "CreatedAt", "UpdatedAt", "Spec"}
+    again = manager.docker(kind, "create", "one", "-", input="x", check=False)
+    assert f"{kind} one already exists" in again.stderr
+    assert manager.docker(kind, "rm", "one").stdout.strip() == "one"
+    assert f"{kind} one not found" in manager.docker(kind, "rm", "one", check=False).stderr
+    status, text = manager.api("POST", f"/{kind}s/create", {"Name": "-x-", "Data": "eA=="})
+    assert status == 400 and b"invalid name" in text
+
+
+@pytest.mark.parametrize("kind,most", [("secret", 500 * 1024), ("config", 1000 * 1024)])
+def test_sizes_at_the_limit_are_taken_and_beyond_refused(manager, kind, most):
+    words = f"{kind} data must be larger than 0 and less than {most} bytes"
+    assert words in manager.docker(kind, "create", "big", "-", input="x" * most, check=False).stderr
+    assert manager.api("POST", f"/{kind}s/create", {"Name": "none", "Data": ""})[0] == 400
+    make(manager, kind, "big", "x" * (most - 1))
+    create(manager, f"--{kind}", "source=big,target=/big", command=("sleep", "1000"))
+    eventually(lambda: running(manager) == 1 and tasks(manager, State="running"))
+    assert inside(manager, "wc", "-c", "/big").split()[0] == str(most - 1)
+
+
+def test_task_sees_its_secrets_and_configs_as_files_in_memory(cluster):
+    a, b = cluster
+    make(a, "secret", "db", CANARY)
+    make(a, "config", "conf", "slot={{.Task.Slot}} node={{.Node.Hostname}}", "--template-driver", "golang")
+    create(a, "--secret", "db", "--secret", "source=db,target=other,uid=1000,gid=1001,mode=0400",
+           "--config", "source=conf,target=/etc/app/conf,mode=0440", "--constraint", "node.role==worker",
+           command=("sleep", "1000"))
+    eventually(lambda: tasks(a, State="running"))
+    assert inside(b, "cat", "/run/secrets/db") == CANARY
+    assert inside(b, "stat", "-c", "%u %g %a", "/run/secrets/db").split() == ["0", "0", "444"]
+    assert inside(b, "stat", "-c", "%u %g %a", "/run/secrets/other").split() == ["1000", "1001", "400"]
+    assert inside(b, "cat", "/etc/app/conf") == f"slot=1 node={b.name}"
+    mounts = {line.split()[1]: line.split()[2:4] for line in inside(b, "cat", "/proc/mounts").splitlines()}
+    for path in ("/run/secrets/db", "/run/secrets/other", "/etc/app/conf"):
+        kind, options = mounts[path]
+        assert kind == "tmpfs" and {"ro", "nosuid", "nodev", "noexec"} <= set(options.split(","))
+    # Nothing of it is left when the task has ended.
+    assert list((b.run_dir / "secrets").iterdir())
+    a.docker("service", "rm", "web")
+    eventually(lambda: running(b) == 0)
+    eventually(lambda: not os.path.ismount(b.run_dir / "secrets"))
+
+
+def grep(needle, *roots):
+    """Files below the roots, and processes of them, that show the needle."""
+    found = []
+    for root in roots:
+        result = subprocess.run(["grep", "-rlaF", needle, str(root)], capture_output=True, text=True, check=False)
+        found += result.stdout.split()
+    return found
+
+
+def test_secret_is_nowhere_in_clear(cluster):
+    """A canary in a secret and a config, looked for in stores, logs, records and answers of both machines."""
+    a, b = cluster
+    make(a, "secret", "db", CANARY)
+    make(a, "config", "conf", CANARY)
+    encoded = base64.b64encode(CANARY.encode()).decode()[:-4]
+    create(a, "--replicas", "2", "--secret", "db", "--config", "source=conf,target=/conf", command=("sleep", "1000"))
+    eventually(lambda: len(tasks(a, State="running")) == 2)
+    for d in cluster:
+        assert inside(d, "cat", "/run/secrets/db") == CANARY
+        files = d.run_dir / "secrets"
+        for needle in (CANARY, encoded):
+            hits = [p for p in grep(needle, d.dir) if not p.startswith(str(files))]
+            assert not hits
+            for path in ("/services", "/tasks", "/secrets", "/containers/json?all=1"):
+                if d is a or path.startswith("/containers"):
+                    assert needle.encode() not in d.api("GET", path)[1]
+            assert needle not in d.docker("inspect", only_container(d)).stdout
+    # The control: it would be found, if it were there.
+    (a.dir / "control").write_text(CANARY)
+    assert grep(CANARY, a.dir / "control")
+    assert oct((a.root / "cluster" / "vault.key").stat().st_mode)[-3:] == "600"
+
+
+def test_secret_in_use_is_not_removed_and_an_update_rolls_to_another(manager):
+    make(manager, "secret", "v1", "one")
+    make(manager, "secret", "v2", "two")
+    create(manager, "--secret", "source=v1,target=pw", "--update-monitor", "100ms", command=("sleep", "1000"))
+    eventually(lambda: tasks(manager, State="running"))
+    refused = manager.docker("secret", "rm", "v1", check=False)
+    assert refused.returncode and "secret 'v1' is in use by the following service: web" in refused.stderr
+    manager.docker("service", "update", "-d", "--secret-rm", "v1", "--secret-add", "source=v2,target=pw", "web")
+    eventually(lambda: running(manager) == 1 and len(tasks(manager, State="running")) == 1
+               and inside(manager, "cat", "/run/secrets/pw", check=False) == "two")
+    manager.docker("secret", "rm", "v1")
+    missing = manager.docker("service", "create", "-d", "--secret", "v1", "busybox", check=False)
+    assert missing.returncode and "secret not found: v1" in missing.stderr
+    refused = manager.docker("service", "update", "-d", "--secret-add", "source=v2,target=pw", "web", check=False)
+    assert refused.returncode # a target can be taken once
+    spec = {"Name": "x", "TaskTemplate": {"ContainerSpec": {"Image": "busybox", "Secrets": [
+        {"SecretID": "nothere", "SecretName": "x", "File": {"Name": "x"}}]}}}
+    assert manager.api("POST", "/services/create", spec)[0] == 404
+
+
+def test_secrets_outlive_daemons_and_wait_for_the_leader(cluster):
+    a, b = cluster
+    make(a, "secret", "db", CANARY)
+    create(a, "--secret", "db", "--constraint", "node.role==worker", "--restart-delay", "100ms", command=("sleep", "1000"))
+    eventually(lambda: tasks(a, State="running"))
+    first = names(b)
+    for d in (b, a):
+        d.kill9()
+        d.start()
+    eventually(lambda: a.docker("node", "ls").stdout.count("Ready") == 2)
+    assert names(b) == first and inside(b, "cat", "/run/secrets/db") == CANARY
+    b.docker("kill", only_container(b))
+    eventually(lambda: names(b) and names(b) != first and tasks(a, State="running"))
+    assert inside(b, "cat", "/run/secrets/db") == CANARY
+
+
+def test_node_gets_no_secrets_of_tasks_that_are_not_its_own(cluster):
+    a, b = cluster
+    make(a, "secret", "db", CANARY)
+    create(a, "--secret", "db", "--constraint", "node.role==manager", command=("sleep", "1000"))
+    task = eventually(lambda: tasks(a, State="running"))[0]
+
+    def ask(d):
+        c = d.root / "cluster"
+        return a.inside("curl", "-s", "--cacert", c / "ca.pem", "--cert", c / "cert.pem", "--key", c / "key.pem",
+                        "--connect-to", f"swarm-manager:443:{a.ip}:2377", f"https://swarm-manager/v1/files/{task['ID']}").stdout
+    assert "has no task" in ask(b)
+    assert base64.b64encode(CANARY.encode()).decode() in ask(a)
+
+
+def test_every_manager_opens_what_another_has_sealed(masters):
+    """The key comes with joining and is not in etcd, whose values are read in clear here."""
+    trio, etcd = masters
+    make(trio[1], "secret", "db", CANARY)
+    make(trio[2], "config", "big", "x" * (1000 * 1024 - 1))
+    keys = {(d.root / "cluster" / "vault.key").read_text() for d in trio}
+    assert len(keys) == 1
+    dump = trio[0].inside("etcdctl", "get", "", "--prefix", "--endpoints", etcd.url.removeprefix("etcd://"),
+                          env=dict(os.environ, ETCDCTL_API="3")).stdout
+    assert '"Name":"db"' in dump and CANARY not in dump and next(iter(keys)) not in dump
+    assert base64.b64encode(CANARY.encode()).decode()[:-4] not in dump
+    first = leader_of(trio)
+    first.kill9()
+    rest = [d for d in trio if d is not first]
+    eventually(lambda: leader_of(rest), 20)
+    create(rest[0], "--secret", "db", "--config", "source=big,target=/big", "--constraint",
+           f"node.hostname=={rest[1].name}", command=("sleep", "1000"))
+    eventually(lambda: tasks(rest[0], State="running"), 20)
+    assert inside(rest[1], "cat", "/run/secrets/db") == CANARY
+    assert inside(rest[1], "wc", "-c", "/big").split()[0] == str(1000 * 1024 - 1)
