@@ -198,6 +198,7 @@ static int failed_start(const struct command_globals *g, struct container *c, st
 	                      .control_fd = p->control_fd,
 	                      .console_fd = p->console_fd,
 	                      .agent = p->agent,
+	                      .birth = p->birth,
 	                      .cgroup = p->cgroup};
 	(void)container_remove(c, p->cgroup, NULL);
 	run_poststop(c);

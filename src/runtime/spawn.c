@@ -5,6 +5,7 @@
 #include <fcntl.h>
 #include <linux/mount.h>
 #include <linux/sched.h>
+#include <linux/seccomp.h>
 #include <sched.h>
 #include <signal.h>
 #include <stdio.h>
@@ -23,6 +24,7 @@
 #include "base/fs.h"
 #include "base/json.h"
 #include "base/str.h"
+#include "runtime/birth.h"
 #include "runtime/cgroup.h"
 #include "runtime/filter.h"
 #include "runtime/hooks.h"
@@ -36,11 +38,14 @@
 #include "runtime/task.h"
 
 #define LOWERS_MAX 500 /* overlayfs has this limit */
+/* Below this the child may meet its own limit while it sets the container up. */
+#define SHARING_MEMORY_MIN (4 << 20)
 
 /* Everything the parent holds for one spawn; released whole. */
 struct spawn {
 	struct init_plan plan;
-	struct sock_filter *bpf; /* owned */
+	struct sock_filter *bpf; /* owned until the birth has it */
+	struct birth *birth;     /* owned until handed out */
 	struct cgroup *cgroup;   /* owned until handed out */
 	bool made_cgroup, made_rdt;
 	bool hooks_begun; /* a failure from here on is followed by the poststop hooks */
@@ -74,6 +79,7 @@ static void spawn_done(struct spawn *s)
 		(void)cgroup_remove(s->cgroup, NULL);
 	cgroup_free(s->cgroup);
 	free(s->bpf);
+	birth_free(s->birth);
 }
 
 static void spawn_init(struct spawn *s, const struct oci_spec *spec,
@@ -356,6 +362,23 @@ static int prepare_sockets(struct spawn *s, struct err *err)
 
 /* ---- birth ---- */
 
+/* Whether the child may use our memory until it executes its program (birth.h): we are there and wait until
+ * then, do nothing else meanwhile, and nothing that the kernel does to it is done to us. */
+static bool may_share(const struct spawn *s)
+{
+	const struct oci_spec *spec = s->plan.spec;
+	const struct oci_memory *memory = &spec->linux_.resources.memory;
+	bool other_clocks = spec_namespace(spec, CLONE_NEWTIME) != NULL ||
+	                    (s->plan.init_flags & CLONE_NEWTIME);
+	bool tight = (memory->limit >= 0 && memory->limit < SHARING_MEMORY_MIN) ||
+	             spec->linux_.resources.unified.count > 0;
+
+	return s->plan.options->start_fd <= 0 && !other_clocks && !tight &&
+	       s->plan.process->oom_score_adj == SPEC_UNSET &&
+	       !(s->plan.seccomp_flags & SECCOMP_FILTER_FLAG_NEW_LISTENER) &&
+	       spec->linux_.net_device_count == 0;
+}
+
 /* NOLINTNEXTLINE(readability-non-const-parameter): the kernel writes it */
 static pid_t clone_child(struct spawn *s, int *pidfd, struct err *err)
 {
@@ -371,12 +394,11 @@ static pid_t clone_child(struct spawn *s, int *pidfd, struct err *err)
 		args.cgroup = (uint64_t)cgroup_fd;
 		s->plan.cloned_into_cgroup = true;
 	}
-	pid_t pid = (pid_t)syscall(SYS_clone3, &args, sizeof(args));
-	if (pid == 0)
-		init_run(&s->plan);
-	if (pid < 0)
-		return err_sys(err, "clone the container's first process");
-	return pid;
+	s->birth = birth_new(&s->plan, move_ptr(s->bpf), may_share(s), err);
+	if (!s->birth)
+		return -1;
+	pid_t pid = birth_clone(s->birth, &args);
+	return pid < 0 ? err_sys(err, "clone the container's first process") : pid;
 }
 
 static pid_t give_birth(struct spawn *s, int *pidfd, struct err *err)
@@ -560,6 +582,7 @@ static int finish(struct spawn *s, struct spawned *out, struct err *err)
 	                        .control_fd = move_fd(&s->plan.parent_fd),
 	                        .console_fd = console_fd,
 	                        .agent = agent,
+	                        .birth = move_ptr(s->birth),
 	                        .cgroup = s->plan.is_exec ? NULL : move_ptr(s->cgroup)};
 	return 0;
 }
@@ -721,6 +744,8 @@ int spawn_release(struct spawned *p, struct err *err)
 	int rc = release(p->control_fd, &p->agent, err);
 
 	close(move_fd(&p->control_fd));
+	if (rc == 0) /* else it is still on its way out */
+		birth_free(move_ptr(p->birth));
 	return rc;
 }
 
@@ -737,6 +762,7 @@ void spawned_done(struct spawned *p)
 	cleanup_close(&p->control_fd);
 	cleanup_close(&p->console_fd);
 	cgroup_free(p->cgroup);
+	birth_free(p->birth);
 	notify_agent_done(&p->agent);
 	*p = SPAWNED_INIT;
 }

@@ -12,7 +12,8 @@
  *	spawn_container(spec, &options, &p, err);   // everything but execve of the program
  *	spawn_release(&p, err);                     // now execve; its failure is reported here
  *
- * The child waits on a socket between the two calls (OCI create / start).
+ * The child waits on a socket between the two calls (OCI create / start), and reads spec (and an exec's process) once
+ * more after it: they stay until spawn_release() has returned, or the child is dead.
  */
 
 #include <stdbool.h>
@@ -22,6 +23,7 @@
 
 #include "runtime/notify.h"
 
+struct birth;
 struct cgroup;
 struct err;
 struct oci_spec;
@@ -68,6 +70,7 @@ struct spawned {
 	int control_fd;            /* owned; the child waits on it for spawn_release() */
 	int console_fd;            /* owned; terminal master, or -1 */
 	struct cgroup *cgroup;     /* owned; NULL if the config asks for none and for an exec */
+	struct birth *birth;       /* owned; what the child works with until it executes */
 	struct notify_agent agent; /* owned; who answers its system calls, if anybody */
 };
 /* Options with nothing asked for: stdio is the caller's own. */

@@ -22,6 +22,7 @@
 #include "base/fs.h"
 #include "runtime/cgroup.h"
 #include "runtime/protocol.h"
+#include "runtime/spec.h"
 
 #define IDLE_MS         500 /* after which work memory is given back */
 #define PAGE            4096
@@ -269,6 +270,7 @@ static void init(struct supervision *s)
 	                          .signal_fd = -1,
 	                          .config_fd = -1,
 	                          .spawned = SPAWNED_INIT,
+	                          .arena = ARENA_INIT(2L * SPEC_ARENA_MAX),
 	                          .streams = STREAMS_INIT};
 	for (size_t i = 0; i < SUPERVISOR_CONNECTIONS_MAX; i++)
 		s->connections[i] = (struct supervision_connection){.fd = -1, .slot = -1};
@@ -352,5 +354,6 @@ int supervisor_run(struct protocol_packet *request, int run_dir_fd)
 	finish(&s);
 	streams_done(&s.streams);
 	spawned_done(&s.spawned);
+	arena_done(&s.arena);
 	return 0;
 }

@@ -248,7 +248,6 @@ static int note_cgroup(struct supervision *s, const struct oci_spec *spec, struc
 static int spawn(struct supervision *s, const struct protocol_packet *request, int run_dir_fd,
                  struct err *err)
 {
-	auto_arena struct arena arena = ARENA_INIT(2L * SPEC_ARENA_MAX);
 	__attribute__((cleanup(stdio_done))) struct stdio io = {{-1, -1, -1}, {-1, -1, -1}};
 	const struct json *body = request->body;
 	const char *container = json_get_string(body, "exec_into");
@@ -265,11 +264,11 @@ static int spawn(struct supervision *s, const struct protocol_packet *request, i
 	if (config_fd < 0 || decode_rootfs(request, &lowers, err) < 0)
 		return -1;
 
-	struct oci_spec *spec = read_spec(config_fd, &arena, err);
+	struct oci_spec *spec = read_spec(config_fd, &s->arena, err);
 	const struct oci_process *process = spec ? &spec->process : NULL;
 
 	if (spec && container)
-		process = read_process(protocol_fd(request, body, "process"), &arena, err);
+		process = read_process(protocol_fd(request, body, "process"), &s->arena, err);
 	/* A supervisor outlives the config; who asks it for a container hears of start and end by itself. */
 	if (process && !container &&
 	    (hooks_any(spec, SPEC_HOOK_POSTSTART) || hooks_any(spec, SPEC_HOOK_POSTSTOP)))

@@ -63,6 +63,7 @@ static int op_start(struct supervision *s, const struct json *body, struct answe
 	s->record.seen.started_ns = clock_wall_ns();
 	if (spawn_release(&s->spawned, err) < 0)
 		return -1; /* its exit comes next, with 126 or 127 */
+	arena_done(&s->arena);
 	streams_started(&s->streams);
 	(void)FAILPOINT("supervisor.start.released", NULL);
 	supervisor_changed(s);
