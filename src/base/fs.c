@@ -61,14 +61,13 @@ int fs_open_tmp(int dir_fd, struct err *err)
 
 int fs_link_tmp(int fd, int dir_fd, const char *name, struct err *err)
 {
-	const char *base;
-	auto_close int parent = fs_lookup_parent(dir_fd, name, FS_OWN, &base, err);
+	auto_parent struct fs_parent parent;
 	char from[FS_PROC_PATH];
 
-	if (parent < 0)
+	if (fs_parent_find(dir_fd, name, FS_OWN, &parent, err) < 0)
 		return -1;
 	snprintf(from, sizeof(from), "/proc/self/fd/%d", fd);
-	if (linkat(AT_FDCWD, from, parent, base, AT_SYMLINK_FOLLOW) < 0)
+	if (linkat(AT_FDCWD, from, parent.fd, parent.base, AT_SYMLINK_FOLLOW) < 0)
 		return err_sys(err, "%s", name);
 	return 0;
 }
@@ -77,12 +76,11 @@ int fs_link_tmp(int fd, int dir_fd, const char *name, struct err *err)
 
 int fs_mkdir(int dir_fd, const char *path, mode_t mode, struct err *err)
 {
-	const char *base;
-	auto_close int parent = fs_lookup_parent(dir_fd, path, FS_OWN, &base, err);
+	auto_parent struct fs_parent parent;
 
-	if (parent < 0)
+	if (fs_parent_find(dir_fd, path, FS_OWN, &parent, err) < 0)
 		return -1;
-	if (mkdirat(parent, base, mode) < 0)
+	if (mkdirat(parent.fd, parent.base, mode) < 0)
 		return err_sys(err, "%s", path);
 	return 0;
 }
@@ -107,14 +105,12 @@ int fs_open_parent_in(int root_fd, const char *path, const char **base, struct e
 static int rename_flags(int old_dir, const char *old_name, int new_dir, const char *new_name,
                         unsigned flags, struct err *err)
 {
-	const char *old_base, *new_base;
-	auto_close int from = fs_lookup_parent(old_dir, old_name, FS_OWN, &old_base, err);
-	auto_close int to =
-		from < 0 ? -1 : fs_lookup_parent(new_dir, new_name, FS_OWN, &new_base, err);
+	auto_parent struct fs_parent from, to = {.opened = -1};
 
-	if (from < 0 || to < 0)
+	if (fs_parent_find(old_dir, old_name, FS_OWN, &from, err) < 0 ||
+	    fs_parent_find(new_dir, new_name, FS_OWN, &to, err) < 0)
 		return -1;
-	if (renameat2(from, old_base, to, new_base, flags) < 0)
+	if (renameat2(from.fd, from.base, to.fd, to.base, flags) < 0)
 		return err_sys(err, "rename %s to %s", old_name, new_name);
 	return 0;
 }
@@ -132,38 +128,34 @@ int fs_rename_new(int old_dir, const char *old_name, int new_dir, const char *ne
 
 int fs_link(int old_dir, const char *old_name, int new_dir, const char *new_name, struct err *err)
 {
-	const char *old_base, *new_base;
-	auto_close int from = fs_lookup_parent(old_dir, old_name, FS_OWN, &old_base, err);
-	auto_close int to =
-		from < 0 ? -1 : fs_lookup_parent(new_dir, new_name, FS_OWN, &new_base, err);
+	auto_parent struct fs_parent from, to = {.opened = -1};
 
-	if (from < 0 || to < 0)
+	if (fs_parent_find(old_dir, old_name, FS_OWN, &from, err) < 0 ||
+	    fs_parent_find(new_dir, new_name, FS_OWN, &to, err) < 0)
 		return -1;
-	if (linkat(from, old_base, to, new_base, 0) < 0)
+	if (linkat(from.fd, from.base, to.fd, to.base, 0) < 0)
 		return err_sys(err, "link %s to %s", old_name, new_name);
 	return 0;
 }
 
 int fs_symlink(const char *target, int dir_fd, const char *name, struct err *err)
 {
-	const char *base;
-	auto_close int parent = fs_lookup_parent(dir_fd, name, FS_OWN, &base, err);
+	auto_parent struct fs_parent parent;
 
-	if (parent < 0)
+	if (fs_parent_find(dir_fd, name, FS_OWN, &parent, err) < 0)
 		return -1;
-	if (symlinkat(target, parent, base) < 0)
+	if (symlinkat(target, parent.fd, parent.base) < 0)
 		return err_sys(err, "%s", name);
 	return 0;
 }
 
 int fs_mknod(int dir_fd, const char *name, mode_t mode, dev_t dev, struct err *err)
 {
-	const char *base;
-	auto_close int parent = fs_lookup_parent(dir_fd, name, FS_OWN, &base, err);
+	auto_parent struct fs_parent parent;
 
-	if (parent < 0)
+	if (fs_parent_find(dir_fd, name, FS_OWN, &parent, err) < 0)
 		return -1;
-	if (mknodat(parent, base, mode, dev) < 0)
+	if (mknodat(parent.fd, parent.base, mode, dev) < 0)
 		return err_sys(err, "%s", name);
 	return 0;
 }
@@ -171,29 +163,27 @@ int fs_mknod(int dir_fd, const char *name, mode_t mode, dev_t dev, struct err *e
 int fs_unlink(int dir_fd, const char *name, struct err *err)
 {
 	struct err why = ERR_INIT;
-	const char *base;
-	auto_close int parent = fs_lookup_parent(dir_fd, name, FS_OWN, &base, &why);
+	auto_parent struct fs_parent parent;
 
-	if (parent < 0 && why.sys == ENOENT)
-		return 0;
-	if (parent < 0) {
+	if (fs_parent_find(dir_fd, name, FS_OWN, &parent, &why) < 0) {
+		if (why.sys == ENOENT)
+			return 0;
 		if (err)
 			*err = why;
 		return -1;
 	}
-	if (unlinkat(parent, base, 0) < 0 && errno != ENOENT)
+	if (unlinkat(parent.fd, parent.base, 0) < 0 && errno != ENOENT)
 		return err_sys(err, "%s", name);
 	return 0;
 }
 
 int fs_rmdir(int dir_fd, const char *name, struct err *err)
 {
-	const char *base;
-	auto_close int parent = fs_lookup_parent(dir_fd, name, FS_OWN, &base, err);
+	auto_parent struct fs_parent parent;
 
-	if (parent < 0)
+	if (fs_parent_find(dir_fd, name, FS_OWN, &parent, err) < 0)
 		return -1;
-	if (unlinkat(parent, base, AT_REMOVEDIR) < 0)
+	if (unlinkat(parent.fd, parent.base, AT_REMOVEDIR) < 0)
 		return err_sys(err, "%s", name);
 	return 0;
 }

@@ -18,7 +18,9 @@
 
 /* fs_file - whole files; see fs.h. */
 
-#define PIECE      65536       /* bytes per read */
+#define TEXT_PIECE                                                                                 \
+	8192 /* bytes per read of a text: most are shorter, and each page of a stack costs */
+#define PIECE      65536       /* bytes per read of a copy */
 #define COPY_PIECE (1UL << 30) /* bytes per copy_file_range */
 
 static ssize_t read_some(int fd, void *data, size_t len)
@@ -33,7 +35,7 @@ static ssize_t read_some(int fd, void *data, size_t len)
 
 int fs_read_fd(int fd, size_t max, struct buf *out, struct err *err)
 {
-	char piece[PIECE];
+	char piece[TEXT_PIECE];
 	size_t total = 0;
 
 	for (;;) {
@@ -129,7 +131,7 @@ int fs_write_all(int fd, const void *data, size_t len, struct err *err)
 /* ---- replacing ---- */
 
 struct replacement {
-	int parent; /* O_RDONLY, so that it can be synced */
+	int parent; /* borrowed; O_RDONLY where it is to be synced */
 	const char *name;
 	char tmp[32];
 	mode_t mode;
@@ -174,38 +176,29 @@ static int replace(struct replacement *r, const void *data, size_t len, struct e
 	return 0;
 }
 
-/* The parent of path is looked up once; r gets a descriptor that fsync(2) accepts. */
-static int open_parent(int dir_fd, const char *path, struct replacement *r, struct err *err)
-{
-	auto_close int parent = fs_lookup_parent(dir_fd, path, FS_OWN, &r->name, err);
-
-	if (parent < 0)
-		return -1;
-	r->parent = fs_lookup(parent, ".", O_RDONLY | O_DIRECTORY, 0, FS_OWN);
-	return r->parent < 0 ? fs_lookup_failed(path, err) : 0;
-}
-
 int fs_write_durable(int dir_fd, const char *path, const void *data, size_t len, mode_t mode,
                      struct err *err)
 {
-	struct replacement r = {.parent = -1, .mode = mode, .durable = true};
+	auto_parent struct fs_parent parent;
 
-	if (open_parent(dir_fd, path, &r, err) < 0)
+	if (fs_parent_find(dir_fd, path, FS_OWN, &parent, err) < 0)
 		return -1;
-	auto_close int parent = r.parent;
-	(void)parent;
+	/* A descriptor that fsync(2) accepts. */
+	auto_close int dir = fs_lookup(parent.fd, ".", O_RDONLY | O_DIRECTORY, 0, FS_OWN);
+	if (dir < 0)
+		return fs_lookup_failed(path, err);
+	struct replacement r = {.parent = dir, .name = parent.base, .mode = mode, .durable = true};
 	return replace(&r, data, len, err) < 0 ? err_wrap(err, "write %s", path) : 0;
 }
 
 int fs_write_atomic(int dir_fd, const char *path, const void *data, size_t len, mode_t mode,
                     struct err *err)
 {
-	struct replacement r = {.parent = -1, .mode = mode};
+	auto_parent struct fs_parent parent;
 
-	if (open_parent(dir_fd, path, &r, err) < 0)
+	if (fs_parent_find(dir_fd, path, FS_OWN, &parent, err) < 0)
 		return -1;
-	auto_close int parent = r.parent;
-	(void)parent;
+	struct replacement r = {.parent = parent.fd, .name = parent.base, .mode = mode};
 	return replace(&r, data, len, err) < 0 ? err_wrap(err, "write %s", path) : 0;
 }
 

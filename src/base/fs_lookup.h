@@ -25,6 +25,18 @@ int fs_lookup_failed(const char *path, struct err *err);
 int fs_lookup_parent(int dir_fd, const char *path, uint64_t resolve, const char **base,
                      struct err *err);
 
+/* The same for a call on that directory: a name alone is in dir_fd itself, and nothing has to be opened. */
+struct fs_parent {
+	int fd;     /* borrowed: dir_fd, or what was opened */
+	int opened; /* owned; -1 */
+	const char *base;
+};
+
+int fs_parent_find(int dir_fd, const char *path, uint64_t resolve, struct fs_parent *out,
+                   struct err *err);
+void fs_parent_done(struct fs_parent *parent);
+#define auto_parent __attribute__((cleanup(fs_parent_done)))
+
 /* mkdir -p by descriptors. The last directory, O_RDONLY. */
 int fs_lookup_or_mkdir(int dir_fd, const char *path, mode_t mode, uint64_t resolve,
                        struct err *err);

@@ -85,6 +85,21 @@ int fs_lookup_parent(int dir_fd, const char *path, uint64_t resolve, const char 
 	return fd;
 }
 
+int fs_parent_find(int dir_fd, const char *path, uint64_t resolve, struct fs_parent *out,
+                   struct err *err)
+{
+	*out = (struct fs_parent){.fd = dir_fd, .opened = -1, .base = path};
+	if (!strchr(path, '/') && is_base(path))
+		return 0;
+	out->opened = out->fd = fs_lookup_parent(dir_fd, path, resolve, &out->base, err);
+	return out->fd < 0 ? -1 : 0;
+}
+
+void fs_parent_done(struct fs_parent *parent)
+{
+	cleanup_close(&parent->opened);
+}
+
 /* ---- mkdir -p ---- */
 
 /* The directory `name` of dir_fd, made if it is not there. */
@@ -131,6 +146,20 @@ static int walk(int dir_fd, char *path, mode_t mode, uint64_t resolve)
 	return current < 0 ? -1 : fs_lookup(current, ".", O_RDONLY | O_DIRECTORY, 0, FS_OWN);
 }
 
+/* Only the last directory is missing, as mostly. -1 with errno: ENOENT if more is. */
+static int make_last(int dir_fd, const char *path, mode_t mode, uint64_t resolve)
+{
+	auto_parent struct fs_parent parent;
+
+	if (fs_parent_find(dir_fd, path, resolve, &parent, NULL) < 0) {
+		errno = ENOENT;
+		return -1;
+	}
+	if (mkdirat(parent.fd, parent.base, mode) < 0 && errno != EEXIST)
+		return -1;
+	return fs_lookup(parent.fd, parent.base, O_RDONLY | O_DIRECTORY, 0, FS_OWN);
+}
+
 int fs_lookup_or_mkdir(int dir_fd, const char *path, mode_t mode, uint64_t resolve, struct err *err)
 {
 	char copy[PATH_MAX];
@@ -146,6 +175,8 @@ int fs_lookup_or_mkdir(int dir_fd, const char *path, mode_t mode, uint64_t resol
 
 	int fd = fs_lookup(dir_fd, path, O_RDONLY | O_DIRECTORY, 0,
 	                   resolve); /* mostly it is there */
+	if (fd < 0 && errno == ENOENT)
+		fd = make_last(dir_fd, path, mode, resolve);
 	if (fd < 0 && errno == ENOENT)
 		fd = walk(dir_fd, copy, mode, resolve);
 	return fd < 0 ? fs_lookup_failed(path, err) : fd;

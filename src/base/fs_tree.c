@@ -163,18 +163,17 @@ static int remove_children(struct removal *r, int dir_fd, int depth)
 int fs_remove_tree(int dir_fd, const char *name, struct err *err)
 {
 	struct err why = ERR_INIT;
-	const char *base;
-	auto_close int parent = fs_lookup_parent(dir_fd, name, FS_OWN, &base, &why);
+	auto_parent struct fs_parent parent;
 	struct removal r = {.top = -1, .path = name, .err = err};
 
-	if (parent < 0 && why.sys == ENOENT)
-		return 0;
-	if (parent < 0) {
+	if (fs_parent_find(dir_fd, name, FS_OWN, &parent, &why) < 0) {
+		if (why.sys == ENOENT)
+			return 0;
 		if (err)
 			*err = why;
 		return -1;
 	}
-	return remove_entry(&r, parent, base, 0);
+	return remove_entry(&r, parent.fd, parent.base, 0);
 }
 
 /* ---- usage ---- */

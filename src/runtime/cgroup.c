@@ -239,13 +239,17 @@ static void enable_controllers(int fd)
 			                        strlen(wanted[i]), NULL);
 }
 
-static int enter_level(struct cgroup_place *place, int *parent, const char *name, struct err *err)
+/* last: mostly not there yet, unlike those above it, which are shared. */
+static int open_level(struct cgroup_place *place, int parent, const char *name, bool last,
+                      struct err *err)
 {
 	struct err why = ERR_INIT;
+	int fd = last ? -1 : fs_open_dir(parent, name, NULL);
 
-	if (place->hierarchy.v2)
-		enable_controllers(*parent);
-	place->made = fs_mkdir(*parent, name, 0755, &why) == 0;
+	place->made = false;
+	if (fd >= 0)
+		return fd;
+	place->made = fs_mkdir(parent, name, 0755, &why) == 0;
 	if (!place->made && why.kind != ERR_CONFLICT) {
 		if (err)
 			*err = why;
@@ -253,7 +257,15 @@ static int enter_level(struct cgroup_place *place, int *parent, const char *name
 	}
 	if (FAILPOINT("cgroup.level", err) < 0)
 		return -1;
-	auto_close int fd = fs_open_dir(*parent, name, err);
+	return fs_open_dir(parent, name, err);
+}
+
+static int enter_level(struct cgroup_place *place, int *parent, const char *name, bool last,
+                       struct err *err)
+{
+	if (place->hierarchy.v2)
+		enable_controllers(*parent);
+	auto_close int fd = open_level(place, *parent, name, last, err);
 	if (fd < 0)
 		return -1;
 	if (!place->hierarchy.v2 && has_word(place->hierarchy.controllers, "cpuset") &&
@@ -278,9 +290,10 @@ static int walk_place(struct cgroup_place *place, const char *path, struct err *
 			return err_set(err, ERR_LIMIT, "a name in %s is too long", path);
 		memcpy(name, p, len);
 		name[len] = '\0';
-		if (len > 0 && enter_level(place, &fd, name, err) < 0)
-			return -1;
 		p += len;
+		bool last = p[strspn(p, "/")] == '\0';
+		if (len > 0 && enter_level(place, &fd, name, last, err) < 0)
+			return -1;
 	}
 	place->fd = move_fd(&fd);
 	return 0;

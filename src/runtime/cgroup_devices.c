@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+#include <fcntl.h>
 #include <inttypes.h>
 #include <linux/bpf.h>
 #include <stdio.h>
@@ -10,6 +11,7 @@
 #include "base/buf.h"
 #include "base/cleanup.h"
 #include "base/err.h"
+#include "base/fs.h"
 #include "base/json.h"
 #include "base/str.h"
 #include "runtime/cgroup_impl.h"
@@ -238,25 +240,31 @@ static int apply_v2(struct cgroup_place *place, const struct oci_resources *r,
 
 /* ---- version 1 ---- */
 
-static int write_rule(struct cgroup_place *place, const struct device_rule *rule, struct err *err)
+struct v1_devices {
+	struct cgroup_place *place;
+	int allow_fd; /* owned */
+	bool open;    /* everything is allowed now */
+};
+
+static int write_rule(const struct v1_devices *state, const struct device_rule *rule,
+                      struct err *err)
 {
 	char text[VALUE_MAX], major[24] = "*", minor[24] = "*";
 	const char *file = rule->allow ? "devices.allow" : "devices.deny";
 
 	if (rule->type == 'a') /* the kernel takes "a" alone, for everything at once */
-		return cgroup_write(place, file, "a", err);
+		return cgroup_write(state->place, file, "a", err);
 	if (rule->major >= 0)
 		snprintf(major, sizeof(major), "%" PRId64, rule->major);
 	if (rule->minor >= 0)
 		snprintf(minor, sizeof(minor), "%" PRId64, rule->minor);
 	snprintf(text, sizeof(text), "%c %s:%s %s", rule->type, major, minor, rule->access);
-	return cgroup_write(place, file, text, err);
+	if (!rule->allow)
+		return cgroup_write(state->place, file, text, err);
+	return fs_write_all(state->allow_fd, text, strlen(text), err) < 0
+	               ? err_wrap(err, "cgroup: %s '%s'", file, text)
+	               : 0;
 }
-
-struct v1_devices {
-	struct cgroup_place *place;
-	bool open; /* everything is allowed now */
-};
 
 static int apply_rule_v1(void *arg, const struct device_rule *rule, struct err *err)
 {
@@ -271,7 +279,7 @@ static int apply_rule_v1(void *arg, const struct device_rule *rule, struct err *
 		return 0; /* within everything; writing it would be an exception list's entry */
 	if (all)
 		state->open = rule->allow;
-	return write_rule(state->place, rule, err);
+	return write_rule(state, rule, err);
 }
 
 int cgroup_apply_devices(struct cgroup *cg, const struct oci_resources *r,
@@ -286,7 +294,9 @@ int cgroup_apply_devices(struct cgroup *cg, const struct oci_resources *r,
 		                         "linux.resources.devices: no cgroup is mounted");
 	if (state.place->hierarchy.v2)
 		return apply_v2(state.place, r, devices, count, err);
-	if (cgroup_write(state.place, "devices.deny", "a", err) < 0 ||
+	auto_close int allow_fd = fs_open(state.place->fd, "devices.allow", O_WRONLY, 0, err);
+	state.allow_fd = allow_fd;
+	if (allow_fd < 0 || cgroup_write(state.place, "devices.deny", "a", err) < 0 ||
 	    each_rule(r, devices, count, apply_rule_v1, &state, err) < 0)
 		return -1;
 

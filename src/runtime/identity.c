@@ -33,27 +33,19 @@ int identity_set_rlimits(const struct oci_process *process, struct err *err)
 	return 0;
 }
 
-/* Highest capability of this kernel. */
-static int last_capability(void)
-{
-	int cap = 63;
-
-	while (cap > 0 && prctl(PR_CAPBSET_READ, cap, 0, 0, 0) < 0)
-		cap--;
-	return cap;
-}
-
 static int drop_bounding(uint64_t keep, struct err *err)
 {
-	int last = last_capability();
+	int count = 0; /* of the capabilities that this kernel has */
 
-	for (int cap = 0; cap <= last; cap++) {
-		bool wanted = keep & (1ULL << cap);
-		if (!wanted && prctl(PR_CAPBSET_DROP, cap, 0, 0, 0) < 0)
-			return err_sys(err, "drop capability %d from the bounding set", cap);
+	for (; count < 64; count++) {
+		if (keep & (1ULL << count) || prctl(PR_CAPBSET_DROP, count, 0, 0, 0) == 0)
+			continue;
+		if (errno == EINVAL)
+			break;
+		return err_sys(err, "drop capability %d from the bounding set", count);
 	}
 	/* A wanted one that the runtime itself lacks stays missing: less, never more. */
-	for (int cap = 0; cap <= last; cap++)
+	for (int cap = 0; cap < count; cap++)
 		if (!(keep & (1ULL << cap)) && prctl(PR_CAPBSET_READ, cap, 0, 0, 0) != 0)
 			return err_set(err, ERR_INTERNAL,
 			               "capability %d is still in the bounding set", cap);

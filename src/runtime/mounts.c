@@ -84,14 +84,11 @@ static int open_target(const struct rootfs *fs, const char *destination, bool di
 			*err = why;
 		return -1;
 	}
-	if (directory) {
-		auto_close int made = is_ours(path) ? fs_mkdir_all(fs->root_fd, path, 0755, err)
-		                                    : fs_mkdir_all_in(fs->root_fd, path, 0755, err);
-		if (made < 0)
-			return -1;
-	} else if (make_file(fs, path, err) < 0) {
+	if (directory)
+		return is_ours(path) ? fs_mkdir_all(fs->root_fd, path, 0755, err)
+		                     : fs_mkdir_all_in(fs->root_fd, path, 0755, err);
+	if (make_file(fs, path, err) < 0)
 		return -1;
-	}
 	return rootfs_open(fs, path, err);
 }
 
@@ -149,17 +146,21 @@ static int mount_bind(struct rootfs *fs, size_t index, const struct oci_mount *m
 	return attach(fs, fd, m->destination, err);
 }
 
-static int attach_hierarchy(const struct rootfs *fs, const struct oci_mount *m, size_t index,
-                            const char *name, struct err *err)
+static int limit_view(const struct rootfs *fs, const struct oci_mount *m, size_t index,
+                      struct err *err)
 {
-	char path[4096];
+	return fs_mount_setattr(fs->plan->cgroup_fds[index], m->plan->attr_set, m->plan->attr_clear,
+	                        PROPAGATE_PRIVATE, false, err);
+}
 
-	snprintf(path, sizeof(path), "%s/%s", m->destination, name);
-	int fd = fs->plan->cgroup_fds[index];
-	if (fs_mount_setattr(fd, m->plan->attr_set, m->plan->attr_clear, PROPAGATE_PRIVATE, false,
-	                     err) < 0)
+/* Below tmp_fd, which nobody else sees yet. */
+static int attach_hierarchy(const struct rootfs *fs, const struct oci_mount *m, size_t index,
+                            int tmp_fd, const char *name, struct err *err)
+{
+	if (limit_view(fs, m, index, err) < 0 || fs_mkdir(tmp_fd, name, 0755, err) < 0)
 		return -1;
-	return attach(fs, fd, path, err);
+	auto_close int target = fs_open(tmp_fd, name, O_PATH | O_DIRECTORY, 0, err);
+	return target < 0 ? -1 : fs_mount_attach(fs->plan->cgroup_fds[index], target, err);
 }
 
 /* Version 2 alone: the container's own directory. Version 1: a tmpfs with one directory per
@@ -174,7 +175,9 @@ static int mount_cgroup(struct rootfs *fs, const struct oci_mount *m, struct err
 	if (count == 1)
 		(void)cgroup_hierarchy_fd(cg, 0, &name, &v2);
 	if (count == 1 && v2)
-		return attach_hierarchy(fs, m, 0, ".", err);
+		return limit_view(fs, m, 0, err) < 0
+		               ? -1
+		               : attach(fs, fs->plan->cgroup_fds[0], m->destination, err);
 
 	const struct fs_mount_option options[] = {{"mode", "755"}, {"size", "64k"}};
 	auto_close int tmp =
@@ -185,7 +188,7 @@ static int mount_cgroup(struct rootfs *fs, const struct oci_mount *m, struct err
 	for (size_t i = 0; i < count; i++) {
 		if (cgroup_hierarchy_fd(cg, i, &name, &v2) < 0)
 			continue;
-		if (attach_hierarchy(fs, m, i, name, err) < 0)
+		if (attach_hierarchy(fs, m, i, tmp, name, err) < 0)
 			return -1;
 	}
 	if (m->plan->attr_set & MOUNT_ATTR_RDONLY)

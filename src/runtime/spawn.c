@@ -368,8 +368,8 @@ static bool may_share(const struct spawn *s)
 {
 	const struct oci_spec *spec = s->plan.spec;
 	const struct oci_memory *memory = &spec->linux_.resources.memory;
-	bool other_clocks = spec_namespace(spec, CLONE_NEWTIME) != NULL ||
-	                    (s->plan.init_flags & CLONE_NEWTIME);
+	bool other_clocks =
+		spec_namespace(spec, CLONE_NEWTIME) != NULL || (s->plan.init_flags & CLONE_NEWTIME);
 	bool tight = (memory->limit >= 0 && memory->limit < SHARING_MEMORY_MIN) ||
 	             spec->linux_.resources.unified.count > 0;
 

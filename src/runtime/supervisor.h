@@ -47,7 +47,8 @@ struct supervision {
 	int signal_fd; /* owned; SIGCHLD */
 	int config_fd; /* owned; the container's config.json; -1 for an exec */
 	struct spawned spawned;
-	struct arena arena; /* the config that the process is made from, until it executes its program */
+	struct arena
+		arena; /* the config that the process is made from, until it executes its program */
 	struct record record;
 	uint64_t oom_base; /* the counter before the program ran, or when we last killed */
 	bool ended;        /* the process has been reaped */
