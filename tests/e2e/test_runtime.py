@@ -383,6 +383,26 @@ def test_limits_are_in_force(bundle):
     assert out.split() == [str(64 << 20), "9", "50000", "512" if version_1 else "100000"]
 
 
+def test_a_limit_too_low_for_the_start_ends_the_start_and_not_the_runtime(bundle):
+    """The kernel kills all that share an address space when one of them is out of memory."""
+    if not os.path.exists("/sys/fs/cgroup/memory"):
+        pytest.skip("no version 1 memory cgroup")
+    bundle.config["linux"]["resources"]["memory"] = {"limit": 16 << 10}
+    done = bundle.run("/bin/true", check=False)
+    assert done.returncode == 1 and "died" in done.stderr, (done.returncode, done.stderr)
+
+
+def test_an_oom_score_is_the_container_s_alone(bundle):
+    """It belongs to an address space, and the runtime lives on beside the program."""
+    bundle.save(["/bin/sh", "-c", "echo ready; cat /proc/self/oom_score_adj; read x"], oomScoreAdj=517)
+    with subprocess.Popen([RUNTIME, "--root", str(bundle.state), "run", "--bundle", bundle.path, bundle.id()], text=True,
+                          stdin=subprocess.PIPE, stdout=subprocess.PIPE) as p:
+        assert p.stdout.readline() == "ready\n" and p.stdout.readline() == "517\n"
+        assert pathlib.Path(f"/proc/{p.pid}/oom_score_adj").read_text() != "517\n"
+        p.communicate("\n", timeout=10)
+    assert p.returncode == 0
+
+
 def test_the_cgroup_view_cannot_be_written(bundle):
     out = bundle.shell("exec 2>&1; for f in /sys/fs/cgroup/*/release_agent /sys/fs/cgroup/*/notify_on_release "
                        "/sys/fs/cgroup/*/cgroup.procs /sys/fs/cgroup/cgroup.procs /sys/fs/cgroup/memory.max; do test -e $f && echo 0 > $f; done; true")
