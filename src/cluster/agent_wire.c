@@ -285,8 +285,8 @@ void *wire_stream(void *arg)
 		lost(agent, &err);
 		bool round = agent_next_manager(agent);
 		pause = had || clock_mono_ms() - began > RETRY_MAX_MS ? RETRY_MIN_MS : pause;
-		/* A leader that ended the session has a successor: ask around at once. */
-		if ((had || !round) && has_others(agent)) {
+		/* A leader that ended the session has a successor, which may be at its first steps. */
+		if (!had && !round && has_others(agent)) {
 			pthread_mutex_lock(&agent->lock);
 			continue;
 		}

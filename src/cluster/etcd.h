@@ -77,9 +77,12 @@ int64_t etcd_grant(struct etcd *etcd, int64_t seconds, struct err *err); /* a le
 /* 1: it lives on, 0: it is gone. */
 int etcd_keep(struct etcd *etcd, int64_t lease, struct err *err);
 void etcd_revoke(struct etcd *etcd, int64_t lease);
-/* 1: we lead, *epoch is set. 0: somebody else does. `who` must differ between attempts of
- * different processes. */
+/* 1: we lead, *epoch is set. 0: somebody else does, and holder (may be NULL) gets what it said of
+ * itself. `who` must differ between attempts of different processes. */
 int etcd_campaign(struct etcd *etcd, const char *who, int64_t lease, int64_t *epoch,
+                  struct buf *holder, struct err *err);
+/* Writes anew what we say of ourselves, while we lead under this epoch. */
+int etcd_announce(struct etcd *etcd, const char *who, int64_t lease, int64_t epoch,
                   struct err *err);
 /* 1: out gets what the leader said of itself; 0: nobody leads. */
 int etcd_holder(struct etcd *etcd, struct buf *out, int64_t *epoch, int64_t *revision,

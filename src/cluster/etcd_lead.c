@@ -88,7 +88,7 @@ static bool is_ours(const struct json *entry, const char *who)
 	       str_eq(buf_str(&value), who);
 }
 
-int etcd_campaign(struct etcd *e, const char *who, int64_t lease, int64_t *epoch, struct err *err)
+static struct json *put_leader(const struct etcd *e, const char *who, int64_t lease)
 {
 	struct json *put = json_object(), *op = json_object();
 
@@ -97,10 +97,17 @@ int etcd_campaign(struct etcd *e, const char *who, int64_t lease, int64_t *epoch
 	if (lease > 0)
 		etcd_set_number(put, "lease", lease);
 	json_set(op, "request_put", put);
-	auto_type(json) reply = etcd_call(
-		e, "kv/txn",
-		transaction(etcd_compare(e, LEADER, true, 0), just(op), just(etcd_read(e, LEADER))),
-		err);
+	return op;
+}
+
+int etcd_campaign(struct etcd *e, const char *who, int64_t lease, int64_t *epoch,
+                  struct buf *holder, struct err *err)
+{
+	auto_type(json) reply =
+		etcd_call(e, "kv/txn",
+	                  transaction(etcd_compare(e, LEADER, true, 0),
+	                              just(put_leader(e, who, lease)), just(etcd_read(e, LEADER))),
+	                  err);
 	if (!reply)
 		return -1;
 	if (json_get_bool(reply, "succeeded", false)) {
@@ -111,7 +118,7 @@ int etcd_campaign(struct etcd *e, const char *who, int64_t lease, int64_t *epoch
 	const struct json *entry =
 		entry_of(json_get(json_at(json_get(reply, "responses"), 0), "response_range"));
 	if (!is_ours(entry, who))
-		return 0;
+		return holder && etcd_bytes(entry, "value", holder, err) < 0 ? -1 : 0;
 	*epoch = etcd_number(entry, "create_revision");
 	return 1;
 }
@@ -130,6 +137,15 @@ int etcd_holder(struct etcd *e, struct buf *out, int64_t *epoch, int64_t *revisi
 		return 0;
 	*epoch = etcd_number(entry, "create_revision");
 	return etcd_bytes(entry, "value", out, err) < 0 ? -1 : 1;
+}
+
+int etcd_announce(struct etcd *e, const char *who, int64_t lease, int64_t epoch, struct err *err)
+{
+	auto_type(json) reply = etcd_call(e, "kv/txn",
+	                                  transaction(etcd_compare(e, LEADER, true, epoch),
+	                                              just(put_leader(e, who, lease)), NULL),
+	                                  err);
+	return reply ? 0 : -1;
 }
 
 int etcd_resign(struct etcd *e, int64_t epoch, struct err *err)

@@ -111,6 +111,12 @@ static void end_sessions(struct leader *leader)
 /* The elector goes last of the two: it gives the leadership up when nothing is written any more. */
 static void stop_threads(struct leader *leader)
 {
+	bool led = leader->electing && leader_lock(leader, NULL) == 0;
+
+	if (led) {
+		pthread_mutex_unlock(&leader->lock);
+		leader_announce(leader);
+	}
 	pthread_mutex_lock(&leader->mandate.lock);
 	leader->mandate.stop = true;
 	pthread_mutex_unlock(&leader->mandate.lock);
@@ -122,6 +128,8 @@ static void stop_threads(struct leader *leader)
 		leader_lay_down(leader);
 		pthread_join(leader->elector, NULL);
 	}
+	if (led)
+		leader_linger(leader);
 }
 
 void leader_close(struct leader *leader)

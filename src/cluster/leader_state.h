@@ -48,7 +48,11 @@ struct mandate {
 	pthread_cond_t changed;
 	int64_t epoch, until_ms;  /* we may lead, so long; 0: not */
 	int64_t refused;          /* an epoch that we could not make use of */
+	int64_t ready;            /* the epoch whose control plane is open */
 	char holder[ADDRESS_MAX]; /* who leads, if not we; "" */
+	int64_t holder_ms;        /* since when */
+	int64_t asked_ms;         /* when another manager last sent us a request */
+	bool leaving, announced;  /* we are about to hand over; the others know */
 	bool stop;
 };
 
@@ -94,6 +98,15 @@ void leader_lay_down(struct leader *leader);
 void leader_refuse(struct leader *leader, int64_t epoch);
 bool leader_may_lead(struct leader *leader);
 bool leader_holder(struct leader *leader, char out[ADDRESS_MAX]); /* false: not known */
+/* Waits until something of the mandate has changed, at most so long. */
+void leader_await(struct leader *leader, int64_t ms);
+/* If it is our turn to lead, waits until we are ready for it. */
+void leader_await_ready(struct leader *leader);
+/* Before the elector is stopped: lets the others get ready while we still lead. Then they have
+ * little to do when we resign. */
+void leader_announce(struct leader *leader);
+/* And after it: answers those who have not heard of it yet, until they have. */
+void leader_linger(struct leader *leader);
 int leader_found_shared(struct leader *leader, struct err *err);
 void leader_end_founding(struct leader *leader);
 
