@@ -10,7 +10,7 @@
  *		struct store *s = store_etcd_open(e, epoch, err);     // takes the client over
  *
  * URL: etcd://[USER:PASSWORD@]HOST[:PORT][,HOST[:PORT]...][/PREFIX]; "etcds" speaks TLS. Port 2379 and
- * prefix "buoy" where none is given. Each call goes to the endpoint that answered last, and on to
+ * prefix "buoy" where none is given; user and password may hold %XX. Each call goes to the endpoint that answered last, and on to
  * the next when it does not answer, until its time is up. So a call may reach etcd twice: only such
  * calls are made as do no harm then (reads, and transactions that compare what they change).
  *
@@ -35,6 +35,10 @@ struct err;
 struct etcd;
 struct json;
 struct store;
+
+#define ETCD_FULL                                                                                  \
+	"etcd is full: its quota is used up, it takes no writes. The leader gives back what it "   \
+	"can; start etcd with a larger --quota-backend-bytes if that is not enough"
 
 #define ETCD_PORT    2379
 #define ETCD_CALL_MS 3000 /* for a call, all endpoints together */
@@ -117,8 +121,9 @@ struct etcd_health {
 	bool full; /* the NOSPACE alarm: etcd takes no writes */
 };
 int etcd_look(struct etcd *etcd, struct etcd_health *health, struct err *err);
-/* Drops what was overwritten before the revision, gives the room back member by member when more than
- * half is unused (or always), and lifts the NOSPACE alarm. */
+/* Drops what was overwritten before the revision, gives the room back member by member, the etcd
+ * leader last, when more than half is unused (or always), and lifts the NOSPACE alarm. Blocks for
+ * as long as that takes: a member that gives room back answers nobody meanwhile. */
 int etcd_compact(struct etcd *etcd, int64_t revision, bool always, struct err *err);
 
 /* ---- the store ---- */

@@ -11,11 +11,13 @@
 #include "base/str.h"
 #include "cluster/etcd_state.h"
 
-#define LEADER     "leader"
-#define HOLDER_MAX 4096
-#define STALL_MS   2000
-#define TEXT_MAX   (64u << 20)
-#define SMALL      (64 << 20) /* a database up to here is not worth stopping a member for */
+#define LEADER        "leader"
+#define HOLDER_MAX    4096
+#define STALL_MS      2000
+#define TEXT_MAX      (64u << 20)
+#define STATUS_MS     1000
+#define DEFRAGMENT_MS 60000
+#define SMALL         (64 << 20) /* a database up to here is not worth stopping a member for */
 
 /* ---- leases ---- */
 
@@ -307,13 +309,9 @@ int etcd_watch(struct etcd *e, const char *name, int64_t *since,
 
 static int look_at(struct etcd *e, size_t at, struct etcd_health *health, struct err *err)
 {
-	size_t before = e->current;
-
-	e->current = at;
-	auto_type(json) reply = etcd_call(e, "maintenance/status", json_object(), err);
-	bool same = e->current == at;
-	e->current = before;
-	if (!reply || !same)
+	auto_type(json) reply =
+		etcd_call_at(e, at, "maintenance/status", json_object(), STATUS_MS, err);
+	if (!reply)
 		return -1;
 	int64_t size = etcd_number(reply, "dbSize"), in_use = etcd_number(reply, "dbSizeInUse");
 	if (size > health->size) {
@@ -352,20 +350,33 @@ int etcd_look(struct etcd *e, struct etcd_health *health, struct err *err)
 	return alarms ? 0 : -1;
 }
 
-/* One after the other: a member does not answer while it is at it. */
+static bool is_leader(struct etcd *e, size_t at)
+{
+	auto_type(json) reply =
+		etcd_call_at(e, at, "maintenance/status", json_object(), STATUS_MS, NULL);
+
+	return reply &&
+	       etcd_number(reply, "leader") == etcd_number(json_get(reply, "header"), "member_id");
+}
+
+/* One after the other: a member does not answer while it is at it. One that fails ends it, so that
+ * never two are missing. */
 static int defragment(struct etcd *e, struct err *err)
 {
-	size_t before = e->current;
-	int rc = 0;
+	bool last[ETCD_POINTS_MAX];
 
-	for (size_t i = 0; i < e->count; i++) {
-		e->current = i;
-		auto_type(json) reply = etcd_call(e, "maintenance/defragment", json_object(), err);
-		if (!reply)
-			rc = -1;
-	}
-	e->current = before;
-	return rc;
+	for (size_t i = 0; i < e->count; i++)
+		last[i] = is_leader(e, i);
+	for (int pass = 0; pass < 2; pass++)
+		for (size_t i = 0; i < e->count; i++) {
+			if (last[i] != (pass == 1))
+				continue;
+			auto_type(json) reply = etcd_call_at(e, i, "maintenance/defragment",
+			                                     json_object(), DEFRAGMENT_MS, err);
+			if (!reply)
+				return -1;
+		}
+	return 0;
 }
 
 int etcd_compact(struct etcd *e, int64_t revision, bool always, struct err *err)

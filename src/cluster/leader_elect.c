@@ -251,7 +251,7 @@ static int prepare(struct elector *x, struct leader *leader, struct err *err)
 	char nonce[ID_SWARM_MAX];
 
 	x->leader = leader;
-	x->etcd = etcd_open(&(struct etcd_options){.url = leader->url, .call_ms = CALL_MS}, err);
+	x->etcd = leader_etcd(leader, CALL_MS, err);
 	json_set(doc, "NodeID", json_string(leader->self));
 	json_set(doc, "Addr", json_string(leader->addr));
 	json_set(doc, "Nonce", json_string(id_make_swarm(nonce)));
@@ -291,7 +291,7 @@ static int open_control(struct leader *leader, int64_t epoch, struct store **sto
                         struct control **control, struct err *err)
 {
 	struct control_config config = {0};
-	struct etcd *etcd = etcd_open(&(struct etcd_options){.url = leader->url}, err);
+	struct etcd *etcd = leader_etcd(leader, 0, err);
 
 	*store = etcd ? store_etcd_open(etcd, epoch, err) : NULL;
 	if (!*store)
@@ -476,7 +476,7 @@ void leader_linger(struct leader *leader)
 /* Leads at once, or not at all: for `init`, before anybody else knows of the cluster. */
 int leader_found_shared(struct leader *leader, struct err *err)
 {
-	auto_type(etcd) etcd = etcd_open(&(struct etcd_options){.url = leader->url}, err);
+	auto_type(etcd) etcd = leader_etcd(leader, 0, err);
 	char nonce[ID_SWARM_MAX];
 	int64_t epoch = 0;
 
@@ -505,7 +505,7 @@ int leader_found_shared(struct leader *leader, struct err *err)
 
 void leader_end_founding(struct leader *leader)
 {
-	auto_type(etcd) etcd = etcd_open(&(struct etcd_options){.url = leader->url}, NULL);
+	auto_type(etcd) etcd = leader_etcd(leader, 0, NULL);
 
 	if (etcd && leader->founding_lease)
 		etcd_revoke(etcd, leader->founding_lease);

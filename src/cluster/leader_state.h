@@ -13,6 +13,7 @@
 #include "cluster/vault.h"
 #include "http/server.h"
 
+struct etcd;
 struct store;
 
 /* One line for an agent's stream. */
@@ -53,18 +54,21 @@ struct mandate {
 	int64_t holder_ms;        /* since when */
 	int64_t asked_ms;         /* when another manager last sent us a request */
 	bool leaving, announced;  /* we are about to hand over; the others know */
+	char note[200];           /* what is wrong with the store; "" */
 	bool stop;
 };
 
 struct leader {
 	struct log log;
-	char *url;              /* owned; of a shared store; NULL: the store is ours alone */
+	char *url; /* owned; of a shared store; NULL: the store is ours alone */
+	char *store_ca, *store_cert, *store_key; /* owned; may be NULL */
+	int64_t compact_ms;
 	char self[32];          /* our node's id */
 	char addr[ADDRESS_MAX]; /* where others reach us */
 	char *ca, *cert, *key;  /* owned; NULL until leader_serve() */
 	struct mandate mandate;
-	pthread_t elector;
-	bool electing;
+	pthread_t elector, keeper;
+	bool electing, keeping;
 	int64_t epoch; /* under which we lead a shared store; written by the ticker; 0: we do not */
 	int64_t founding_lease;
 	struct http_route *routes; /* owned, as are the patterns of those behind leader_routes */
@@ -89,6 +93,11 @@ struct leader {
 };
 
 #define LEADER_ELSEWHERE "another manager leads the cluster, or none does yet: try again"
+
+struct etcd *leader_etcd(struct leader *leader, int64_t call_ms, struct err *err);
+
+/* leader_keep.c: compaction and alarms of the shared store */
+void *leader_keep(void *leader); /* a thread */
 
 /* leader_elect.c */
 void *leader_elect(void *leader); /* a thread */
