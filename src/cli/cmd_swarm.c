@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* swarm: making, joining and leaving a cluster. */
 
-#include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -175,7 +174,7 @@ static int add_pem(const struct args *args, const char *flag, struct json *tls, 
 
 	if (!args_has(args, flag))
 		return 0;
-	if (fs_read(AT_FDCWD, args_string(args, flag), PEM_MAX, &text, err) < 0)
+	if (fs_trusted_read(args_string(args, flag), PEM_MAX, &text, err) < 0)
 		return err_wrap(err, "--%s", flag);
 	int rc = json_set(tls, field, json_string(buf_str(&text)));
 	explicit_bzero(text.data, text.len);

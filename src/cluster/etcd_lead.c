@@ -324,14 +324,33 @@ static int look_at(struct etcd *e, size_t at, struct etcd_health *health, struct
 	return 0;
 }
 
-static struct json *alarm_of(struct etcd *e, const char *action, struct err *err)
+static struct json *list_alarms(struct etcd *e, struct err *err)
 {
 	struct json *body = json_object();
 
-	json_set(body, "action", json_string(action));
-	if (!str_eq(action, "GET"))
-		json_set(body, "alarm", json_string("NOSPACE"));
+	json_set(body, "action", json_string("GET"));
 	return etcd_call(e, "maintenance/alarm", body, err);
+}
+
+/* Each member raises its own. */
+static int lift_alarms(struct etcd *e, struct err *err)
+{
+	auto_type(json) alarms = list_alarms(e, err);
+	const struct json *list = json_get(alarms, "alarms");
+
+	if (!alarms)
+		return -1;
+	for (size_t i = 0; i < json_count(list); i++) {
+		struct json *body = json_object();
+
+		json_set(body, "action", json_string("DEACTIVATE"));
+		json_set(body, "alarm", json_string("NOSPACE"));
+		json_set(body, "memberID", json_ref(json_get(json_at(list, i), "memberID")));
+		auto_type(json) done = etcd_call(e, "maintenance/alarm", body, err);
+		if (!done)
+			return -1;
+	}
+	return 0;
 }
 
 int etcd_look(struct etcd *e, struct etcd_health *health, struct err *err)
@@ -341,7 +360,7 @@ int etcd_look(struct etcd *e, struct etcd_health *health, struct err *err)
 		(void)look_at(e, i, health, NULL);
 	if (health->answering == 0)
 		return err_set(err, ERR_UNAVAILABLE, "etcd: no member answers");
-	auto_type(json) alarms = alarm_of(e, "GET", err);
+	auto_type(json) alarms = list_alarms(e, err);
 	const struct json *list = json_get(alarms, "alarms");
 
 	for (size_t i = 0; i < json_count(list); i++)
@@ -355,8 +374,9 @@ static bool is_leader(struct etcd *e, size_t at)
 	auto_type(json) reply =
 		etcd_call_at(e, at, "maintenance/status", json_object(), STATUS_MS, NULL);
 
-	return reply &&
-	       etcd_number(reply, "leader") == etcd_number(json_get(reply, "header"), "member_id");
+	/* Members' ids take all 64 bits: texts here. */
+	return reply && str_eq(json_get_string(reply, "leader"),
+	                       json_get_string(json_get(reply, "header"), "member_id"));
 }
 
 /* One after the other: a member does not answer while it is at it. One that fails ends it, so that
@@ -398,8 +418,5 @@ int etcd_compact(struct etcd *e, int64_t revision, bool always, struct err *err)
 	bool airy = health.size > SMALL && health.in_use < health.size / 2;
 	if ((always || health.full || airy) && defragment(e, err) < 0)
 		return -1;
-	if (!health.full)
-		return 0;
-	auto_type(json) lifted = alarm_of(e, "DEACTIVATE", err);
-	return lifted ? 0 : -1;
+	return health.full ? lift_alarms(e, err) : 0;
 }

@@ -183,10 +183,8 @@ def test_planned_handover_is_quick(masters):
     times = [t for t, _ in writer.acked if t >= moment - 0.2]
     gap = max(b - a for a, b in zip(times, times[1:]))
     print(f"planned handover: longest gap between writes {gap * 1000:.0f} ms")
-    # The goal is 100 ms; 75 to 235 ms were seen. This bound only tells it from a lease that had to run out.
-    assert gap <= 0.5
-    # Not seamless yet: the one request that is under way may fail, and yet have been done.
-    assert len(writer.unknown) <= 1, writer.unknown
+    assert not writer.unknown, writer.unknown # each write was done, none was answered by a 503
+    assert gap <= 0.1
     assert leader_of(others) in others
     there = {s["Spec"]["Name"] for s in others[0].json("GET", "/services")}
     assert not [name for _, name in writer.acked if name not in there]
