@@ -176,7 +176,8 @@ int api_upload_begin(void *ctx, struct http_request *req, struct err *err)
 		return 0;
 
 	bool wide = str_eq(algorithm, "sha512") || (digest && str_starts(digest, "sha512:"));
-	struct upload *up = uploads_begin(r->uploads, name, wide, err);
+	struct upload_plan plan = {.repo = name, .wide = wide, .once = digest};
+	struct upload *up = uploads_begin(r->uploads, &plan, err);
 	if (!up)
 		return reply_no_session(req, err);
 	if (digest) {
