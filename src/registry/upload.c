@@ -312,6 +312,13 @@ int upload_fd(const struct upload *up)
 	return up->fd;
 }
 
+bool upload_is_private(const struct upload *up)
+{
+	struct stat st;
+
+	return up->file[0] && fstat(up->fd, &st) == 0 && st.st_nlink == 1;
+}
+
 int upload_add(struct upload *up, const void *data, size_t len, struct err *err)
 {
 	if (fs_write_all(up->fd, data, len, err) < 0) {

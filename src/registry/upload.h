@@ -50,6 +50,8 @@ size_t uploads_count(struct uploads *u);
 const char *upload_id(const struct upload *up);
 uint64_t upload_size(const struct upload *up);
 int upload_fd(const struct upload *up);
+/* No content shares its file. */
+bool upload_is_private(const struct upload *up);
 int upload_add(struct upload *up, const void *data, size_t len, struct err *err);
 /* The digest of all bytes in the algorithm that `wanted` names; reads the file again if the session was begun
  * for the other one. */
