@@ -8,6 +8,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "base/json.h"
 #include "base/str.h"
 #include "cli/args.h"
 #include "cli/help.h"
@@ -63,6 +64,17 @@ void cli_complain(const struct cli *cli, const struct err *err)
 	fputs("buoy: ", stderr);
 	out_text(stderr, err->msg, cli->err_tty);
 	fputc('\n', stderr);
+}
+
+void cli_show_warnings(const struct cli *cli, const struct json *reply)
+{
+	const struct json *warnings = json_get(reply, "Warnings");
+
+	for (size_t i = 0; i < json_count(warnings); i++) {
+		struct err warning = ERR_INIT;
+		(void)err_set(&warning, ERR_INVALID, "warning: %s", json_str(json_at(warnings, i)));
+		cli_complain(cli, &warning);
+	}
 }
 
 int cli_each(struct cli *cli, const struct args *args,

@@ -87,3 +87,6 @@ int cli_each(struct cli *cli, const struct args *args,
                         struct err *err));
 /* "buoy: <err>" on stderr. */
 void cli_complain(const struct cli *cli, const struct err *err);
+/* The same for the "Warnings" of an answer. */
+struct json;
+void cli_show_warnings(const struct cli *cli, const struct json *reply);

@@ -91,6 +91,7 @@ static int run(struct cli *cli, const struct args *args, struct err *err)
 	if (!path || !body || api_send(cli, "POST", path, body, &answer, err) < 0)
 		return -1;
 	auto_type(json) reply = answer;
+	cli_show_warnings(cli, reply);
 	const char *id = json_get_string(reply, "Id");
 	const char *start = id ? api_path(cli, "/exec/", id, "/start", err) : NULL;
 	if (!start)

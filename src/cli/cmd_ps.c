@@ -122,6 +122,15 @@ static struct json *size(const struct json *c)
 	return json_string(text);
 }
 
+static struct json *opt_outs(const struct json *list)
+{
+	auto_buf struct buf text = BUF_INIT(PORTS_MAX);
+
+	for (size_t i = 0; i < json_count(list); i++)
+		buf_addf(&text, "%s%s", i ? "," : "", json_str(json_at(list, i)));
+	return json_string(buf_str(&text));
+}
+
 static struct json *row(struct cli *cli, const struct json *c, bool full)
 {
 	int64_t created = json_get_int(c, "Created", 0) * NANO;
@@ -141,19 +150,30 @@ static struct json *row(struct cli *cli, const struct json *c, bool full)
 	json_set(r, "Labels", pairs(json_get(c, "Labels")));
 	json_set(r, "Mounts", mounts(json_get(c, "Mounts")));
 	json_set(r, "Networks", networks(c));
+	json_set(r, "OptOuts", opt_outs(json_get(c, "OptOuts")));
 	json_set(r, "Size", size(c));
 	return r;
 }
 
+/* What a container does without is seen where there is such a container. */
+static int print_rows(struct cli *cli, const struct args *args, const struct json *rows,
+                      bool opt_outs, struct err *err)
+{
+	bool size = args_bool(args, "size");
+	const struct out_column optional[] = {{"OptOuts", "OPT-OUTS"}, {"Size", "SIZE"}};
+	const struct out_column columns[] = {
+		{"ID", "CONTAINER ID"},      {"Image", "IMAGE"},         {"Command", "COMMAND"},
+		{"RunningFor", "CREATED"},   {"Status", "STATUS"},       {"Ports", "PORTS"},
+		{"Names", "NAMES"},          optional[opt_outs ? 0 : 1], optional[opt_outs ? 1 : 0],
+		{"CreatedAt", "CREATED AT"}, {"State", "STATE"},         {"Labels", "LABELS"},
+		{"Mounts", "MOUNTS"},        {"Networks", "NETWORKS"},   {NULL, NULL}};
+	const struct out_listing listing = {columns, 7U + opt_outs + size, "ID"};
+
+	return out_rows(cli, args, &listing, rows, err);
+}
+
 static int run(struct cli *cli, const struct args *args, struct err *err)
 {
-	static const struct out_column columns[] = {
-		{"ID", "CONTAINER ID"},    {"Image", "IMAGE"},   {"Command", "COMMAND"},
-		{"RunningFor", "CREATED"}, {"Status", "STATUS"}, {"Ports", "PORTS"},
-		{"Names", "NAMES"},        {"Size", "SIZE"},     {"CreatedAt", "CREATED AT"},
-		{"State", "STATE"},        {"Labels", "LABELS"}, {"Mounts", "MOUNTS"},
-		{"Networks", "NETWORKS"},  {NULL, NULL}};
-	const struct out_listing listing = {columns, args_bool(args, "size") ? 8 : 7, "ID"};
 	auto_buf struct buf path = BUF_INIT(API_PATH_MAX);
 	int64_t last = args_bool(args, "latest") ? 1 : args_int(args, "last", -1);
 
@@ -170,9 +190,12 @@ static int run(struct cli *cli, const struct args *args, struct err *err)
 	if (!list)
 		return -1;
 	auto_type(json) rows = json_array();
-	for (size_t i = 0; i < json_count(list); i++)
+	bool any = false;
+	for (size_t i = 0; i < json_count(list); i++) {
 		json_append(rows, row(cli, json_at(list, i), args_bool(args, "no-trunc")));
-	return out_rows(cli, args, &listing, rows, err);
+		any |= json_count(json_get(json_at(list, i), "OptOuts")) > 0;
+	}
+	return print_rows(cli, args, rows, any, err);
 }
 
 static const struct flag flags[] = {

@@ -44,17 +44,6 @@ static int write_cidfile(const char *file, const char *id, struct err *err)
 	return fd < 0 ? -1 : fs_write_all(fd, id, strlen(id), err);
 }
 
-static void show_warnings(const struct cli *cli, const struct json *reply)
-{
-	const struct json *warnings = json_get(reply, "Warnings");
-
-	for (size_t i = 0; i < json_count(warnings); i++) {
-		struct err warning = ERR_INIT;
-		(void)err_set(&warning, ERR_INVALID, "warning: %s", json_str(json_at(warnings, i)));
-		cli_complain(cli, &warning);
-	}
-}
-
 static int pull_for(struct cli *cli, const struct args *args, struct err *err)
 {
 	return pull_image(cli, args->words[0], args_string(args, "platform"), stderr,
@@ -89,7 +78,7 @@ static const char *create_container(struct cli *cli, const struct args *args,
 	auto_type(json) reply = answer;
 	if (rc < 0)
 		return NULL;
-	show_warnings(cli, reply);
+	cli_show_warnings(cli, reply);
 	const char *id = json_get_string(reply, "Id");
 	if (args_has(args, "cidfile") && id &&
 	    write_cidfile(args_string(args, "cidfile"), id, err) < 0)

@@ -21,17 +21,6 @@
 #define REPLICAS_MAX 1000000
 #define BODY_MAX     (16u << 20)
 
-static void show_warnings(const struct cli *cli, const struct json *reply)
-{
-	const struct json *warnings = json_get(reply, "Warnings");
-
-	for (size_t i = 0; i < json_count(warnings); i++) {
-		struct err warning = ERR_INIT;
-		(void)err_set(&warning, ERR_INVALID, "warning: %s", json_str(json_at(warnings, i)));
-		cli_complain(cli, &warning);
-	}
-}
-
 static int wait_unless_detached(struct cli *cli, const struct args *args, const char *ref,
                                 bool rollback, struct err *err)
 {
@@ -83,7 +72,7 @@ static int run_create(struct cli *cli, const struct args *args, struct err *err)
 	auto_type(json) reply = answer;
 	if (rc < 0)
 		return -1;
-	show_warnings(cli, reply);
+	cli_show_warnings(cli, reply);
 	const char *id = json_get_string(reply, "ID");
 	if (!id)
 		return err_set(err, ERR_INTERNAL, "the daemon gave the service no ID");
@@ -115,7 +104,7 @@ static int write_service(struct cli *cli, const struct args *args, const struct 
 		api_query(&path, "registryAuthFrom", "spec");
 	if (send_spec(cli, args, buf_str(&path), json_get(service, "Spec"), &answer, err) < 0)
 		return -1;
-	show_warnings(cli, answer);
+	cli_show_warnings(cli, answer);
 	json_free(answer);
 	return 0;
 }

@@ -13,6 +13,8 @@
 #include "engine/container.h"
 #include "engine/engine.h"
 #include "engine/filter.h"
+#include "engine/hint.h"
+#include "engine/posture.h"
 
 #define CREATE_ARENA (8u << 20)
 #define VIEW_ARENA   (4u << 20)
@@ -35,7 +37,7 @@ static int create(void *ctx, struct http_request *req, struct err *err)
 		return -1;
 	struct json *doc = json_object();
 	json_set(doc, "Id", json_string(id));
-	json_set(doc, "Warnings", json_array());
+	json_set(doc, "Warnings", hint_container(d->engine, id));
 	return http_reply_json(req, 201, doc);
 }
 
@@ -225,6 +227,14 @@ static int prune(void *ctx, struct http_request *req, struct err *err)
 	return http_reply_json(req, 200, doc);
 }
 
+static int posture(void *ctx, struct http_request *req, struct err *err)
+{
+	struct daemon *d = ctx;
+	struct json *doc = container_posture(d->engine, http_arg(req, 0), err);
+
+	return doc ? http_reply_json(req, 200, doc) : -1;
+}
+
 static int top(void *ctx, struct http_request *req, struct err *err)
 {
 	struct daemon *d = ctx;
@@ -248,6 +258,7 @@ const struct http_route containers_routes[] = {
 	{"POST", "/containers/{}/resize", resize, false},
 	{"POST", "/containers/{}/update", update, false},
 	{"GET", "/containers/{}/top", top, false},
+	{"GET", "/buoy/v1/containers/{}/posture", posture, false},
 	{"POST", "/containers/prune", prune, false},
 	{"DELETE", "/containers/{}", delete, false},
 	{NULL, NULL, NULL, false},

@@ -16,6 +16,7 @@
 #include "daemon/relay.h"
 #include "daemon/streams.h"
 #include "engine/engine.h"
+#include "engine/hint.h"
 
 #define EXEC_ARENA  (2u << 20)
 #define EXEC_END_MS 2000
@@ -36,6 +37,7 @@ static int create(void *ctx, struct http_request *req, struct err *err)
 		return -1;
 	struct json *doc = json_object();
 	json_set(doc, "Id", json_string(id));
+	json_set(doc, "Warnings", hint_exec(d->engine, http_arg(req, 0), what.user, &what.cmd));
 	return http_reply_json(req, 201, doc);
 }
 

@@ -198,6 +198,17 @@ static int64_t count_images(struct daemon *d)
 	return usage.images;
 }
 
+static struct json *warnings(const struct engine_info *info)
+{
+	char text[400];
+
+	if (!info->userns_why_not)
+		return json_null();
+	snprintf(text, sizeof(text), "WARNING: containers have no user namespaces of their own: %s",
+	         info->userns_why_not);
+	return words((const char *const[]){text, NULL});
+}
+
 static int info(void *ctx, struct http_request *req, struct err *err)
 {
 	struct daemon *d = ctx;
@@ -236,8 +247,10 @@ static int info(void *ctx, struct http_request *req, struct err *err)
 	json_set(doc, "Isolation", json_string(""));
 	json_set(doc, "InitBinary", json_string(""));
 	json_set(doc, "SecurityOptions",
-	         words((const char *const[]){"name=seccomp,profile=builtin", NULL}));
-	json_set(doc, "Warnings", json_null());
+	         words((const char *const[]){"name=seccomp,profile=builtin",
+	                                     "name=no-new-privileges",
+	                                     counts.user_namespaces ? "name=userns" : NULL, NULL}));
+	json_set(doc, "Warnings", warnings(&counts));
 	return http_reply_json(req, 200, doc);
 }
 

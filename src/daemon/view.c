@@ -263,6 +263,7 @@ struct json *view_summary(const struct container_view *v)
 	json_set(doc, "HostConfig", host);
 	json_set(doc, "NetworkSettings", settings);
 	json_set(doc, "Mounts", mounts(v));
+	json_set(doc, "OptOuts", reply_list(v->opt_outs));
 	if (v->size_rw >= 0) {
 		json_set(doc, "SizeRw", json_int(v->size_rw));
 		json_set(doc, "SizeRootFs", json_int(v->size_root_fs));
@@ -361,6 +362,7 @@ struct json *view_container(const struct container_view *v)
 	json_set(doc, "AppArmorProfile", json_string(""));
 	json_set(doc, "ExecIDs",
 	         v->exec_ids && v->exec_ids[0] ? reply_list(v->exec_ids) : json_null());
+	json_set(doc, "OptOuts", reply_list(v->opt_outs));
 	json_set(doc, "HostConfig", json_encode(&api_host_config_table, &v->create->host, NULL));
 	json_set(doc, "GraphDriver", graph_driver(v));
 	if (v->size_rw >= 0) {

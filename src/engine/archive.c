@@ -12,7 +12,9 @@
 #include "base/fs.h"
 #include "base/map.h"
 #include "base/str.h"
+#include "base/userns.h"
 #include "engine/container.h"
+#include "engine/ids.h"
 #include "engine/private.h"
 #include "engine/rootfs.h"
 #include "image/image.h"
@@ -61,8 +63,9 @@ static const char *below(const char *path, const char *top)
 /* ---- the tree that a path is looked up in ---- */
 
 struct tree {
-	int fd;           /* owned */
-	const char *rest; /* of the path, from there; borrowed from it */
+	int fd;            /* owned */
+	uint32_t first_id; /* of the ids in it, see ids.h */
+	const char *rest;  /* of the path, from there; borrowed from it */
 };
 
 /* The innermost volume or bind that the path leads into. They are sorted, outer before inner. */
@@ -95,6 +98,7 @@ static int open_stopped(struct container *c, const struct container_mount *mount
 		tree->rest = below(path, mount->destination);
 		return tree->fd < 0 ? err_wrap(err, "volume at %s", mount->destination) : 0;
 	}
+	tree->first_id = write ? c->first_id : 0;
 	tree->fd = write ? rootfs_container_open_rw(c, err) : rootfs_container_open(c, err);
 	tree->rest = path + 1;
 	return tree->fd < 0 ? -1 : 0;
@@ -114,6 +118,7 @@ static int open_tree_of(struct container *c, const char *path, bool write, struc
 	pthread_mutex_unlock(&c->lock);
 	if (!up)
 		return open_stopped(c, mount, path, write, tree, err);
+	tree->first_id = c->first_id;
 	tree->fd = container_rootfs_open(c->engine, c->id, err);
 	tree->rest = path + 1;
 	return tree->fd < 0 ? -1 : 0;
@@ -157,6 +162,7 @@ static int look_up(const struct tree *tree, bool follow, struct archive_path *ou
 	                                     : fs_open_parent_in(tree->fd, tree->rest, &base, err);
 	if (out->dir_fd < 0)
 		return -1;
+	out->first_id = tree->first_id;
 	(void)snprintf(out->base, sizeof(out->base), "%s", base);
 	return fs_stat(out->dir_fd, out->base, &out->st, err);
 }
@@ -219,10 +225,25 @@ void archive_path_done(struct archive_path *path)
 int archive_write(struct engine *engine, const struct archive_path *path, int out_fd,
                   struct err *err)
 {
-	return image_export_path(engine->images, path->dir_fd, path->base, path->name, out_fd, err);
+	return image_export_path(engine->images, path->dir_fd, path->base, path->name,
+	                         path->first_id, out_fd, err);
 }
 
 /* ---- into a container ---- */
+
+/* The unpacker is one of the container's users: what it makes belongs to them, in mounts with mapped ids too. */
+static int open_userns(struct container *c, struct err *err)
+{
+	char path[64];
+
+	pthread_mutex_lock(&c->lock);
+	pid_t pid = container_is_up(c) ? c->pid : 0;
+	pthread_mutex_unlock(&c->lock);
+	if (pid <= 0)
+		return userns_open_mapped(0, c->first_id, IDS_COUNT, err);
+	snprintf(path, sizeof(path), "/proc/%d/ns/user", (int)pid);
+	return fs_trusted_open(path, O_RDONLY, 0, err);
+}
 
 static int extract(struct container *c, const char *asked, int tar_fd, bool keep_type,
                    struct err *err)
@@ -241,8 +262,11 @@ static int extract(struct container *c, const char *asked, int tar_fd, bool keep
 		return err_set(err, ERR_INVALID, "extraction point is not a directory: %s", asked);
 	if (dir < 0)
 		return not_there(c, asked, err);
-	return image_unpack(c->engine->images, tar_fd, dir,
-	                    flags | (keep_type ? IMAGE_UNPACK_KEEP_TYPE : 0), err);
+	auto_close int userns_fd = -1;
+	if (tree.first_id && (userns_fd = open_userns(c, err)) < 0)
+		return -1;
+	return image_unpack_as(c->engine->images, tar_fd, dir, userns_fd,
+	                       flags | (keep_type ? IMAGE_UNPACK_KEEP_TYPE : 0), err);
 }
 
 int archive_extract(struct engine *engine, const char *ref, const char *path, int tar_fd,

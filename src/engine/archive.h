@@ -12,6 +12,7 @@
 
 #include <limits.h>
 #include <stdbool.h>
+#include <stdint.h>
 #include <sys/stat.h>
 
 #include "base/cleanup.h"
@@ -20,7 +21,8 @@ struct engine;
 struct err;
 
 struct archive_path {
-	int dir_fd; /* owned */
+	int dir_fd;        /* owned */
+	uint32_t first_id; /* what ids in dir_fd are shifted by, see ids.h */
 	char base[NAME_MAX +
 	          1]; /* the thing's name in dir_fd; "." where it is the directory itself */
 	char name[NAME_MAX + 1]; /* what Docker calls it: the path's last part; "/" and "." too */

@@ -17,6 +17,9 @@
 #include "base/fs.h"
 #include "base/json.h"
 #include "base/str.h"
+#include "base/userns.h"
+#include "engine/check.h"
+#include "engine/ids.h"
 #include "engine/mounts.h"
 #include "engine/private.h"
 #include "engine/spec.h"
@@ -33,6 +36,7 @@ struct run {
 	int bundle_fd;
 	char netns[256];
 	bool sandbox;
+	uint32_t first_id; /* see ids.h */
 	struct config *config;
 };
 
@@ -74,10 +78,12 @@ static int bring_network(struct run *run, struct err *err)
 {
 	const char *wanted = str_empty(run->step->network) ? "default" : run->step->network;
 	struct net_endpoint endpoint;
+	const struct net_owner owner = {
+		.userns_fd = -1, .first_id = run->first_id, .id_count = IDS_COUNT};
 
 	if (str_eq(wanted, "host"))
 		return write_files(run, true, err);
-	if (net_sandbox_create(run->engine->net, run->id, err) < 0)
+	if (net_sandbox_create(run->engine->net, run->id, run->first_id ? &owner : NULL, err) < 0)
 		return -1;
 	run->sandbox = true;
 	if (!str_eq(wanted, "none")) {
@@ -117,6 +123,9 @@ static int make_config(struct run *run, struct err *err)
 	c->user = (char *)step->user;
 	c->working_dir = (char *)step->cwd;
 	c->hostname = (char *)(step->hostname ? step->hostname : "buildkit");
+	/* What Dockerfiles do: sudo, setcap. The step has a user namespace, and whoever wrote it may say USER. */
+	static char *const security[] = {(char *)"no-new-privileges=false", (char *)"caps=docker"};
+	h->security_opt = (struct json_strings){(char **)security, ARRAY_LEN(security), true};
 	h->memory = step->memory_bytes;
 	h->memory_swap = step->memory_bytes;
 	h->shm_size = step->shm_bytes ? step->shm_bytes : SHM_DEFAULT;
@@ -146,7 +155,9 @@ static int write_spec(struct run *run, struct err *err)
 	layers[0] = step->upper_fd;
 	if (step->lower_count)
 		memcpy(layers + 1, step->lower_fds, step->lower_count * sizeof(int));
-	if (user_resolve_in_layers(step->user, layers, step->lower_count + 1, NULL, &user, err) < 0)
+	if (user_resolve_in_layers(step->user, layers, step->lower_count + 1, NULL, &user, err) <
+	            0 ||
+	    ids_check_user(run->first_id, &user, err) < 0)
 		return -1;
 	const char *root = run->engine->root;
 	snprintf(hosts, sizeof(hosts), "%s/builds/%s/hosts", root, run->bundle);
@@ -154,6 +165,7 @@ static int write_spec(struct run *run, struct err *err)
 	snprintf(resolv, sizeof(resolv), "%s/builds/%s/resolv.conf", root, run->bundle);
 	struct spec_input input = {
 		.id = run->id,
+		.first_id = run->first_id,
 		.config = run->config,
 		.user = &user,
 		.netns_path = *run->netns ? run->netns : NULL,
@@ -175,7 +187,17 @@ static int launch(struct run *run, struct err *err)
 		.work_fd = step->work_fd,
 		.is_volatile = true,
 	};
-	struct launch what = {.id = run->id, .bundle_fd = run->bundle_fd, .rootfs = &rootfs};
+	auto_close int userns_fd = -1;
+	if (run->first_id) {
+		auto_close int net = fs_trusted_open(run->netns, O_RDONLY, 0, err);
+		userns_fd = net < 0 ? -1 : userns_owner(net, err);
+		if (userns_fd < 0)
+			return -1;
+	}
+	struct launch what = {.id = run->id,
+	                      .bundle_fd = run->bundle_fd,
+	                      .rootfs = &rootfs,
+	                      .userns_fd = userns_fd};
 
 	return launcher_create(run->engine->launcher, &what, err);
 }
@@ -268,11 +290,23 @@ static int run_program(struct run *run, struct err *err)
 	return state.exit_code & 0xff;
 }
 
+static int choose_ids(struct run *run, struct err *err)
+{
+	struct engine *engine = run->engine;
+
+	if (engine->userns_host || ids_why_not(engine->ids) ||
+	    check_mode_is(run->step->network, "host"))
+		return 0;
+	if (ids_take(engine->ids, &run->first_id, err) < 0)
+		return -1;
+	return ids_own(run->step->upper_fd, run->first_id, err);
+}
+
 static int prepare(struct run *run, struct err *err)
 {
 	run->bundle_fd = fs_mkdir_all(run->engine->builds_fd, run->bundle, 0711, err);
-	if (run->bundle_fd < 0 || make_config(run, err) < 0 || bring_network(run, err) < 0 ||
-	    write_spec(run, err) < 0)
+	if (run->bundle_fd < 0 || choose_ids(run, err) < 0 || make_config(run, err) < 0 ||
+	    bring_network(run, err) < 0 || write_spec(run, err) < 0)
 		return -1;
 	return launch(run, err);
 }
@@ -298,6 +332,11 @@ int buildrun_run(void *ctx, const struct build_step *step, struct err *err)
 	if (prepare(&run, err) == 0)
 		code = run_program(&run, err);
 	clean_up(&run);
+	/* What it wrote becomes a layer. */
+	if (code == 0 && run.first_id && ids_settle(step->upper_fd, run.first_id, err) < 0)
+		code = -1;
+	if (run.first_id)
+		ids_give(run.engine->ids, run.first_id);
 	return code;
 }
 

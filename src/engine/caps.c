@@ -10,6 +10,7 @@
 #include "base/str.h"
 #include "engine/spec.h"
 
+/* By number, as the kernel has them. */
 static const char *const all[] = {
 	"CAP_CHOWN",
 	"CAP_DAC_OVERRIDE",
@@ -55,13 +56,14 @@ static const char *const all[] = {
 };
 _Static_assert(ARRAY_LEN(all) < SPEC_CAPS_MAX, "room for all and NULL");
 
-/* Docker's default set. */
+/* The ten that a container has, then the four that Docker adds. */
 static const char *const usual[] = {
-	"CAP_CHOWN",   "CAP_DAC_OVERRIDE", "CAP_FSETID",           "CAP_FOWNER",
-	"CAP_MKNOD",   "CAP_NET_RAW",      "CAP_SETGID",           "CAP_SETUID",
-	"CAP_SETFCAP", "CAP_SETPCAP",      "CAP_NET_BIND_SERVICE", "CAP_SYS_CHROOT",
-	"CAP_KILL",    "CAP_AUDIT_WRITE",
+	"CAP_CHOWN",  "CAP_DAC_OVERRIDE", "CAP_FSETID",           "CAP_FOWNER",      "CAP_SETGID",
+	"CAP_SETUID", "CAP_SETPCAP",      "CAP_NET_BIND_SERVICE", "CAP_SYS_CHROOT",  "CAP_KILL",
+	"CAP_MKNOD",  "CAP_NET_RAW",      "CAP_SETFCAP",          "CAP_AUDIT_WRITE",
 };
+#define USUAL_TEN 10
+_Static_assert(ARRAY_LEN(usual) == USUAL_TEN + 4, "Docker's set has fourteen");
 
 static bool same(const char *cap, const char *text)
 {
@@ -98,24 +100,25 @@ static int check_names(const struct json_strings *list, const char *what, struct
 }
 
 /* A capability that this kernel, or this daemon's own bounding set, does not have cannot be given. */
-static bool is_usual(const char *cap)
+static bool is_usual(const char *cap, enum spec_caps set)
 {
-	for (size_t i = 0; i < ARRAY_LEN(usual); i++)
+	for (size_t i = 0; i < (set == SPEC_CAPS_DOCKER ? ARRAY_LEN(usual) : USUAL_TEN); i++)
 		if (str_eq(usual[i], cap))
 			return true;
 	return false;
 }
 
 int spec_capabilities(const struct json_strings *add, const struct json_strings *drop,
-                      int privileged, const char *caps[SPEC_CAPS_MAX], struct err *err)
+                      enum spec_caps set, const char *caps[SPEC_CAPS_MAX], struct err *err)
 {
 	bool add_all = names_all(add), drop_all = names_all(drop);
+	bool privileged = set == SPEC_CAPS_ALL;
 	size_t n = 0;
 
 	if (check_names(add, "CapAdd", err) < 0 || check_names(drop, "CapDrop", err) < 0)
 		return -1;
 	for (size_t i = 0; i < ARRAY_LEN(all); i++) {
-		bool have = privileged || add_all || (is_usual(all[i]) && !drop_all);
+		bool have = privileged || add_all || (is_usual(all[i], set) && !drop_all);
 		if (names(add, all[i]))
 			have = true;
 		if (names(drop, all[i]) && !privileged)
@@ -125,4 +128,17 @@ int spec_capabilities(const struct json_strings *add, const struct json_strings 
 	}
 	caps[n] = NULL;
 	return 0;
+}
+
+uint64_t spec_capability_mask(const char *name)
+{
+	for (size_t i = 0; name && i < ARRAY_LEN(all); i++)
+		if (str_eq(all[i], name))
+			return UINT64_C(1) << i;
+	return 0;
+}
+
+const char *spec_capability_name(unsigned n)
+{
+	return n < ARRAY_LEN(all) ? all[n] : "CAP_UNKNOWN";
 }

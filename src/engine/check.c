@@ -56,8 +56,9 @@ static int check_unsupported(const struct api_host_config *h, struct err *err)
 	         "a limit for Windows"},
 		{!str_empty(h->isolation) && !str_eq(h->isolation, "default"),
 	         "HostConfig.Isolation"},
-		{!str_empty(h->userns_mode) && !str_eq(h->userns_mode, "host"),
-	         "HostConfig.UsernsMode other than host"},
+		{!str_empty(h->userns_mode) && !str_eq(h->userns_mode, "host") &&
+	                 !str_eq(h->userns_mode, "auto"),
+	         "HostConfig.UsernsMode other than host and auto"},
 		{!str_empty(h->volume_driver) && !str_eq(h->volume_driver, "local"),
 	         "HostConfig.VolumeDriver other than local"},
 	};
@@ -172,7 +173,7 @@ static int check_modes(const struct api_host_config *h, struct err *err)
 int check_security_options(const struct json_strings *options, struct check_security *out,
                            struct err *err)
 {
-	*out = (struct check_security){0};
+	*out = (struct check_security){.no_new_privileges = true};
 	for (size_t i = 0; i < options->count; i++) {
 		const char *o = options->items[i];
 		const char *value = strpbrk(o, "=:");
@@ -188,16 +189,20 @@ int check_security_options(const struct json_strings *options, struct check_secu
 			out->seccomp_json = value + 1;
 		else if (str_eq(o, "seccomp=builtin"))
 			continue;
+		else if (str_eq(o, "caps=docker"))
+			out->docker_caps = true;
 		else if (str_eq(o, "systempaths=unconfined"))
 			out->systempaths_unconfined = true;
 		/* No profile is loaded, and no label is given: these ask for what is so anyway. */
 		else if (!str_eq(o, "apparmor=unconfined") && !str_eq(o, "apparmor:unconfined") &&
 		         !str_eq(o, "label=disable") && !str_eq(o, "label:disable"))
-			return err_set(err, ERR_INVALID,
-			               "invalid --security-opt: %.100s (known: no-new-privileges, "
-			               "seccomp=unconfined, seccomp=PROFILE, apparmor=unconfined, "
-			               "label=disable, systempaths=unconfined)",
-			               o);
+			return err_set(
+				err, ERR_INVALID,
+				"invalid --security-opt: %.100s (known: no-new-privileges=BOOL, "
+				"caps=docker, "
+				"seccomp=unconfined, seccomp=PROFILE, apparmor=unconfined, "
+				"label=disable, systempaths=unconfined)",
+				o);
 	}
 	return 0;
 }

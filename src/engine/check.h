@@ -23,7 +23,8 @@ bool check_mode_is(const char *mode, const char *wanted);
 const char *check_mode_container(const char *mode);
 
 struct check_security {
-	bool no_new_privileges;
+	bool no_new_privileges; /* unless =false was said */
+	bool docker_caps;       /* caps=docker: the fourteen */
 	bool seccomp_unconfined;
 	const char *seccomp_json; /* a profile, borrowed; NULL: the default one */
 	bool systempaths_unconfined;

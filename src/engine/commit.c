@@ -9,6 +9,7 @@
 #include "base/fs.h"
 #include "base/json.h"
 #include "base/str.h"
+#include "engine/ids.h"
 #include "engine/private.h"
 #include "image/image.h"
 #include "oci/reference.h"
@@ -86,9 +87,10 @@ static int make_layer(struct container *c, const struct image *image, struct ima
 	auto_close int upper = dir < 0 ? -1 : fs_open_dir(dir, "upper", err);
 	const char *parent = image->layer_count ? image->layers[image->layer_count - 1] : "";
 
-	if (upper < 0)
+	auto_close int view = upper < 0 ? -1 : ids_view(upper, c->first_id, err);
+	if (view < 0)
 		return -1;
-	return image_layer_from_upper(c->engine->images, parent, upper, false, layer, err);
+	return image_layer_from_upper(c->engine->images, parent, view, false, layer, err);
 }
 
 static int commit_container(struct container *c, const struct container_commit *commit,

@@ -166,6 +166,7 @@ struct container_view {
 	struct container_mount *mounts;
 	size_t mount_count;
 	char **exec_ids; /* NULL-terminated */
+	char **opt_outs; /* defaults that it does without, see optout.h; NULL-terminated */
 	char *log_path, *hosts_path, *hostname_path, *resolv_conf_path, *upper_path, *netns_path;
 	int64_t size_rw, size_root_fs; /* -1 unless asked for */
 };

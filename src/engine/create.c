@@ -11,6 +11,7 @@
 #include "base/map.h"
 #include "base/str.h"
 #include "engine/check.h"
+#include "engine/ids.h"
 #include "engine/merge.h"
 #include "engine/mounts.h"
 #include "engine/names.h"
@@ -154,7 +155,8 @@ static int make_dirs(struct container *c, struct err *err)
 		return -1;
 	/* The upper directory is the container's "/": programs of any user must get through it. */
 	fds[0] = fs_mkdir_all(dir, "upper", 0755, err);
-	fds[1] = fds[0] < 0 ? -1 : fs_mkdir_all(dir, "work", 0700, err);
+	int rc = fds[0] >= 0 && c->first_id ? ids_own(fds[0], c->first_id, err) : 0;
+	fds[1] = fds[0] < 0 || rc < 0 ? -1 : fs_mkdir_all(dir, "work", 0700, err);
 	for (size_t i = 0; i < 2; i++)
 		if (fds[i] >= 0)
 			close(fds[i]);
@@ -236,7 +238,7 @@ int container_create(struct engine *engine, const char *name,
 	    take_name(c, name, err) < 0)
 		return -1;
 	pthread_mutex_lock(&c->op);
-	int rc = make(c, err);
+	int rc = ids_choose(c, c->config, err) < 0 ? -1 : make(c, err);
 	pthread_mutex_unlock(&c->op);
 	if (rc < 0) {
 		unmake(c);

@@ -1,13 +1,17 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* endpoints - a container on its networks: up at start, down at exit, and changes in between. */
 
+#include <fcntl.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "base/buf.h"
+#include "base/fs.h"
 #include "base/str.h"
 #include "engine/check.h"
 #include "engine/event.h"
+#include "engine/ids.h"
 #include "engine/private.h"
 
 #define PORTS_MAX 4096
@@ -162,6 +166,49 @@ int endpoints_reload(struct container *c, const struct net_port *ports, size_t c
 	return 0;
 }
 
+/* A container whose other namespaces it joins has the user namespace that owns these. */
+static int open_joined(struct container *c, const struct api_host_config *h, int *fd,
+                       struct err *err)
+{
+	const char *name = check_mode_container(h->ipc_mode);
+	char path[64];
+
+	if (!name)
+		name = check_mode_container(h->pid_mode);
+	if (!name)
+		return 0;
+	auto_type(container) other = container_get(c->engine, name, err);
+	if (!other)
+		return -1;
+	pthread_mutex_lock(&other->lock);
+	pid_t pid = container_is_up(other) ? other->pid : 0;
+	pthread_mutex_unlock(&other->lock);
+	if (pid <= 0)
+		return err_set(err, ERR_CONFLICT,
+		               "cannot join a namespace of a non running container: %s", other->id);
+	if (other->first_id != c->first_id)
+		return err_set(err, ERR_CONFLICT,
+		               "container %s has another user namespace now: make this container "
+		               "again",
+		               name);
+	snprintf(path, sizeof(path), "/proc/%d/ns/user", (int)pid);
+	*fd = fs_trusted_open(path, O_RDONLY, 0, err);
+	return *fd < 0 ? -1 : 0;
+}
+
+static int make_sandbox(struct container *c, const struct api_host_config *h, struct err *err)
+{
+	auto_close int userns_fd = -1;
+
+	if (!c->first_id)
+		return net_sandbox_create(c->engine->net, c->id, NULL, err);
+	if (open_joined(c, h, &userns_fd, err) < 0)
+		return -1;
+	const struct net_owner owner = {
+		.userns_fd = userns_fd, .first_id = c->first_id, .id_count = IDS_COUNT};
+	return net_sandbox_create(c->engine->net, c->id, &owner, err);
+}
+
 static int bring_up(struct container *c, const struct config *config, struct err *err)
 {
 	const struct api_container_create *create = &config->create;
@@ -170,8 +217,7 @@ static int bring_up(struct container *c, const struct config *config, struct err
 
 	if (!ports)
 		return err_nomem(err);
-	if (wanted_ports(config, ports, &count, err) < 0 ||
-	    net_sandbox_create(c->engine->net, c->id, err) < 0)
+	if (wanted_ports(config, ports, &count, err) < 0 || make_sandbox(c, &create->host, err) < 0)
 		return -1;
 	for (size_t i = 0; i < create->endpoint_count; i++) {
 		if (!endpoints_is_network(create->endpoints[i].network))

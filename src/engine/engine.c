@@ -12,11 +12,13 @@
 #include "base/clock.h"
 #include "base/db.h"
 #include "base/fs.h"
+#include "base/landlock.h"
 #include "base/log.h"
 #include "base/loop.h"
 #include "base/map.h"
 #include "base/pool.h"
 #include "base/str.h"
+#include "engine/ids.h"
 #include "engine/private.h"
 #include "image/image.h"
 
@@ -163,10 +165,19 @@ static int open_rooms(struct engine *engine, const struct engine_options *option
 		.log = (struct log *)options->log,
 	};
 	struct net_options net = {
+		.user_namespaces = !engine->userns_host && !ids_why_not(engine->ids),
 		.name = options->net_name ? options->net_name : "",
 		.log = (struct log *)options->log,
 	};
 
+	if (ids_why_not(engine->ids) && !engine->userns_host)
+		log_warn(engine->log,
+		         "containers run with the host's ids, without user namespaces of their "
+		         "own",
+		         "reason=\"%s\"", ids_why_not(engine->ids));
+	if (landlock_abi() == 0)
+		log_warn(engine->log, "supervisors and unpackers keep access to all files",
+		         "reason=\"this kernel has no Landlock\"");
 	engine->images = image_store_open(engine->root_fd, &images, err);
 	if (!engine->images)
 		return err_wrap(err, "image store");
@@ -189,6 +200,9 @@ static int open_tables(struct engine *engine, struct err *err)
 	engine->loop = engine->events ? loop_create(err) : NULL;
 	engine->pool = engine->loop ? pool_create(POOL_THREADS, POOL_QUEUE, err) : NULL;
 	if (!engine->pool)
+		return -1;
+	engine->ids = ids_open(engine->builds_fd, err);
+	if (!engine->ids)
 		return -1;
 	engine->stop_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 	if (engine->stop_fd < 0)
@@ -223,6 +237,7 @@ static struct engine *engine_new(const struct engine_options *options, struct er
 	pthread_mutex_init(&engine->lock, NULL);
 	pthread_mutex_init(&engine->volume_lock, NULL);
 	engine->log = options->log;
+	engine->userns_host = options->userns_host;
 	engine->build_runner = (struct build_runner){
 		.run = buildrun_run, .resolve_user = buildrun_resolve_user, .ctx = engine};
 	(void)!gethostname(host, sizeof(host) - 1);
@@ -305,6 +320,7 @@ void engine_close(struct engine *engine)
 	if (engine->images)
 		image_store_close(engine->images);
 	db_free(engine->db);
+	ids_free(engine->ids);
 	close_fd(engine->supervisors_fd);
 	close_fd(engine->builds_fd);
 	close_fd(engine->volumes_fd);
@@ -371,7 +387,10 @@ void engine_info(struct engine *engine, struct engine_info *info)
 	const char *key;
 	void *value;
 
-	*info = (struct engine_info){0};
+	*info = (struct engine_info){
+		.user_namespaces = !engine->userns_host && !ids_why_not(engine->ids),
+		.userns_why_not = ids_why_not(engine->ids),
+	};
 	pthread_mutex_lock(&engine->lock);
 	for (void *iter = NULL; map_next(engine->by_id, &iter, &key, &value);) {
 		struct container *c = value;

@@ -47,6 +47,7 @@ struct engine_options {
 	const char *net_name;     /* suffix of bridges and rules, see net/net.h; NULL: "" */
 	const char *runtime_path; /* the buoy-runtime program */
 	const char *worker_path;  /* executed as `PROGRAM worker ...`; NULL: /proc/self/exe */
+	bool userns_host;         /* containers have the host's ids unless they ask for their own */
 	const char *const *insecure_registries; /* NULL-terminated; may be NULL */
 	const struct log *log;
 };
@@ -75,6 +76,9 @@ const struct build_runner *engine_build_runner(struct engine *engine);
 
 struct engine_info {
 	int64_t containers, running, paused, stopped;
+	bool user_namespaces; /* containers have one of their own, if nothing else is asked for */
+	const char *
+		userns_why_not; /* what keeps them from it; NULL: nothing; lives as long as the engine */
 };
 void engine_info(struct engine *engine, struct engine_info *info);
 

@@ -17,13 +17,13 @@
 #include "base/map.h"
 #include "base/str.h"
 #include "engine/event.h"
+#include "engine/ids.h"
 #include "engine/private.h"
 #include "engine/spec.h"
 
-#define KEEP_MS    300000 /* an ended exec can be asked for so long */
-#define ENDED_KEEP 256    /* and no longer than until so many others have ended */
-#define EXECS_MAX  4096
-#define NAME_SIZE  80
+#define KEEP_MS   300000 /* an ended exec can be asked for so long */
+#define EXECS_MAX 4096
+#define NAME_SIZE 80
 
 struct exec {
 	atomic_int refs;
@@ -186,7 +186,6 @@ struct exec_watch {
 	struct exec *exec;
 	struct supervisor *s;
 	struct loop_source *source;
-	struct exec_watch *next; /* among the ended ones, by age */
 };
 
 static void exec_watch_free(struct exec_watch *watch)
@@ -197,38 +196,12 @@ static void exec_watch_free(struct exec_watch *watch)
 	free(watch);
 }
 
-/* The oldest of the ended ones is no longer known. */
-static void forget_oldest(struct engine *engine)
-{
-	struct exec_watch *watch = engine->ended_execs;
-
-	engine->ended_execs = watch->next;
-	engine->ended_exec_count--;
-	exec_forget(engine, watch->exec->id);
-	exec_watch_free(watch);
-}
-
-/* All wait the same time, so that the timer that fires is that of the oldest. */
 static void expire(void *arg)
 {
-	forget_oldest(arg);
-}
+	struct exec_watch *watch = arg; /* a timer now */
 
-/* watch, whose exec has ended, becomes the youngest of those that can still be asked for. */
-static void keep_a_while(struct exec_watch *watch)
-{
-	struct engine *engine = watch->exec->engine;
-	struct exec_watch **end = &engine->ended_execs;
-
-	loop_source_free(watch->source);
-	watch->source = loop_add_timer(engine->loop, KEEP_MS, expire, engine, NULL);
-	supervisor_close(watch->s);
-	watch->s = NULL;
-	while (*end)
-		end = &(*end)->next;
-	*end = watch;
-	if (++engine->ended_exec_count > ENDED_KEEP)
-		forget_oldest(engine);
+	exec_forget(watch->exec->engine, watch->exec->id);
+	exec_watch_free(watch);
 }
 
 static void exec_ended(struct exec *exec, int code)
@@ -267,10 +240,16 @@ static void on_exec_event(void *arg, int fd, uint32_t revents)
 		(void)supervisor_read_exit(exec->engine->supervisors_fd, exec->name, &state, NULL);
 	exec_ended(exec, state.exit_code);
 	engine_later(exec->engine, forget_job, exec_ref(exec));
-	if (exec->listed)
-		keep_a_while(watch);
-	else
+	if (!exec->listed) {
 		exec_watch_free(watch);
+		return;
+	}
+	loop_source_free(watch->source);
+	watch->source = loop_add_timer(exec->engine->loop, KEEP_MS, expire, watch, NULL);
+	supervisor_close(watch->s);
+	watch->s = NULL;
+	if (!watch->source)
+		expire(watch);
 }
 
 static void exec_watch_begin(void *arg)
@@ -312,7 +291,9 @@ static int exec_user(struct exec *exec, const struct config *config, struct user
 
 	if (root < 0)
 		return -1;
-	return user_resolve_in_root(wanted, root, &config->create.host.group_add, user, err);
+	if (user_resolve_in_root(wanted, root, &config->create.host.group_add, user, err) < 0)
+		return -1;
+	return ids_check_user(exec->c->first_id, user, err);
 }
 
 static int exec_launch(struct exec *exec, const struct exec_start *start, struct err *err)
@@ -650,6 +631,4 @@ void exec_drop_all(struct engine *engine, const char *container_id)
 void exec_forget_all(struct engine *engine)
 {
 	drop_matching(engine, NULL);
-	while (engine->ended_execs)
-		forget_oldest(engine);
 }

@@ -10,6 +10,7 @@
 #include "engine/check.h"
 #include "engine/files.h"
 #include "engine/filter.h"
+#include "engine/optout.h"
 #include "image/image.h"
 
 static void drop_config(void *config)
@@ -148,7 +149,8 @@ static int view(struct container *c, struct arena *arena, struct container_view 
 		v.ports = info->ports;
 		v.port_count = info->port_count;
 	}
-	if (copy_networks(config, info, arena, &v, err) < 0)
+	v.opt_outs = optout_list(&config->create.host, c->first_id, arena, err);
+	if (!v.opt_outs || copy_networks(config, info, arena, &v, err) < 0)
 		return -1;
 	*out = v;
 	return 0;

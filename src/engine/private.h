@@ -39,6 +39,7 @@ struct db;
 struct events;
 struct exec;
 struct health;
+struct ids;
 struct image_store;
 struct launcher;
 struct loop;
@@ -59,6 +60,8 @@ struct engine {
 	int stop_fd;         /* eventfd: readable for good once the engine stops */
 	atomic_bool stopping;
 	struct db *db;
+	struct ids *ids;
+	bool userns_host; /* the host's ids, unless a container asks for its own */
 	struct image_store *images;
 	struct net *net;
 	struct launcher *launcher;
@@ -69,10 +72,8 @@ struct engine {
 	struct events *events;
 	struct build_runner build_runner;
 	pthread_mutex_t lock;
-	struct map *by_id, *by_name;    /* struct container; guarded by lock */
-	struct map *execs;              /* struct exec; guarded by lock */
-	struct exec_watch *ended_execs; /* those of them that have ended, oldest first; loop only */
-	size_t ended_exec_count;
+	struct map *by_id, *by_name; /* struct container; guarded by lock */
+	struct map *execs;           /* struct exec; guarded by lock */
 	pthread_mutex_t volume_lock; /* one volume operation at a time */
 };
 
@@ -132,6 +133,7 @@ struct container {
 	char id[ID_HEX_MAX];
 	int64_t created_ns;
 	char image_id[DIGEST_TEXT_MAX];
+	uint32_t first_id; /* see ids.h; never changes once it is created */
 	pthread_mutex_t op;
 	pthread_mutex_t lock;
 	pthread_cond_t changed; /* broadcast with every change of status or exit_seen */

@@ -9,6 +9,8 @@
 
 #include "base/buf.h"
 #include "base/fs.h"
+#include "base/userns.h"
+#include "engine/ids.h"
 #include "engine/private.h"
 #include "image/image.h"
 
@@ -72,7 +74,8 @@ int rootfs_image_open(struct engine *engine, const char *image_id, struct err *e
 int rootfs_container_open(struct container *c, struct err *err)
 {
 	auto_close int dir = container_dir(c, err);
-	auto_close int upper = dir < 0 ? -1 : fs_open_dir(dir, "upper", err);
+	auto_close int disk = dir < 0 ? -1 : fs_open_dir(dir, "upper", err);
+	auto_close int upper = disk < 0 ? -1 : ids_mount(disk, c->first_id, err);
 	struct image_layers layers = {0};
 
 	if (upper < 0 || image_layers_open(c->engine->images, c->image_id, &layers, err) < 0)
@@ -91,6 +94,21 @@ int rootfs_container_open(struct container *c, struct err *err)
 	return fd;
 }
 
+/* Each layer's directory becomes a mount of it, as the running container has them. */
+static int map_layers(struct image_layers *layers, int userns_fd, struct err *err)
+{
+	for (size_t i = 0; i < layers->count; i++) {
+		int clone = fs_mount_clone(layers->fds[i], false, err);
+		if (clone < 0)
+			return -1;
+		close(layers->fds[i]);
+		layers->fds[i] = clone;
+		if (fs_mount_idmap(clone, userns_fd, false, err) < 0)
+			return -1;
+	}
+	return 0;
+}
+
 int rootfs_container_open_rw(struct container *c, struct err *err)
 {
 	auto_close int dir = container_dir(c, err);
@@ -100,8 +118,14 @@ int rootfs_container_open_rw(struct container *c, struct err *err)
 
 	if (work < 0 || image_layers_open(c->engine->images, c->image_id, &layers, err) < 0)
 		return -1;
-	struct overlay o = {layers.fds, layers.count, upper, work};
-	int fd = mount_overlay(&o, err);
+	auto_close int userns_fd = -1;
+	int fd = -1;
+	if (c->first_id)
+		userns_fd = userns_open_mapped(0, c->first_id, IDS_COUNT, err);
+	if (!c->first_id || (userns_fd >= 0 && map_layers(&layers, userns_fd, err) == 0)) {
+		struct overlay o = {layers.fds, layers.count, upper, work};
+		fd = mount_overlay(&o, err);
+	}
 	image_layers_close(&layers);
 	return fd;
 }

@@ -8,6 +8,7 @@
 #include "base/str.h"
 #include "engine/check.h"
 #include "engine/devices.h"
+#include "engine/ids.h"
 #include "engine/mounts.h"
 #include "engine/private.h"
 #include "engine/seccomp.h"
@@ -152,6 +153,12 @@ static struct json *rlimits_json(const struct api_host_config *h, struct err *er
 	return list;
 }
 
+/* Whoever has everything anyway gains nothing by it. */
+static bool wants_nnp(const struct api_host_config *h, const struct check_security *security)
+{
+	return !h->privileged && security->no_new_privileges;
+}
+
 static struct json *process_json(const struct spec_input *in, const char *const *caps,
                                  struct err *err)
 {
@@ -174,7 +181,7 @@ static struct json *process_json(const struct spec_input *in, const char *const 
 	                   json_string(str_empty(c->working_dir) ? "/" : c->working_dir)) |
 	          json_set(out, "capabilities", caps_json(caps, in->user)) |
 	          json_set(out, "rlimits", rlimits) |
-	          json_set(out, "noNewPrivileges", json_bool(security.no_new_privileges));
+	          json_set(out, "noNewPrivileges", json_bool(wants_nnp(h, &security)));
 	if (h->oom_score_adj)
 		bad |= json_set(out, "oomScoreAdj", json_int(h->oom_score_adj));
 	if (bad < 0)
@@ -288,6 +295,8 @@ static struct json *namespaces(const struct spec_input *in)
 		bad |= add_namespace(list, "pid", in->pid_path);
 	if (!check_mode_is(h->ipc_mode, "host"))
 		bad |= add_namespace(list, "ipc", in->ipc_path);
+	if (in->first_id)
+		bad |= add_namespace(list, "user", NULL);
 	if (!check_mode_is(h->cgroupns_mode, "host"))
 		bad |= add_namespace(list, "cgroup", NULL);
 	if (bad < 0) {
@@ -295,6 +304,21 @@ static struct json *namespaces(const struct spec_input *in)
 		return NULL;
 	}
 	return list;
+}
+
+static int set_maps(struct json *linux_json, uint32_t first_id)
+{
+	static const char *const keys[] = {"uidMappings", "gidMappings"};
+	int bad = 0;
+
+	for (size_t i = 0; first_id && i < ARRAY_LEN(keys); i++) {
+		struct json *list = json_array(), *one = json_object();
+		bad |= json_set(one, "containerID", json_int(0)) |
+		       json_set(one, "hostID", json_int(first_id)) |
+		       json_set(one, "size", json_int(IDS_COUNT)) | json_append(list, one) |
+		       json_set(linux_json, keys[i], list);
+	}
+	return bad;
 }
 
 static int set_positive(struct json *out, const char *key, int64_t value)
@@ -447,13 +471,21 @@ static struct json *linux_part(const struct spec_input *in, const char *const *c
 	snprintf(cgroup, sizeof(cgroup), "%s/%s",
 	         str_empty(h->cgroup_parent) ? ENGINE_CGROUP : h->cgroup_parent, in->id);
 	int bad = json_set(out, "cgroupsPath", json_string(cgroup)) |
-	          json_set(out, "namespaces", namespaces(in)) | set_paths(out, h, &security);
+	          json_set(out, "namespaces", namespaces(in)) | set_maps(out, in->first_id) |
+	          set_paths(out, h, &security);
 	if (bad < 0)
 		return err_nomem(err), NULL;
 	if (set_devices(out, in, err) < 0 || set_sysctls(out, h, err) < 0 ||
 	    set_seccomp(out, h, &security, caps, err) < 0)
 		return NULL;
 	return move_ptr(out);
+}
+
+static enum spec_caps caps_of(bool privileged, const struct check_security *security)
+{
+	if (privileged)
+		return SPEC_CAPS_ALL;
+	return security->docker_caps ? SPEC_CAPS_DOCKER : SPEC_CAPS_TEN;
 }
 
 struct json *spec_build(const struct spec_input *in, struct err *err)
@@ -464,7 +496,11 @@ struct json *spec_build(const struct spec_input *in, struct err *err)
 	auto_type(json) out = json_object();
 	struct json *root = json_object();
 
-	if (spec_capabilities(&h->cap_add, &h->cap_drop, h->privileged, caps, err) < 0) {
+	struct check_security security;
+
+	if (check_security_options(&h->security_opt, &security, err) < 0 ||
+	    spec_capabilities(&h->cap_add, &h->cap_drop, caps_of(h->privileged, &security), caps,
+	                      err) < 0) {
 		json_free(root);
 		return NULL;
 	}
@@ -501,9 +537,11 @@ struct json *spec_exec_process(const struct config *config, const struct api_exe
 	struct check_security security;
 	auto_type(json) out = json_object();
 
-	if (spec_capabilities(&h->cap_add, &h->cap_drop, h->privileged || create->privileged, caps,
-	                      err) < 0 ||
-	    check_security_options(&h->security_opt, &security, err) < 0)
+	bool privileged = h->privileged || create->privileged;
+
+	if (check_security_options(&h->security_opt, &security, err) < 0 ||
+	    spec_capabilities(&h->cap_add, &h->cap_drop, caps_of(privileged, &security), caps,
+	                      err) < 0)
 		return NULL;
 	if (!str_empty(cwd) && *cwd != '/')
 		return err_set(err, ERR_INVALID, "Cwd must be an absolute path: %s", cwd), NULL;
@@ -513,7 +551,8 @@ struct json *spec_exec_process(const struct config *config, const struct api_exe
 	          json_set(out, "env", env_json(c, &create->env, create->tty, user)) |
 	          json_set(out, "cwd", json_string(str_empty(cwd) ? "/" : cwd)) |
 	          json_set(out, "capabilities", caps_json(caps, user)) |
-	          json_set(out, "noNewPrivileges", json_bool(security.no_new_privileges));
+	          json_set(out, "noNewPrivileges",
+	                   json_bool(!privileged && security.no_new_privileges));
 	if (bad < 0)
 		return err_nomem(err), NULL;
 	return move_ptr(out);

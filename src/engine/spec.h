@@ -25,6 +25,7 @@ struct spec_files { /* absolute paths; NULL: not mounted */
 
 struct spec_input {
 	const char *id;
+	uint32_t first_id; /* see ids.h; 0: the host's ids */
 	const struct config *config;
 	const struct user *user;
 	const char *netns_path;          /* NULL: the host's */
@@ -37,8 +38,17 @@ struct json *spec_build(const struct spec_input *input, struct err *err);
 
 /* The capabilities after --cap-add, --cap-drop, --privileged: "CAP_X", NULL-terminated. */
 #define SPEC_CAPS_MAX 64
+/* A capability's bit, 0 for an unknown name; the name of bit n, "CAP_UNKNOWN" for one that came later. */
+uint64_t spec_capability_mask(const char *name);
+const char *spec_capability_name(unsigned n);
+
+enum spec_caps {
+	SPEC_CAPS_TEN,    /* a container's */
+	SPEC_CAPS_DOCKER, /* and MKNOD, NET_RAW, SETFCAP, AUDIT_WRITE */
+	SPEC_CAPS_ALL,
+};
 int spec_capabilities(const struct json_strings *add, const struct json_strings *drop,
-                      int privileged, const char *caps[SPEC_CAPS_MAX], struct err *err);
+                      enum spec_caps set, const char *caps[SPEC_CAPS_MAX], struct err *err);
 
 /* linux.resources. */
 struct api_host_config;

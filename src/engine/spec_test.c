@@ -51,7 +51,7 @@ static void defaults_are_closed(void **state)
 
 	(void)state;
 	assert_non_null(spec);
-	assert_int_equal(json_count(json_get(caps, "bounding")), 14);
+	assert_int_equal(json_count(json_get(caps, "bounding")), 10);
 	assert_false(has_string(json_get(caps, "bounding"), "CAP_SYS_ADMIN"));
 	assert_null(json_get(caps, "ambient"));
 	assert_non_null(json_get(linux_json, "seccomp"));

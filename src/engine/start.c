@@ -13,8 +13,10 @@
 #include "base/json.h"
 #include "base/log.h"
 #include "base/str.h"
+#include "base/userns.h"
 #include "engine/check.h"
 #include "engine/files.h"
+#include "engine/ids.h"
 #include "engine/private.h"
 #include "engine/spec.h"
 #include "image/image.h"
@@ -50,6 +52,8 @@ static int stack_open(struct container *c, struct stack *stack, struct err *err)
 		return -1;
 	/* Power loss may have taken the empty directories; what was in them was never synced. */
 	stack->upper = fs_mkdir_all(stack->dir, "upper", 0755, err);
+	if (stack->upper >= 0 && c->first_id && ids_own(stack->upper, c->first_id, err) < 0)
+		return -1;
 	stack->work = stack->upper < 0 ? -1 : fs_mkdir_all(stack->dir, "work", 0700, err);
 	stack->log = stack->work < 0 ? -1 : fs_mkdir_all(stack->dir, "log", 0700, err);
 	if (stack->log < 0)
@@ -129,11 +133,13 @@ static int write_spec(struct container *c, const struct config *config, const st
 	struct user user;
 
 	if (user_resolve_in_layers(config->create.config.user, stack->all, stack->count,
-	                           &config->create.host.group_add, &user, err) < 0)
+	                           &config->create.host.group_add, &user, err) < 0 ||
+	    ids_check_user(c->first_id, &user, err) < 0)
 		return -1;
 	struct spec_input input = {
 		.id = c->id,
 		.config = config,
+		.first_id = c->first_id,
 		.user = &user,
 		.netns_path = *p->net ? p->net : NULL,
 		.ipc_path = *p->ipc ? p->ipc : NULL,
@@ -153,13 +159,25 @@ static uint16_t console_size(const struct json *size, size_t index)
 	return n > 0 && n <= UINT16_MAX ? (uint16_t)n : 0;
 }
 
+/* The one that owns its network namespace. -1: the host's. */
+static int open_userns(const struct container *c, const struct paths *p, int *fd, struct err *err)
+{
+	if (!c->first_id)
+		return 0;
+	auto_close int net = fs_trusted_open(p->net, O_RDONLY, 0, err);
+	*fd = net < 0 ? -1 : userns_owner(net, err);
+	return *fd < 0 ? -1 : 0;
+}
+
 static int launch(struct container *c, const struct config *config, const struct stack *stack,
-                  struct err *err)
+                  const struct paths *p, struct err *err)
 {
 	const struct api_container_create *create = &config->create;
+	auto_close int userns_fd = -1;
 	struct check_log log;
 
-	if (check_log_config(&create->host.log_config, &log, err) < 0)
+	if (open_userns(c, p, &userns_fd, err) < 0 ||
+	    check_log_config(&create->host.log_config, &log, err) < 0)
 		return -1;
 	struct launch_rootfs rootfs = {
 		.lower_fds = stack->layers.fds,
@@ -178,6 +196,7 @@ static int launch(struct container *c, const struct config *config, const struct
 		.bundle_fd = stack->dir,
 		.rootfs = &rootfs,
 		.log = log.none ? NULL : &launch_log,
+		.userns_fd = userns_fd,
 		.stdin_open = create->config.open_stdin,
 		.stdin_once = create->config.stdin_once,
 		.rows = console_size(create->host.console_size, 0),
@@ -203,7 +222,7 @@ static int prepare(struct container *c, const struct config *config, struct err 
 	if (rc == 0)
 		rc = FAILPOINT("start.launch", err);
 	if (rc == 0)
-		rc = launch(c, config, &stack, err);
+		rc = launch(c, config, &stack, &paths, err);
 	stack_close(&stack);
 	return rc;
 }

@@ -11,6 +11,7 @@
 #include "base/failpoint.h"
 #include "base/json.h"
 #include "base/map.h"
+#include "engine/ids.h"
 #include "engine/private.h"
 
 #define ROW_MAX (8u << 20)
@@ -26,6 +27,7 @@ const char *const state_schema[] = {
 	"created integer not null, anonymous integer not null);"
 	"create table volume_use(volume text not null references volume(name), container text not "
 	"null references container(id) on delete cascade, primary key(volume, container));",
+	"alter table container add column first_id integer not null default 0;",
 	NULL,
 };
 
@@ -72,9 +74,9 @@ static int insert(struct container *c, struct err *err)
 		return -1;
 	if (FAILPOINT("state.insert", err) < 0 || db_begin(db, err) < 0)
 		return -1;
-	rc = db_exec(db, err, "insert into container values(?,?,?,?,?,?,?,0,0,0,0,0,'',0,0,'[]')",
-	             "ttitttt", c->id, c->name, c->created_ns, c->image_id, buf_str(&request),
-	             buf_str(&mounts), status_text(c->status));
+	rc = db_exec(db, err, "insert into container values(?,?,?,?,?,?,?,0,0,0,0,0,'',0,0,'[]',?)",
+	             "ttitttti", c->id, c->name, c->created_ns, c->image_id, buf_str(&request),
+	             buf_str(&mounts), status_text(c->status), (int64_t)c->first_id);
 	for (size_t i = 0; rc >= 0 && i < c->config->mount_count; i++)
 		if (strcmp(c->config->mounts[i].type, "volume") == 0)
 			rc = db_exec(db, err, "insert or ignore into volume_use values(?,?)", "tt",
@@ -209,6 +211,9 @@ static struct container *load_row(struct engine *engine, struct db_rows *row, st
 	snprintf(c->error, sizeof(c->error), "%s", db_text(row, 12));
 	c->restart_count = db_int(row, 13);
 	c->manually_stopped = db_int(row, 14);
+	c->first_id = (uint32_t)db_int(row, 16);
+	if (c->first_id)
+		ids_share(engine->ids, c->first_id);
 	return move_ptr(c);
 }
 
@@ -217,7 +222,7 @@ int state_load(struct engine *engine, struct err *err)
 	auto_type(db_rows) rows = db_query(
 		engine->db, err,
 		"select id, name, created, image, request, mounts, status, pid, started, finished, "
-		"exit_code, oom, error, restarts, manually_stopped, ports from container order by "
+		"exit_code, oom, error, restarts, manually_stopped, ports, first_id from container order by "
 		"created",
 		"");
 	int rc;

@@ -10,6 +10,7 @@
 #include "base/map.h"
 #include "base/str.h"
 #include "engine/event.h"
+#include "engine/ids.h"
 #include "engine/private.h"
 
 static const char *const status_texts[] = {
@@ -64,6 +65,8 @@ void container_free(struct container *c)
 {
 	if (!c || atomic_fetch_sub(&c->refs, 1) != 1)
 		return;
+	if (c->first_id)
+		ids_give(c->engine->ids, c->first_id);
 	health_free(c->health);
 	config_free(c->config);
 	netinfo_free(c->netinfo);

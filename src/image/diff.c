@@ -23,10 +23,12 @@
 #define DIFF_NAMES_MAX  (1u << 20) /* entries of one directory */
 #define XATTR_NAMES_MAX (64u << 10)
 #define XATTRS_MAX      64
+#define RANGE           65536u
 #define WHITEOUT        ".wh."
 
 struct diff {
 	bool layer;
+	uint32_t first_id; /* owners from here on count from 0 */
 	struct tarball_writer *tar;
 	struct map *links; /* "dev:ino" -> path (owned) of files with several names */
 	struct buf path;
@@ -156,13 +158,18 @@ static bool is_kernels(int fd)
 	        fs.f_type == CGROUP_SUPER_MAGIC || fs.f_type == CGROUP2_SUPER_MAGIC);
 }
 
+static uint32_t owner_of(const struct diff *d, uint32_t id)
+{
+	return id - d->first_id < RANGE ? id - d->first_id : id;
+}
+
 static struct tarball_entry entry_of(struct diff *d, const struct stat *st)
 {
 	return (struct tarball_entry){
 		.path = buf_str(&d->path),
 		.mode = st->st_mode & (S_IFMT | 07777),
-		.uid = st->st_uid,
-		.gid = st->st_gid,
+		.uid = owner_of(d, st->st_uid),
+		.gid = owner_of(d, st->st_gid),
 		.size = S_ISREG(st->st_mode) ? st->st_size : 0,
 		.mtime = st->st_mtim.tv_sec,
 		.mtime_ns = st->st_mtim.tv_nsec,
@@ -397,10 +404,11 @@ int diff_write(int dir_fd, bool layer, tarball_write_fn *write, void *arg, int64
 	return rc;
 }
 
-int diff_write_path(int dir_fd, const char *base, const char *name, tarball_write_fn *write,
-                    void *arg, struct err *err)
+int diff_write_path(int dir_fd, const char *base, const char *name, uint32_t first_id,
+                    tarball_write_fn *write, void *arg, struct err *err)
 {
 	struct diff d = {
+		.first_id = first_id,
 		.path = BUF_INIT(DIFF_PATH_MAX),
 		.xattr_values = BUF_INIT(XATTRS_MAX * 4096),
 	};

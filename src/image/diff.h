@@ -24,6 +24,7 @@ struct err;
 int diff_write(int dir_fd, bool layer, tarball_write_fn *write, void *arg, int64_t *size,
                struct err *err);
 /* The same of one thing in dir_fd, `base` (or "." for dir_fd itself), whose entries begin with `name`.
- * ERR_NOT_FOUND when it is not there any more. */
-int diff_write_path(int dir_fd, const char *base, const char *name, tarball_write_fn *write,
-                    void *arg, struct err *err);
+ * The 65,536 owners from first_id
+ * on are 0, 1, ... in the archive (0: as they are). ERR_NOT_FOUND when it is not there any more. */
+int diff_write_path(int dir_fd, const char *base, const char *name, uint32_t first_id,
+                    tarball_write_fn *write, void *arg, struct err *err);

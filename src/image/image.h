@@ -199,9 +199,10 @@ int image_save(struct image_store *store, const char *const *names, size_t count
 int image_export_dir(struct image_store *store, int dir_fd, int out_fd, struct err *err);
 
 /* What `base` (one name, or ".") in dir_fd is, as a tar whose entries begin with `name`; "/" gives absolute names.
- * Directories of other mounts are gone into, those of /proc, /sys and cgroups are not. */
+ * Directories of other mounts are gone into, those of /proc, /sys and cgroups are not. first_id: the owner that is
+ * 0 in the tar, for a container with ids of its own; else 0. */
 int image_export_path(struct image_store *store, int dir_fd, const char *base, const char *name,
-                      int out_fd, struct err *err);
+                      uint32_t first_id, int out_fd, struct err *err);
 
 /* A tar of any compression onto a directory, in the worker: build contexts, `docker cp`, ADD of an
  * archive. Nothing outside dir_fd can change. */
@@ -213,6 +214,9 @@ enum image_unpack_flags {
 };
 int image_unpack(struct image_store *store, int tar_fd, int dir_fd, unsigned flags,
                  struct err *err);
+/* The same by root of the user namespace userns_fd (borrowed): owners are its ids. -1: by ours. */
+int image_unpack_as(struct image_store *store, int tar_fd, int dir_fd, int userns_fd,
+                    unsigned flags, struct err *err);
 /* The same for a build's context: owners are the daemon's, devices are refused. */
 int image_unpack_context(struct image_store *store, int tar_fd, int dir_fd, struct err *err);
 

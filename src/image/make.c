@@ -209,18 +209,20 @@ int image_export_dir(struct image_store *store, int dir_fd, int out_fd, struct e
 }
 
 int image_export_path(struct image_store *store, int dir_fd, const char *base, const char *name,
-                      int out_fd, struct err *err)
+                      uint32_t first_id, int out_fd, struct err *err)
 {
 	(void)store;
-	return diff_write_path(dir_fd, base, name, write_fd, &out_fd, err);
+	return diff_write_path(dir_fd, base, name, first_id, write_fd, &out_fd, err);
 }
 
-int image_unpack(struct image_store *store, int tar_fd, int dir_fd, unsigned flags, struct err *err)
+int image_unpack_as(struct image_store *store, int tar_fd, int dir_fd, int userns_fd,
+                    unsigned flags, struct err *err)
 {
 	struct worker_job job = {
 		.dir_fd = dir_fd,
 		.in_fd = tar_fd,
 		.copy_fd = -1,
+		.userns_fd = userns_fd,
 		.limits = APPLY_LIMITS,
 	};
 	struct apply_result result;
@@ -235,6 +237,11 @@ int image_unpack(struct image_store *store, int tar_fd, int dir_fd, unsigned fla
 	if (worker_start(store->worker_path, &job, &worker, err) < 0)
 		return -1;
 	return worker_finish(&worker, &result, err);
+}
+
+int image_unpack(struct image_store *store, int tar_fd, int dir_fd, unsigned flags, struct err *err)
+{
+	return image_unpack_as(store, tar_fd, dir_fd, -1, flags, err);
 }
 
 int image_unpack_context(struct image_store *store, int tar_fd, int dir_fd, struct err *err)

@@ -9,6 +9,7 @@
 
 #include "base/err.h"
 #include "base/fs.h"
+#include "base/landlock.h"
 #include "base/testing.h"
 #include "image/apply.h"
 
@@ -97,6 +98,39 @@ static void the_work_itself_is_allowed(void **state)
 	assert_int_equal(WEXITSTATUS(status), 42);
 }
 
+/* Descriptor 4 is a directory that is none of its business; 3 is its own. */
+static int do_leave(void)
+{
+	int mine = fs_mkdir_all(3, "made", 0700, NULL);
+	int other = fs_open(4, "file", O_WRONLY | O_CREAT, 0600, NULL);
+
+	if (mine < 0)
+		return 1;
+	return other >= 0 ? 41 : errno == EACCES ? 42 : 2;
+}
+
+static void no_other_directory_can_be_written(void **state)
+{
+	char path[] = "/tmp/image-sandbox-other.XXXXXX";
+
+	(void)state;
+	assert_non_null(mkdtemp(path));
+	int other = fs_trusted_open_dir(path, false, NULL);
+	int kept = fcntl(4, F_DUPFD_CLOEXEC, 16);
+	assert_int_equal(dup2(other, 4), 4);
+	int status = run_inside(do_leave);
+	if (kept >= 0)
+		dup2(kept, 4);
+	else
+		close(4);
+	close(kept);
+	close(other);
+	testing_remove_tree(path);
+	assert_true(WIFEXITED(status));
+	/* The control is a kernel without Landlock: there the descriptor leads out. */
+	assert_int_equal(WEXITSTATUS(status), landlock_abi() ? 42 : 41);
+}
+
 static int do_count_fds(void)
 {
 	for (int fd = 5; fd < 64; fd++)
@@ -116,4 +150,5 @@ static void other_descriptors_are_closed(void **state)
 }
 
 TESTING_MAIN(TEST(starting_programs_sockets_and_processes_kills), TEST(only_openat2_opens),
-             TEST(the_work_itself_is_allowed), TEST(other_descriptors_are_closed))
+             TEST(the_work_itself_is_allowed), TEST(no_other_directory_can_be_written),
+             TEST(other_descriptors_are_closed))

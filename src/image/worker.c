@@ -3,13 +3,16 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <grp.h>
 #include <locale.h>
+#include <sched.h>
 #include <signal.h>
 #include <spawn.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
+#include <unistd.h>
 
 #include "base/err.h"
 #include "base/failpoint.h"
@@ -23,7 +26,9 @@ enum {
 	WORKER_IN = 0,
 	WORKER_RESULT = 1,
 	WORKER_DIR = 3,
-	WORKER_COPY = 4
+	WORKER_COPY = 4,
+	WORKER_USERNS = 5,
+	WORKER_FDS,
 };
 
 /* What comes back. Both ends are the same program, so the bytes of the struct will do; the
@@ -35,11 +40,11 @@ struct message {
 
 /* ---- our side ---- */
 
-/* Descriptors 0..4 are put in place by way of high numbers, since a source may itself be one of them. */
-static int place_fds(posix_spawn_file_actions_t *actions, const int fds[5], int held[5],
-                     struct err *err)
+/* Descriptors 0..5 are put in place by way of high numbers, since a source may itself be one of them. */
+static int place_fds(posix_spawn_file_actions_t *actions, const int fds[WORKER_FDS],
+                     int held[WORKER_FDS], struct err *err)
 {
-	for (int i = 0; i < 5; i++) {
+	for (int i = 0; i < WORKER_FDS; i++) {
 		held[i] = -1;
 		if (fds[i] < 0)
 			continue;
@@ -52,13 +57,13 @@ static int place_fds(posix_spawn_file_actions_t *actions, const int fds[5], int 
 	return 0;
 }
 
-static int spawn(const char *program, char *const argv[], const int fds[5], pid_t *pid,
+static int spawn(const char *program, char *const argv[], const int fds[WORKER_FDS], pid_t *pid,
                  struct err *err)
 {
 	posix_spawn_file_actions_t actions;
 	posix_spawnattr_t attr;
 	sigset_t none, all;
-	int held[5] = {-1, -1, -1, -1, -1};
+	int held[WORKER_FDS] = {-1, -1, -1, -1, -1, -1};
 	char *const env[] = {(char[]){"PATH=/nonexistent"}, NULL};
 
 	if (posix_spawn_file_actions_init(&actions) != 0)
@@ -79,7 +84,7 @@ static int spawn(const char *program, char *const argv[], const int fds[5], pid_
 		if (errno != 0)
 			rc = err_sys(err, "cannot start the unpacker %s", program);
 	}
-	for (int i = 0; i < 5; i++)
+	for (int i = 0; i < WORKER_FDS; i++)
 		if (held[i] >= 0)
 			close(held[i]);
 	posix_spawnattr_destroy(&attr);
@@ -117,7 +122,9 @@ int worker_start(const char *program, const struct worker_job *job, struct worke
 	auto_close int result_in = pipe_fds[1];
 
 	int in = job->in_fd < 0 ? theirs : job->in_fd;
-	if (spawn(program, argv, (int[5]){in, result_in, 2, job->dir_fd, job->copy_fd},
+	if (spawn(program, argv,
+	          (int[WORKER_FDS]){in, result_in, 2, job->dir_fd, job->copy_fd,
+	                            job->userns_fd > 0 ? job->userns_fd : -1},
 	          &worker->pid, err) < 0)
 		return -1;
 	worker->in_fd = move_fd(&ours);
@@ -231,6 +238,17 @@ static int parse_job(char **argv, struct worker_job *job, struct err *err)
 	return 0;
 }
 
+/* Its id 0; groups too. */
+static int join_userns(struct err *err)
+{
+	if (fcntl(WORKER_USERNS, F_GETFD) < 0)
+		return 0;
+	if (setns(WORKER_USERNS, CLONE_NEWUSER) < 0 || setgroups(0, NULL) < 0 ||
+	    setresgid(0, 0, 0) < 0 || setresuid(0, 0, 0) < 0)
+		return err_sys(err, "the unpacker cannot join the container's user namespace");
+	return 0;
+}
+
 static int unpack(char **argv, struct apply_result *result, struct err *err)
 {
 	struct worker_job job = {0};
@@ -238,7 +256,8 @@ static int unpack(char **argv, struct apply_result *result, struct err *err)
 	/* Loads the locale that tarball.c wants; there are no files for it inside. */
 	if (!setlocale(LC_CTYPE, "C.UTF-8"))
 		return err_set(err, ERR_UNSUPPORTED, "the locale C.UTF-8 is missing");
-	if (parse_job(argv, &job, err) < 0 || sandbox_enter(WORKER_DIR, job.flags, err) < 0)
+	if (parse_job(argv, &job, err) < 0 || join_userns(err) < 0 ||
+	    sandbox_enter(WORKER_DIR, job.flags, err) < 0)
 		return -1;
 	return apply_tar(WORKER_IN, WORKER_DIR, job.copy_fd, job.flags, &job.limits, result, err);
 }

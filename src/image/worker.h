@@ -30,6 +30,7 @@ struct worker_job {
 	int dir_fd;     /* borrowed */
 	int in_fd;      /* borrowed; -1: the archive comes by worker_write() */
 	int copy_fd;    /* borrowed; -1: none */
+	int userns_fd;  /* borrowed: whose root it becomes; 0 or less: it stays who it is */
 	unsigned flags; /* enum apply_flags */
 	struct apply_limits limits;
 };

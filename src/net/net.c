@@ -195,6 +195,7 @@ static int set_options(struct net *net, const struct net_options *options, struc
 	snprintf(net->name, sizeof(net->name), "%s", name);
 	snprintf(net->table, sizeof(net->table), "buoy%s%s", name[0] ? "_" : "", name);
 	net->log = options->log;
+	net->user_namespaces = options->user_namespaces;
 	if (!options->default_pool)
 		return 0;
 	if (cidr_parse(options->default_pool, &range, err) < 0)
@@ -214,7 +215,8 @@ static int open_parts(struct net *net, int root_dir_fd, struct err *err)
 	net->ports = net->rules ? port_table_create(err) : NULL;
 	net->service_ports = net->ports ? port_table_create(err) : NULL;
 	net->workers = net->service_ports ? pool_create(WORKERS, WORK_QUEUE, err) : NULL;
-	net->ready = net->workers ? netns_pool_create(READY_NAMESPACES, net->workers, net->log, err)
+	net->ready = net->workers ? netns_pool_create(READY_NAMESPACES, net->user_namespaces,
+	                                              net->workers, net->log, err)
 	                          : NULL;
 	net->dns = net->ready ? dns_create(net->db, net->log, err) : NULL;
 	return net->dns ? 0 : -1;

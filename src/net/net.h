@@ -42,6 +42,7 @@ struct net_options {
 	const char *name; /* suffix of bridge and table names; "" for the default daemon */
 	const char *
 		default_pool; /* CIDR that networks are cut from; NULL: "172.17.0.0/12"-like default */
+	bool user_namespaces; /* sandboxes made ahead have a user namespace of their own */
 	struct log *log;
 };
 
@@ -110,8 +111,16 @@ struct net_endpoint {
 	char interface[16]; /* in the sandbox: eth0, eth1 */
 };
 
-/* A network namespace with lo up. `ready` ones come from a small pool. Idempotent per id. */
-int net_sandbox_create(struct net *net, const char *container_id, struct err *err);
+/* Whose a sandbox is: its user namespace, with caps in which one may change it. */
+struct net_owner {
+	int userns_fd;               /* borrowed; -1: a new one, with these ids: */
+	uint32_t first_id, id_count; /* 0, 1, ... inside are first_id, ... on the host */
+};
+
+/* A network namespace with lo up. Ready ones come from a small pool. Idempotent per id. owner NULL: the host's
+ * root; else userns_owner() of the namespace is the user namespace for the container's processes. */
+int net_sandbox_create(struct net *net, const char *container_id, const struct net_owner *owner,
+                       struct err *err);
 /* Absolute path for the OCI config's linux.namespaces[].path. Borrowed text written to path. */
 int net_sandbox_path(struct net *net, const char *container_id, char *path, size_t size,
                      struct err *err);

@@ -15,17 +15,20 @@
 #include "base/fs.h"
 #include "base/log.h"
 #include "base/pool.h"
+#include "base/userns.h"
 #include "net/link.h"
+#include "net/net.h"
 #include "net/sysctl.h"
 
 #define POOL_MAX 16
 
 struct netns_pool {
 	pthread_mutex_t lock;
-	int fds[POOL_MAX]; /* guarded by lock */
-	int count;         /* guarded by lock */
-	bool refilling;    /* guarded by lock */
+	struct userns ready[POOL_MAX]; /* net_fd, and the owner's descriptors; guarded by lock */
+	int count;                     /* guarded by lock */
+	bool refilling;                /* guarded by lock */
 	int size;
+	bool user_namespaces;
 	struct pool *workers;
 	const struct log *log;
 };
@@ -33,7 +36,8 @@ struct netns_pool {
 /* ---- making one ---- */
 
 struct make_job {
-	int fd;
+	int fd; /* to be entered; -1: a new one */
+	int rc;
 	struct err *err;
 };
 
@@ -52,33 +56,59 @@ static int prepare_inside(struct err *err)
 	return sysctl_set_text("ipv4/ping_group_range", "0 2147483647", err);
 }
 
+static int enter_and_prepare(struct make_job *job)
+{
+	if (job->fd >= 0 ? setns(job->fd, CLONE_NEWNET) < 0 : unshare(CLONE_NEWNET) < 0)
+		return err_sys(job->err, "create a network namespace");
+	if (prepare_inside(job->err) < 0)
+		return -1;
+	if (job->fd < 0)
+		job->fd = fs_trusted_open("/proc/thread-self/ns/net", O_RDONLY, 0, job->err);
+	return job->fd < 0 ? -1 : 0;
+}
+
 static void *make_in_thread(void *arg)
 {
 	struct make_job *job = arg;
-	int fd;
 
-	if (unshare(CLONE_NEWNET) < 0) {
-		(void)err_sys(job->err, "create a network namespace");
-		return NULL;
-	}
-	if (prepare_inside(job->err) < 0)
-		return NULL;
-	fd = fs_trusted_open("/proc/thread-self/ns/net", O_RDONLY, 0, job->err);
-	if (fd >= 0)
-		job->fd = fd;
+	job->rc = enter_and_prepare(job);
 	return NULL;
 }
 
-int netns_make(struct err *err)
+/* Makes the namespace, unless it is there, and sets it up. The result is *fd. */
+static int prepare_in_thread(int *fd, struct err *err)
 {
-	struct make_job job = {.fd = -1, .err = err};
+	struct make_job job = {.fd = *fd, .rc = -1, .err = err};
 	pthread_t thread;
 
 	errno = pthread_create(&thread, NULL, make_in_thread, &job);
 	if (errno)
 		return err_sys(err, "start a thread");
 	pthread_join(thread, NULL);
-	return job.fd;
+	*fd = job.fd;
+	return job.rc;
+}
+
+static int make(bool with_users, struct userns *out, struct err *err)
+{
+	struct userns ns = USERNS_INIT;
+
+	if ((with_users && userns_create(CLONE_NEWNET, &ns, err) < 0) ||
+	    prepare_in_thread(&ns.net_fd, err) < 0) {
+		userns_close(&ns);
+		return -1;
+	}
+	*out = ns;
+	return 0;
+}
+
+static int make_owned(int userns_fd, struct err *err)
+{
+	auto_close int fd = userns_add_net(userns_fd, err);
+
+	if (fd < 0 || prepare_in_thread(&fd, err) < 0)
+		return -1;
+	return move_fd(&fd);
 }
 
 /* ---- names ---- */
@@ -124,38 +154,37 @@ int netns_unbind(int dir_fd, const char *name, struct err *err)
 
 /* ---- the pool ---- */
 
-/* Keeps fd (or closes it, when the pool is full) and tells whether another one is wanted. */
-static bool put_ready(struct netns_pool *pool, int fd)
+/* Keeps it (or closes it, when the pool is full) and tells whether another one is wanted. */
+static bool put_ready(struct netns_pool *pool, struct userns *made)
 {
 	bool more;
 
 	pthread_mutex_lock(&pool->lock);
-	if (fd >= 0 && pool->count < pool->size) {
-		pool->fds[pool->count++] = fd;
-		fd = -1;
+	if (made->net_fd >= 0 && pool->count < pool->size) {
+		pool->ready[pool->count++] = *made;
+		*made = USERNS_INIT;
 		more = pool->count < pool->size;
 	} else {
 		more = false;
 	}
 	pool->refilling = more;
 	pthread_mutex_unlock(&pool->lock);
-	if (fd >= 0)
-		close(fd);
+	userns_close(made);
 	return more;
 }
 
 static void refill(void *arg)
 {
 	struct netns_pool *pool = arg;
+	struct userns made;
 	struct err err = ERR_INIT;
-	int fd;
 
 	do {
-		fd = netns_make(&err);
-		if (fd < 0)
+		made = USERNS_INIT;
+		if (make(pool->user_namespaces, &made, &err) < 0)
 			log_warn(pool->log, "no network namespace made ahead", "error=\"%s\"",
 			         err.msg);
-	} while (put_ready(pool, fd));
+	} while (put_ready(pool, &made));
 }
 
 static void start_refill(struct netns_pool *pool)
@@ -174,8 +203,8 @@ static void start_refill(struct netns_pool *pool)
 	pthread_mutex_unlock(&pool->lock);
 }
 
-struct netns_pool *netns_pool_create(int size, struct pool *workers, const struct log *log,
-                                     struct err *err)
+struct netns_pool *netns_pool_create(int size, bool user_namespaces, struct pool *workers,
+                                     const struct log *log, struct err *err)
 {
 	struct netns_pool *pool = calloc(1, sizeof(*pool));
 
@@ -185,6 +214,7 @@ struct netns_pool *netns_pool_create(int size, struct pool *workers, const struc
 	}
 	pthread_mutex_init(&pool->lock, NULL);
 	pool->size = size < POOL_MAX ? size : POOL_MAX;
+	pool->user_namespaces = user_namespaces;
 	pool->workers = workers;
 	pool->log = log;
 	start_refill(pool);
@@ -196,21 +226,37 @@ void netns_pool_free(struct netns_pool *pool)
 	if (!pool)
 		return;
 	while (pool->count > 0)
-		close(pool->fds[--pool->count]);
+		userns_close(&pool->ready[--pool->count]);
 	pthread_mutex_destroy(&pool->lock);
 	free(pool);
 }
 
-int netns_pool_take(struct netns_pool *pool, struct err *err)
+static int take(struct netns_pool *pool, struct userns *out, struct err *err)
 {
-	int fd = -1;
-
+	*out = USERNS_INIT;
 	pthread_mutex_lock(&pool->lock);
 	if (pool->count > 0)
-		fd = pool->fds[--pool->count];
+		*out = pool->ready[--pool->count];
 	pthread_mutex_unlock(&pool->lock);
-	if (fd < 0)
-		fd = netns_make(err);
+	int rc = out->net_fd >= 0 ? 0 : make(pool->user_namespaces, out, err);
 	start_refill(pool);
+	return rc;
+}
+
+int netns_pool_take(struct netns_pool *pool, const struct net_owner *owner, struct err *err)
+{
+	struct userns ns = USERNS_INIT;
+	int rc;
+
+	if (owner && owner->userns_fd >= 0)
+		return make_owned(owner->userns_fd, err);
+	if ((owner != NULL) == pool->user_namespaces)
+		rc = take(pool, &ns, err);
+	else
+		rc = make(owner, &ns, err);
+	if (rc == 0 && owner)
+		rc = userns_map(&ns, 0, owner->first_id, owner->id_count, err);
+	int fd = rc < 0 ? -1 : move_fd(&ns.net_fd);
+	userns_close(&ns);
 	return fd;
 }

@@ -74,19 +74,21 @@ static bool sandbox_is_whole(struct net *net, const char *container_id)
 	return fd >= 0;
 }
 
-static int make_sandbox(struct net *net, const char *container_id, struct err *err)
+static int make_sandbox(struct net *net, const char *container_id, const struct net_owner *owner,
+                        struct err *err)
 {
 	auto_close int fd = -1;
 
 	if (FAILPOINT("net.sandbox.stored", err) < 0)
 		return -1;
-	fd = netns_pool_take(net->ready, err);
+	fd = netns_pool_take(net->ready, owner, err);
 	if (fd < 0)
 		return -1;
 	return netns_bind(fd, net->netns_dir, container_id, err);
 }
 
-int net_sandbox_create(struct net *net, const char *container_id, struct err *err)
+int net_sandbox_create(struct net *net, const char *container_id, const struct net_owner *owner,
+                       struct err *err)
 {
 	if (check_id(container_id, err) < 0)
 		return -1;
@@ -100,7 +102,7 @@ int net_sandbox_create(struct net *net, const char *container_id, struct err *er
 	}
 	if (store_sandbox_insert(net->db, container_id, err) < 0)
 		return -1;
-	if (make_sandbox(net, container_id, err) == 0)
+	if (make_sandbox(net, container_id, owner, err) == 0)
 		return 0;
 	(void)store_sandbox_delete(net->db, container_id, NULL);
 	return -1;

@@ -40,6 +40,7 @@ struct net {
 	struct port_table *ports; /* owned; guarded by lock; of containers */
 	struct port_table *service_ports; /* owned; guarded by lock */
 	struct pool *workers;             /* owned */
+	bool user_namespaces;             /* of the ready ones */
 	struct netns_pool *ready;         /* owned */
 	struct link *reaper;              /* owned; used by the workers alone, one at a time */
 	pthread_mutex_t reaper_lock;      /* guards reaper */

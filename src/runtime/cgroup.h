@@ -103,6 +103,9 @@ bool cgroup_controller_is_v2(struct cgroup *cg, const char *controller);
  * two seconds for dying members, then ERR_CONFLICT. */
 int cgroup_remove(struct cgroup *cg, struct err *err);
 
+/* Allows a process that is about to be confined (base/landlock.h) what the calls above need for this cgroup. */
+int cgroup_allow(const struct cgroup *cg, int rules_fd, struct err *err);
+
 /* A detached mount of what the container may see at /sys/fs/cgroup: its own part of hierarchy
  * `index`. For runtime/mounts.c; -1 with ERR_NOT_FOUND past the end. */
 int cgroup_hierarchy_fd(const struct cgroup *cg, size_t index, const char **name, bool *v2);

@@ -19,13 +19,13 @@
 #include "base/json.h"
 #include "runtime/spec.h"
 
-int identity_set_rlimits(const struct oci_process *process, struct err *err)
+int identity_set_rlimits(const struct oci_process *process, pid_t pid, struct err *err)
 {
 	const struct oci_rlimit *all = process->rlimits.items;
 
 	for (size_t i = 0; i < process->rlimits.count; i++) {
 		struct rlimit limit = {.rlim_cur = all[i].soft, .rlim_max = all[i].hard};
-		if (setrlimit((__rlimit_resource_t)all[i].resource, &limit) < 0)
+		if (prlimit(pid, (__rlimit_resource_t)all[i].resource, &limit, NULL) < 0)
 			return err_sys(err, "process.rlimits[%zu]: set %s to %llu:%llu", i,
 			               all[i].type, (unsigned long long)all[i].soft,
 			               (unsigned long long)all[i].hard);

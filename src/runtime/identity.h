@@ -10,12 +10,13 @@
 
 #include <stddef.h>
 #include <stdint.h>
+#include <sys/types.h>
 
 struct err;
 struct oci_capabilities;
 struct oci_process;
 
-int identity_set_rlimits(const struct oci_process *process, struct err *err);
+int identity_set_rlimits(const struct oci_process *process, pid_t pid, struct err *err);
 
 /* Drops the bounding set, then sets groups, gid, uid and umask; the permitted set is kept until
  * identity_set_capabilities(). */

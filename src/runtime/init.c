@@ -178,7 +178,9 @@ static int enter_namespaces(struct init_plan *plan, struct err *err)
 	for (size_t i = 0; i < plan->join_count; i++)
 		if (setns(plan->joins[i].fd, plan->joins[i].flag) < 0)
 			return err_sys(err, "linux.namespaces: join");
-	if (plan->map_ids && (ask(plan, INIT_USERNS, err) < 0 || become_root(err) < 0))
+	if (plan->map_ids && ask(plan, INIT_USERNS, err) < 0)
+		return -1;
+	if ((plan->map_ids || plan->in_userns) && become_root(err) < 0)
 		return -1;
 	/* After entering the cgroup, which becomes the root of the new view. */
 	const struct oci_namespace *cg = spec_namespace(plan->spec, CLONE_NEWCGROUP);
@@ -425,10 +427,12 @@ static int prepare(struct init_plan *plan, struct err *err)
 	if ((plan->is_exec ? enter_existing : enter_container)(plan, &master, err) < 0)
 		return -1;
 	join_keyring(plan->options);
+	/* In a user namespace nobody may raise a limit: there the parent sets them. */
+	bool limits = !((plan->flags | plan->init_flags) & CLONE_NEWUSER);
 	if (FAILPOINT("init.stdio", err) < 0 ||
 	    task_set_own(plan->spec, plan->is_exec ? &plan->process->exec_cpu_affinity : NULL,
 	                 err) < 0 ||
-	    identity_set_rlimits(plan->process, err) < 0 ||
+	    (limits && identity_set_rlimits(plan->process, 0, err) < 0) ||
 	    identity_enter_cwd(plan->process->cwd, err) < 0 ||
 	    identity_set_user(plan->process, err) < 0 || keep_fds(plan->options, err) < 0)
 		return -1;

@@ -64,6 +64,8 @@ struct init_plan {
 	int flags;      /* CLONE_NEW* that clone3 made */
 	bool cloned_into_cgroup;
 	bool map_ids;   /* wait for the id maps */
+	bool in_userns; /* already in it, as nobody */
+	bool dev_made;  /* mount_fds has a /dev with its nodes */
 	bool run_hooks; /* there are hooks of create: the parent runs its own, then the child */
 	struct init_join joins[INIT_JOINS_MAX];
 	size_t join_count;
@@ -71,7 +73,7 @@ struct init_plan {
 	/* A new container. */
 	int root_fd; /* detached mount of the root */
 	/* One per mount of the spec, -1 where none: for a bind the detached clone of its source, for an id-mapped mount
-	 * of another type the user namespace with the map. */
+	 * of another type the user namespace with the map, and /dev itself with dev_made. */
 	int *mount_fds;
 	int *cgroup_fds; /* detached clones of the cgroup's directories, for a cgroup mount */
 	/* A process in an existing one. */

@@ -249,6 +249,8 @@ static struct json *encode_launch(const struct launch *launch, int reply_fd, int
 
 	bad |= json_set(out, "id", json_string(launch->id)) < 0;
 	bad |= json_set(out, "reply", index_of(request, reply_fd)) < 0;
+	if (launch->userns_fd > 0)
+		bad |= json_set(out, "userns", index_of(request, launch->userns_fd)) < 0;
 	bad |= json_set(out, "stdin_open", json_bool(launch->stdin_open)) < 0;
 	bad |= json_set(out, "stdin_once", json_bool(launch->stdin_once)) < 0;
 	bad |= json_set(out, "rows", json_int(launch->rows)) < 0;

@@ -70,6 +70,9 @@ struct launch {
 	bool stdin_open;                    /* keep a stdin pipe; else /dev/null */
 	bool stdin_once;                    /* the first attached client's EOF closes it */
 	uint16_t rows, cols;                /* first size of the terminal; 0: unset */
+	/* The user namespace for the container, with the maps that its config has: layers and binds keep their ids
+	 * on disk; borrowed. 0: as the config says. */
+	int userns_fd;
 	/* For an exec'ed process: the container it goes into. bundle_fd is then -1 and process_json
 	 * an OCI "process" object. */
 	const char *exec_into;

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include <fcntl.h>
+#include <limits.h>
 #include <linux/mount.h>
 #include <sched.h>
 #include <stdio.h>
@@ -7,6 +8,7 @@
 #include <string.h>
 #include <sys/stat.h>
 
+#include "base/buf.h"
 #include "base/cleanup.h"
 #include "base/err.h"
 #include "base/fs.h"
@@ -21,6 +23,7 @@
 
 #define PROPAGATE_REC     16384UL
 #define PROPAGATE_PRIVATE (1UL << 18)
+#define LINKS_MAX         40 /* as the kernel has it */
 
 /* ---- targets ---- */
 
@@ -51,13 +54,33 @@ int rootfs_open(const struct rootfs *fs, const char *path, struct err *err)
 	return fs_open_in(fs->root_fd, path, O_PATH, 0, err);
 }
 
+/* Images come with a resolv.conf that is a link to what only a boot makes. Where such a link leads is where the
+ * file is made: one link is read at a time, and each lookup stays in the root. false: the links go nowhere. */
+static bool follow_links(const struct rootfs *fs, char path[PATH_MAX])
+{
+	for (int i = 0; i < LINKS_MAX; i++) {
+		const char *base;
+		auto_buf struct buf target = BUF_INIT(PATH_MAX);
+		auto_close int parent = fs_open_parent_in(fs->root_fd, path, &base, NULL);
+
+		if (parent < 0 || fs_readlink(parent, base, &target, NULL) < 0)
+			return true; /* to be made, its directories too perhaps */
+		const char *to = buf_str(&target);
+		size_t keep = *to == '/' ? 0 : (size_t)(base - path);
+		if (*relative(to) == '\0' || keep + strlen(to) >= PATH_MAX)
+			return false;
+		memcpy(path + keep, to, strlen(to) + 1);
+	}
+	return false;
+}
+
 static int make_file(const struct rootfs *fs, const char *path, struct err *err)
 {
 	const char *base = strrchr(path, '/');
 	auto_close int parent = -1;
 
 	if (base) {
-		char dir[4096];
+		char dir[PATH_MAX];
 		snprintf(dir, sizeof(dir), "%.*s", (int)(base - path), path);
 		parent = is_ours(path) ? fs_mkdir_all(fs->root_fd, dir, 0755, err)
 		                       : fs_mkdir_all_in(fs->root_fd, dir, 0755, err);
@@ -67,6 +90,20 @@ static int make_file(const struct rootfs *fs, const char *path, struct err *err)
 	auto_close int fd = fs_open(base ? parent : fs->root_fd, base ? base + 1 : path,
 	                            O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW, 0644, err);
 	return fd < 0 ? -1 : 0;
+}
+
+static int make_file_at(const struct rootfs *fs, const char *path, struct err *err)
+{
+	char real[PATH_MAX];
+
+	if (is_ours(path))
+		return make_file(fs, path, err);
+	if (strlen(path) >= sizeof(real))
+		return err_set(err, ERR_LIMIT, "the path is too long");
+	memcpy(real, path, strlen(path) + 1);
+	if (!follow_links(fs, real))
+		return err_set(err, ERR_INVALID, "the image has a link there that leads nowhere");
+	return make_file(fs, relative(real), err);
 }
 
 /* The mount point, made if it is missing. */
@@ -87,7 +124,7 @@ static int open_target(const struct rootfs *fs, const char *destination, bool di
 	if (directory)
 		return is_ours(path) ? fs_mkdir_all(fs->root_fd, path, 0755, err)
 		                     : fs_mkdir_all_in(fs->root_fd, path, 0755, err);
-	if (make_file(fs, path, err) < 0)
+	if (make_file_at(fs, path, err) < 0)
 		return -1;
 	return rootfs_open(fs, path, err);
 }
@@ -237,6 +274,9 @@ static int make_fs(const struct rootfs *fs, const struct oci_mount *m, unsigned 
 static int mount_fs(struct rootfs *fs, size_t index, const struct oci_mount *m, struct err *err)
 {
 	const struct mount_plan *plan = m->plan;
+
+	if (fs->plan->dev_made && str_eq(m->destination, "/dev")) /* by the parent */
+		return attach(fs, fs->plan->mount_fds[index], m->destination, err);
 	unsigned attr = (unsigned)plan->attr_set & ~(plan->copy_up ? MOUNT_ATTR_RDONLY : 0U);
 	auto_close int fd = make_fs(fs, m, attr, err);
 

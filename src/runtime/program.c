@@ -30,7 +30,13 @@ static int failed(const char *name, int number, struct err *err)
 	errno = number;
 	if (number == EACCES && stat(name, &st) == 0 && S_ISDIR(st.st_mode))
 		return err_set(err, ERR_DENIED, "exec: \"%s\": is a directory", name);
-	if (number == EACCES || number == EPERM)
+	if (number == EPERM)
+		return err_set(
+			err, ERR_DENIED,
+			"exec: \"%s\": permission denied: perhaps it has file capabilities (see "
+			"getcap) that the container has not (--cap-add)",
+			name);
+	if (number == EACCES)
 		return err_set(err, ERR_DENIED, "exec: \"%s\": permission denied", name);
 	if (number == ENOENT || number == ENOTDIR)
 		return err_set(err, ERR_NOT_FOUND,

@@ -36,6 +36,14 @@ int rootfs_mount(struct rootfs *fs, size_t index, struct err *err);
 /* An O_PATH descriptor of `path` in the root; below /dev, /proc and /sys no symlink is followed. */
 int rootfs_open(const struct rootfs *fs, const char *path, struct err *err);
 
+/* The nodes that every /dev has. */
+struct rootfs_device {
+	const char *name;
+	unsigned minor, major;
+};
+#define ROOTFS_DEVICES 6
+extern const struct rootfs_device rootfs_devices[ROOTFS_DEVICES];
+
 /* rootfs_dev.c: device nodes and links; /dev/console from the terminal's slave. */
 int rootfs_make_devices(struct rootfs *fs, struct err *err);
 int rootfs_bind_console(struct rootfs *fs, int slave_fd, struct err *err);

@@ -17,10 +17,7 @@
 #include "runtime/rootfs.h"
 #include "runtime/spec.h"
 
-static const struct {
-	const char *name;
-	unsigned minor, major;
-} defaults[] = {
+const struct rootfs_device rootfs_devices[ROOTFS_DEVICES] = {
 	{"null", 3, 1},   {"zero", 5, 1},    {"full", 7, 1},
 	{"random", 8, 1}, {"urandom", 9, 1}, {"tty", 0, 5},
 };
@@ -80,16 +77,23 @@ static bool in_user_namespace(const struct rootfs *fs)
 	return fs->plan->flags & CLONE_NEWUSER;
 }
 
+/* Made by the parent, with owners: nodes, which a user namespace cannot make. */
+static bool is_made(const struct rootfs *fs, const char *path)
+{
+	return fs->plan->dev_made && str_starts(path, "/dev/");
+}
+
 static int make_defaults(const struct rootfs *fs, int dev_fd, struct err *err)
 {
-	for (size_t i = 0; i < ARRAY_LEN(defaults); i++) {
-		dev_t dev = makedev(defaults[i].major, defaults[i].minor);
+	for (size_t i = 0; i < ROOTFS_DEVICES; i++) {
+		dev_t dev = makedev(rootfs_devices[i].major, rootfs_devices[i].minor);
 		char host[32];
-		snprintf(host, sizeof(host), "/dev/%s", defaults[i].name);
+		snprintf(host, sizeof(host), "/dev/%s", rootfs_devices[i].name);
 		if (in_user_namespace(fs)
-		            ? bind_host_device(fs, dev_fd, defaults[i].name, host, err) < 0
-		            : make_node(dev_fd, defaults[i].name, S_IFCHR | 0666, dev, err) < 0)
-			return err_wrap(err, "/dev/%s", defaults[i].name);
+		            ? bind_host_device(fs, dev_fd, rootfs_devices[i].name, host, err) < 0
+		            : make_node(dev_fd, rootfs_devices[i].name, S_IFCHR | 0666, dev, err) <
+		                      0)
+			return err_wrap(err, "/dev/%s", rootfs_devices[i].name);
 	}
 	return 0;
 }
@@ -155,13 +159,15 @@ int rootfs_make_devices(struct rootfs *fs, struct err *err)
 
 	if (!dev || !dev->plan->bind) { /* a bound /dev brings its own */
 		auto_close int dev_fd = fs_mkdir_all(fs->root_fd, "dev", 0755, err);
-		if (dev_fd < 0 || make_defaults(fs, dev_fd, err) < 0 ||
+		if (dev_fd < 0 || (!fs->plan->dev_made && make_defaults(fs, dev_fd, err) < 0) ||
 		    make_links(fs, dev_fd, err) < 0)
 			return -1;
 	}
 	for (size_t i = 0; i < fs->plan->spec->linux_.devices.count; i++) {
 		/* "All devices of the host" includes this one; the container has its own. */
 		if (str_eq(all[i].path, "/dev/ptmx") && spec_mount(fs->plan->spec, "/dev/pts"))
+			continue;
+		if (is_made(fs, all[i].path))
 			continue;
 		if (make_device(fs, &all[i], err) < 0)
 			return err_wrap(err, "linux.devices[%zu] (%s)", i, all[i].path);

@@ -26,18 +26,21 @@
 #include "base/str.h"
 #include "runtime/birth.h"
 #include "runtime/cgroup.h"
+#include "runtime/crossing.h"
 #include "runtime/filter.h"
 #include "runtime/hooks.h"
+#include "runtime/identity.h"
 #include "runtime/idmap.h"
 #include "runtime/init.h"
 #include "runtime/labels.h"
+#include "runtime/layers.h"
 #include "runtime/mount_options.h"
 #include "runtime/netdev.h"
 #include "runtime/rdt.h"
 #include "runtime/spec.h"
 #include "runtime/task.h"
+#include "runtime/userdev.h"
 
-#define LOWERS_MAX 500 /* overlayfs has this limit */
 /* Below this the child may meet its own limit while it sets the container up. */
 #define SHARING_MEMORY_MIN (4 << 20)
 
@@ -134,47 +137,12 @@ static int prepare_seccomp(struct spawn *s, struct err *err)
 	return 0;
 }
 
-/* Only fs_mount_option strings reach the kernel, so descriptors are named by their /proc path. */
-static int make_overlay(const struct spawn_rootfs *rootfs, struct err *err)
+/* Without new privileges there is nothing that set-user-ID bits and file capabilities could give; but execve(2) still
+ * refuses a program whose capabilities the bounding set lacks (a ping with cap_net_raw, say), unless they are
+ * not looked at. */
+static unsigned root_attr(const struct spawn *s)
 {
-	size_t count = 0, max = rootfs->lower_count + 4;
-	auto_free struct fs_mount_option *options = calloc(max, sizeof(*options));
-	auto_free char(*paths)[48] = calloc(max, sizeof(*paths));
-
-	if (!options || !paths)
-		return err_nomem(err);
-	if (rootfs->lower_count == 0 || rootfs->lower_count > LOWERS_MAX)
-		return err_set(err, ERR_INVALID, "an overlay takes 1 to %d layers", LOWERS_MAX);
-	for (size_t i = 0; i < rootfs->lower_count; i++, count++) {
-		snprintf(paths[count], sizeof(*paths), "/proc/self/fd/%d", rootfs->lower_fds[i]);
-		options[count] = (struct fs_mount_option){"lowerdir+", paths[count]};
-	}
-	bool writable = rootfs->upper_fd >= 0 && rootfs->work_fd >= 0;
-	if (writable) {
-		snprintf(paths[count], sizeof(*paths), "/proc/self/fd/%d", rootfs->upper_fd);
-		options[count] = (struct fs_mount_option){"upperdir", paths[count]};
-		count++;
-		snprintf(paths[count], sizeof(*paths), "/proc/self/fd/%d", rootfs->work_fd);
-		options[count] = (struct fs_mount_option){"workdir", paths[count]};
-		count++;
-		if (rootfs->is_volatile)
-			options[count++] = (struct fs_mount_option){"volatile", NULL};
-	}
-	return fs_mount_detached("overlay", "overlay", options, count,
-	                         writable ? 0 : MOUNT_ATTR_RDONLY, err);
-}
-
-/* overlayfs does without an upper directory only from two lower ones on. */
-static int make_root(const struct spawn_rootfs *rootfs, struct err *err)
-{
-	bool writable = rootfs->upper_fd >= 0 && rootfs->work_fd >= 0;
-
-	if (writable || rootfs->lower_count != 1)
-		return make_overlay(rootfs, err);
-	auto_close int clone = fs_mount_clone(rootfs->lower_fds[0], false, err);
-	if (clone < 0 || fs_mount_setattr(clone, MOUNT_ATTR_RDONLY, 0, 0, false, err) < 0)
-		return -1;
-	return move_fd(&clone);
+	return s->plan.process->no_new_privileges ? MOUNT_ATTR_NOSUID : 0;
 }
 
 static int prepare_root(struct spawn *s, struct err *err)
@@ -183,7 +151,8 @@ static int prepare_root(struct spawn *s, struct err *err)
 	const char *path = s->plan.spec->root.path;
 
 	if (options->rootfs) {
-		s->plan.root_fd = make_root(options->rootfs, err);
+		s->plan.root_fd =
+			layers_mount(options->rootfs, options->userns_fd, root_attr(s), err);
 		return s->plan.root_fd < 0 ? err_wrap(err, "root") : 0;
 	}
 	auto_close int dir =
@@ -218,6 +187,8 @@ static int prepare_bind(struct spawn *s, const struct oci_mount *m, struct err *
 		auto_close int userns = open_idmap(s, m, err);
 		if (userns < 0 || fs_mount_idmap(clone, userns, m->plan->idmap_recursive, err) < 0)
 			return -1;
+	} else if (s->plan.options->userns_fd > 0) {
+		crossing_map_bind(clone, m->plan->recursive, s->plan.options->userns_fd);
 	}
 	return move_fd(&clone);
 }
@@ -283,7 +254,10 @@ static int prepare_cgroup(struct spawn *s, struct err *err)
 		return 0;
 	if (cgroup_make_path(lin->cgroups_path, s->plan.options->id, path, err) < 0)
 		return -1;
+	/* As the kernel has cgroups: programs read their limits there, whoever they are. */
+	mode_t mask = umask(022);
 	s->cgroup = cgroup_create(&layout, path, err);
+	umask(mask);
 	if (!s->cgroup)
 		return -1;
 	s->made_cgroup = true;
@@ -345,7 +319,8 @@ static int prepare_namespaces(struct spawn *s, struct err *err)
 		s->plan.joins[s->plan.join_count++] =
 			(struct init_join){.fd = fd, .flag = all[i].flag};
 	}
-	s->plan.map_ids = s->plan.flags & CLONE_NEWUSER;
+	s->plan.in_userns = (s->plan.flags & CLONE_NEWUSER) && s->plan.options->userns_fd > 0;
+	s->plan.map_ids = (s->plan.flags & CLONE_NEWUSER) && !s->plan.in_userns;
 	return 0;
 }
 
@@ -397,7 +372,8 @@ static pid_t clone_child(struct spawn *s, int *pidfd, struct err *err)
 	s->birth = birth_new(&s->plan, move_ptr(s->bpf), may_share(s), err);
 	if (!s->birth)
 		return -1;
-	pid_t pid = birth_clone(s->birth, &args);
+	pid_t pid = s->plan.in_userns ? crossing_clone(s->birth, s->pid_ns, &args)
+	                              : birth_clone(s->birth, &args);
 	return pid < 0 ? err_sys(err, "clone the container's first process") : pid;
 }
 
@@ -405,15 +381,16 @@ static pid_t give_birth(struct spawn *s, int *pidfd, struct err *err)
 {
 	const struct oci_affinity *affinity =
 		s->plan.is_exec ? &s->plan.process->exec_cpu_affinity : NULL;
+	bool joins = s->pid_ns >= 0 && !s->plan.in_userns;
 	struct task_birth birth = TASK_BIRTH_INIT;
 	pid_t pid = -1;
 
-	if (s->pid_ns >= 0 && setns(s->pid_ns, CLONE_NEWPID) < 0)
+	if (joins && setns(s->pid_ns, CLONE_NEWPID) < 0)
 		return err_sys(err, "join the pid namespace");
 	if (task_birth_begin(s->plan.spec, affinity, &birth, err) == 0)
 		pid = clone_child(s, pidfd, err);
 	bool returned = task_birth_end(&birth, pid < 0 ? NULL : err) == 0;
-	if (s->pid_ns >= 0 && setns(s->own_pid_ns, CLONE_NEWPID) < 0 && pid > 0) {
+	if (joins && setns(s->own_pid_ns, CLONE_NEWPID) < 0 && pid > 0) {
 		returned = false;
 		err_sys(err, "leave the pid namespace");
 	}
@@ -539,6 +516,14 @@ static void drop_rdt(struct spawn *s)
 		(void)rdt_remove(root, s->plan.spec->linux_.intel_rdt, s->plan.options->id, NULL);
 }
 
+/* See init.c: only where the child cannot. */
+static int set_rlimits(const struct spawn *s, pid_t pid, struct err *err)
+{
+	if (!((s->plan.flags | s->plan.init_flags) & CLONE_NEWUSER))
+		return 0;
+	return identity_set_rlimits(s->plan.process, pid, err);
+}
+
 /* What needs the parent's privileges, or its view. */
 static int give_rest(struct spawn *s, pid_t pid, struct notify_agent *agent, struct err *err)
 {
@@ -549,8 +534,8 @@ static int give_rest(struct spawn *s, pid_t pid, struct notify_agent *agent, str
 		.pid = s->plan.is_exec ? s->plan.init_pid : pid,
 	};
 
-	if (set_oom_score(s->plan.process, pid, err) < 0 || apply_rdt(s, pid, err) < 0 ||
-	    task_set_priority(s->plan.process, pid, err) < 0)
+	if (set_rlimits(s, pid, err) < 0 || set_oom_score(s->plan.process, pid, err) < 0 ||
+	    apply_rdt(s, pid, err) < 0 || task_set_priority(s->plan.process, pid, err) < 0)
 		return -1;
 	return notify_agent_make(s->plan.spec, &state, pid, agent, err);
 }
@@ -559,6 +544,7 @@ static int finish(struct spawn *s, struct spawned *out, struct err *err)
 {
 	struct notify_agent agent = {0};
 	int console_fd = -1, pidfd = -1;
+	userdev_give_stdio(&s->plan);
 	pid_t pid = give_birth(s, &pidfd, err);
 
 	if (pid < 0)
@@ -614,8 +600,9 @@ int spawn_container(const struct oci_spec *spec, const struct spawn_options *opt
 	if (labels_check(spec, &spec->process, err) < 0 || prepare_seccomp(&s, err) < 0 ||
 	    prepare_root(&s, err) < 0 || FAILPOINT("spawn.root", err) < 0 ||
 	    prepare_mounts(&s, err) < 0 || FAILPOINT("spawn.binds", err) < 0 ||
-	    prepare_namespaces(&s, err) < 0 || prepare_sockets(&s, err) < 0 ||
-	    FAILPOINT("spawn.sockets", err) < 0 || prepare_cgroup(&s, err) < 0)
+	    prepare_namespaces(&s, err) < 0 || userdev_make(&s.plan, err) < 0 ||
+	    prepare_sockets(&s, err) < 0 || FAILPOINT("spawn.sockets", err) < 0 ||
+	    prepare_cgroup(&s, err) < 0)
 		return -1;
 	s.plan.run_hooks = hooks_any(spec, SPEC_HOOK_PRESTART) ||
 	                   hooks_any(spec, SPEC_HOOK_CREATE_RUNTIME) ||

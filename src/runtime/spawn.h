@@ -54,6 +54,9 @@ struct spawn_options {
 	/* A listening seqpacket socket (borrowed) on which spawn_release_by() of another process connects;
 	 * 0 or less: released by spawn_release(). */
 	int start_fd;
+	/* The user namespace (borrowed) to be used for the spec's one, which has the spec's maps; 0 or less: made here.
+	 * With it layers and bind sources keep their ids: they are mapped into it where their file system can. */
+	int userns_fd;
 	/* For hooks' state on stdin; may be NULL. */
 	const char *bundle_path;
 	/* An exec's place below the container's cgroup, each as cgroup_descend() takes it. */

@@ -20,6 +20,7 @@
 #include "base/err.h"
 #include "base/failpoint.h"
 #include "base/fs.h"
+#include "base/landlock.h"
 #include "runtime/cgroup.h"
 #include "runtime/protocol.h"
 #include "runtime/spec.h"
@@ -302,6 +303,13 @@ static void abandon(struct supervision *s)
 	remove_cgroup(s);
 }
 
+/* Not before the answer is sent: what fails until then takes the run directory away. */
+static void enter_confinement(const struct supervision *s, int rules_fd)
+{
+	if (rules_fd >= 0 && landlock_enter(rules_fd, NULL) < 0)
+		(void)kill(s->spawned.pid, SIGKILL);
+}
+
 static int begin(struct supervision *s, struct protocol_packet *request, int run_dir_fd)
 {
 	struct err err = ERR_INIT;
@@ -313,7 +321,9 @@ static int begin(struct supervision *s, struct protocol_packet *request, int run
 		abandon(s);
 		rc = -1;
 	}
-	if (rc == 0 && FAILPOINT("supervisor.signals", &err) < 0) {
+	auto_close int rules_fd = -1;
+	if (rc == 0 && (FAILPOINT("supervisor.signals", &err) < 0 ||
+	                supervisor_confine(s, &rules_fd, &err) < 0)) {
 		abandon(s);
 		rc = -1;
 	}
@@ -327,6 +337,7 @@ static int begin(struct supervision *s, struct protocol_packet *request, int run
 	(void)json_set(answer, "pid", json_int(s->record.seen.pid));
 	if (protocol_send(reply_fd, answer, NULL, 0, &err) == 0) {
 		(void)FAILPOINT("supervisor.answered", NULL);
+		enter_confinement(s, rules_fd);
 		return 0;
 	}
 	abandon(s);

@@ -8,6 +8,7 @@
  * protocol.h, what it writes record.h. Its life:
  *
  *   supervisor_launch.c  reads the request, makes <run>/<id>, pipes, log; spawns; answers
+ *   supervisor_confine.c gives up all other files, TCP and abstract sockets (Landlock)
  *   supervisor.c         one poll loop: stdio (streams.h), requests, the end of the process
  *   supervisor_ops.c     the requests
  *
@@ -66,6 +67,10 @@ int supervisor_run(struct protocol_packet *request, int run_dir_fd);
  * failure nothing is left, neither process nor directory. */
 int supervisor_launch(struct supervision *s, struct protocol_packet *request, int run_dir_fd,
                       struct err *err);
+
+/* Rules for landlock_enter(): the run directory, the log's, the container's own cgroups, and to read /proc. Signals stay,
+ * for killing is what a supervisor is for. *rules_fd: the caller's; untouched where the kernel has no Landlock. */
+int supervisor_confine(const struct supervision *s, int *rules_fd, struct err *err);
 
 /* Reads one request from a connection and answers it. -1: the connection is to be closed. */
 int supervisor_answer(struct supervision *s, struct supervision_connection *connection);

@@ -144,7 +144,8 @@ def test_network_none_host_and_own(cli):
     assert cli.daemon.ip in cli.out("run", "--rm", "--network", "host", "busybox", "ip", "addr")
     cli.daemon.docker("network", "create", "cosy")
     cli("run", "-d", "--network", "cosy", "--name", "other", "busybox", "sleep", "60")
-    got = cli.out("run", "--rm", "--network", "cosy", "busybox", "ping", "-c", "1", "-W", "2", "other")
+    got = cli.out("run", "--rm", "--network", "cosy", "--cap-add", "NET_RAW", "busybox", "ping", "-c", "1", "-W",
+                  "2", "other")
     assert "1 packets received" in got
 
 
@@ -498,6 +499,7 @@ services:
   asks:
     image: busybox
     command: sh -c "until ping -c 1 -W 1 web; do sleep 0.1; done; echo reached; exec sleep 60"
+    cap_add: [NET_RAW]  # busybox has no other ping
     depends_on: [web]
     volumes: ["data:/data"]
 volumes: {data: {}}

@@ -227,7 +227,7 @@ static int one_lap(struct net *net, size_t i, struct laps *laps, struct err *err
 
 	snprintf(id, sizeof(id), "ab%08zx", i);
 	t[0] = clock_mono_ns();
-	if (net_sandbox_create(net, id, err) < 0)
+	if (net_sandbox_create(net, id, NULL, err) < 0)
 		return -1;
 	t[1] = clock_mono_ns();
 	if (net_attach(net, id, &attachment, &endpoint, err) < 0)
@@ -279,7 +279,7 @@ static int run(struct net *net, const struct words *w, struct err *err)
 	if (str_eq(verb, "rmnetwork"))
 		return net_network_remove(net, word(w, 1), err);
 	if (str_eq(verb, "sandbox"))
-		return net_sandbox_create(net, word(w, 1), err);
+		return net_sandbox_create(net, word(w, 1), NULL, err);
 	if (str_eq(verb, "path"))
 		return do_path(net, w, err);
 	if (str_eq(verb, "attach"))

@@ -243,7 +243,9 @@ def test_a_password_file_that_is_none_does_no_harm(daemon, canary, kind):
               "sparse": "dd if=/dev/zero of=/etc/passwd bs=1 count=1 seek=99999999 2>/dev/null",
               "link": f"ln -s {canary}/etc/passwd /etc/passwd", "directory": "mkdir /etc/passwd",
               "garbage": "head -c 2000000 /dev/urandom > /etc/passwd"}[kind]
-    daemon.docker("run", "--name", "a", "busybox", "sh", "-c", f"rm /etc/passwd; {script}")
+    # An image can hold a device though a container cannot make one by default.
+    daemon.docker("run", "--name", "a", "--userns", "host", "--security-opt", "caps=docker", "busybox", "sh", "-c",
+                  f"rm /etc/passwd; {script}")
     daemon.docker("commit", "a", "odd")
     named = daemon.docker("run", "--rm", "-u", "app", "odd", "id", "-u", check=False, timeout=30)
     assert named.returncode != 0 and named.stdout == ""
