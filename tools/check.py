@@ -55,7 +55,7 @@ def meson_tests(tally, folder, setup, compiler=None):
     code, text = run(["meson", "test", "-C", folder, "--no-rebuild", "--print-errorlogs"])
     good = sum(int(n) for n in re.findall(r"^(?:Ok|Expected Fail):\s+(\d+)", text, re.M))
     bad = sum(int(n) for n in re.findall(r"^(?:Fail|Unexpected Pass|Timeout):\s+(\d+)", text, re.M))
-    names = re.findall(r"^ *\d+/\d+ (.*?) +(?:FAIL|UNEXPECTEDPASS|TIMEOUT)\b", text, re.M)
+    names = re.findall(r"^ *\d+/\d+ (.*?) +(?:FAIL|ERROR|UNEXPECTEDPASS|TIMEOUT)\b", text, re.M)
     tally.add(good, bad, [f"{folder}: {name}" for name in dict.fromkeys(names)])
     if code and not bad:
         tally.one(f"{folder}: meson test", False)

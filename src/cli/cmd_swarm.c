@@ -4,8 +4,10 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "base/buf.h"
 #include "base/clock.h"
 #include "base/err.h"
+#include "base/fs.h"
 #include "base/id.h"
 #include "base/str.h"
 #include "cli/api.h"
@@ -13,6 +15,7 @@
 #include "cli/out.h"
 
 #define DEFAULT_LISTEN "0.0.0.0:2377"
+#define PEM_MAX        (64u << 10)
 
 static struct json *get(struct cli *cli, const char *what, struct err *err)
 {
@@ -164,6 +167,38 @@ static int apply_spec(const struct args *args, struct json *spec, struct err *er
 
 /* ---- init, join, leave, update ---- */
 
+static int add_pem(const struct args *args, const char *flag, struct json *tls, const char *field,
+                   struct err *err)
+{
+	auto_buf struct buf text = BUF_INIT(PEM_MAX);
+
+	if (!args_has(args, flag))
+		return 0;
+	if (fs_trusted_read(args_string(args, flag), PEM_MAX, &text, err) < 0)
+		return err_wrap(err, "--%s", flag);
+	int rc = json_set(tls, field, json_string(buf_str(&text)));
+	explicit_bzero(text.data, text.len);
+	return rc < 0 ? err_nomem(err) : 0;
+}
+
+/* The files are ours, not the daemon's: their contents travel. */
+static int add_store(const struct args *args, struct json *body, struct err *err)
+{
+	struct json *tls;
+
+	if (args_string(args, "store"))
+		json_set(body, "Store", json_string(args_string(args, "store")));
+	if (!args_has(args, "store-ca") && !args_has(args, "store-cert") &&
+	    !args_has(args, "store-key"))
+		return 0;
+	tls = json_object();
+	json_set(body, "StoreTLS", tls);
+	if (add_pem(args, "store-ca", tls, "CA", err) < 0 ||
+	    add_pem(args, "store-cert", tls, "Cert", err) < 0)
+		return -1;
+	return add_pem(args, "store-key", tls, "Key", err);
+}
+
 static int run_init(struct cli *cli, const struct args *args, struct err *err)
 {
 	struct json *answer = NULL, *spec = json_object(), *body = json_object();
@@ -173,10 +208,9 @@ static int run_init(struct cli *cli, const struct args *args, struct err *err)
 	json_set(body, "Availability", text_or(args, "availability", ""));
 	json_set(body, "ForceNewCluster", json_bool(args_bool(args, "force-new-cluster")));
 	json_set(body, "AutoLockManagers", json_bool(args_bool(args, "autolock")));
-	if (args_string(args, "store"))
-		json_set(body, "Store", json_string(args_string(args, "store")));
 	json_set(body, "Spec", spec);
-	if (check_availability(args, err) < 0 || apply_spec(args, spec, err) < 0) {
+	if (check_availability(args, err) < 0 || apply_spec(args, spec, err) < 0 ||
+	    add_store(args, body, err) < 0) {
 		json_free(body);
 		return -1;
 	}
@@ -303,6 +337,9 @@ static const struct flag init_flags[] = {
 	{"force-new-cluster", 0, FLAG_BOOL, NULL, "Start anew from this node (not supported)"},
 	{"store", 0, FLAG_STRING, "URL",
          "Where its state is: etcd://HOST[:PORT],...[/PREFIX], for several managers"},
+	{"store-ca", 0, FLAG_STRING, "FILE", "CA of an etcds:// store (the system's)"},
+	{"store-cert", 0, FLAG_STRING, "FILE", "Our certificate for it, if it asks for one"},
+	{"store-key", 0, FLAG_STRING, "FILE", "Its key"},
 	{NULL},
 };
 

@@ -16,9 +16,15 @@
 
 /* ---- ls ---- */
 
-static bool is_global(const struct json *spec)
+static const char *mode_of(const struct json *spec)
 {
-	return json_is_object(json_get(json_get(spec, "Mode"), "Global"));
+	static const char *const keys[] = {"Global", "ReplicatedJob", "GlobalJob"};
+	static const char *const names[] = {"global", "replicated job", "global job"};
+
+	for (size_t i = 0; i < ARRAY_LEN(keys); i++)
+		if (json_is_object(json_get(json_get(spec, "Mode"), keys[i])))
+			return names[i];
+	return "replicated";
 }
 
 /* "2/3", and "(max 1 per node)" where there is such a limit. */
@@ -50,7 +56,7 @@ static struct json *row(struct cli *cli, const struct json *service)
 		image = arena_strndup(&cli->arena, image, (size_t)(at - image), NULL);
 	json_set(r, "ID", json_string(out_id(cli, json_get_string(service, "ID"), false)));
 	json_set(r, "Name", json_ref(json_get(spec, "Name")));
-	json_set(r, "Mode", json_string(is_global(spec) ? "global" : "replicated"));
+	json_set(r, "Mode", json_string(mode_of(spec)));
 	json_set(r, "Replicas", replicas(service));
 	json_set(r, "Image", json_string(image ? image : ""));
 	json_set(r, "Ports",
@@ -183,7 +189,7 @@ static void service(const struct cli *cli, const struct json *s)
 	line(cli, "ID:", json_get(s, "ID"));
 	line(cli, "Name:", json_get(spec, "Name"));
 	pairs(cli, "Labels:", json_get(spec, "Labels"));
-	printf("%-16s%s\n", "Service Mode:", is_global(spec) ? "Global" : "Replicated");
+	printf("%-16s%s\n", "Service Mode:", mode_of(spec));
 	line(cli,
 	     " Replicas:", json_get(json_get(json_get(spec, "Mode"), "Replicated"), "Replicas"));
 	if (status && !str_empty(json_get_string(status, "State"))) {

@@ -383,6 +383,9 @@ int service_spec_scale(struct json *spec, int64_t replicas, struct err *err)
 	if (replicas < 0 || replicas > REPLICAS_MAX)
 		return err_set(err, ERR_INVALID, "replicas %lld: not from 0 to %d",
 		               (long long)replicas, REPLICAS_MAX);
+	if (json_is_object(json_get(mode, "ReplicatedJob")))
+		return json_set(json_get(mode, "ReplicatedJob"), "TotalCompletions",
+		                json_int(replicas));
 	if (!json_is_object(json_get(mode, "Replicated")))
 		return err_set(err, ERR_INVALID, "only a replicated service has replicas");
 	return json_set(json_get(mode, "Replicated"), "Replicas", json_int(replicas));
@@ -390,14 +393,27 @@ int service_spec_scale(struct json *spec, int64_t replicas, struct err *err)
 
 static int set_mode(const struct args *args, struct json *spec, struct err *err)
 {
-	static const char *const modes[] = {"replicated", "global", NULL};
+	static const char *const modes[] = {"replicated", "global", "replicated-job", "global-job",
+	                                    NULL};
+	static const char *const keys[] = {"Replicated", "Global", "ReplicatedJob", "GlobalJob"};
 	const char *mode = args_string(args, "mode");
+	int64_t at_a_time = args_int(args, "max-concurrent", args_int(args, "replicas", 1));
 
 	if (choose(args, "mode", modes, err) < 0)
 		return -1;
-	if (mode) {
-		json_set(spec, "Mode", json_object());
-		part(json_get(spec, "Mode"), str_eq(mode, "global") ? "Global" : "Replicated");
+	for (size_t i = 0; mode && i < ARRAY_LEN(keys); i++)
+		if (str_eq(mode, modes[i])) {
+			json_set(spec, "Mode", json_object());
+			part(json_get(spec, "Mode"), keys[i]);
+		}
+	if (str_eq(mode, "replicated-job")) {
+		struct json *job = json_get(json_get(spec, "Mode"), "ReplicatedJob");
+
+		json_set(job, "MaxConcurrent", json_int(at_a_time));
+		json_set(job, "TotalCompletions", json_int(at_a_time));
+	} else if (args_has(args, "max-concurrent")) {
+		return err_set(err, ERR_INVALID,
+		               "--max-concurrent: only with --mode replicated-job");
 	}
 	if (!args_has(args, "replicas"))
 		return 0;

@@ -80,7 +80,10 @@ struct err;
 		{"env-file", 0, FLAG_LIST, "FILE", "Read variables from a file"},                  \
 		{"host", 0, FLAG_LIST, "HOST:IP", "Add a line to /etc/hosts"},                     \
 		{"label", 'l', FLAG_LIST, "KEY=VALUE", "Set a label of the service"},              \
-		{"mode", 0, FLAG_STRING, "MODE", "replicated or global (one on every node)"},      \
+		{"max-concurrent", 0, FLAG_INT, "N",                                               \
+	         "Tasks of a replicated-job at a time (default: all)"},                            \
+		{"mode", 0, FLAG_STRING, "MODE",                                                   \
+	         "replicated, global (one on every node), replicated-job or global-job"},          \
 		{"mount", 0, FLAG_LIST, "SPEC",                                                    \
 	         "type=bind|volume|tmpfs,source=,target=,readonly"},                               \
 		{"name", 0, FLAG_STRING, "NAME", "Name of the service"},                           \
@@ -116,5 +119,5 @@ struct err;
 struct json *service_spec_new(const struct args *args, struct err *err);
 /* Changes `spec` by the flags given. On failure it may be half changed. */
 int service_spec_apply(const struct args *args, struct json *spec, struct err *err);
-/* Replicas of a replicated service; ERR_INVALID for a global one. */
+/* Replicas of a replicated service, completions of a replicated job; ERR_INVALID for global ones. */
 int service_spec_scale(struct json *spec, int64_t replicas, struct err *err);

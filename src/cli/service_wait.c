@@ -88,6 +88,30 @@ static bool is_live(const struct view *v, const struct json *task)
 	return str_empty(node) || node_is_there(v, node);
 }
 
+/* A job is through when its tasks of this run have completed. False: it is none. */
+static bool count_job(struct view *v)
+{
+	const struct json *mode = json_get(json_get(v->service, "Spec"), "Mode");
+	const struct json *job = json_get(mode, "ReplicatedJob");
+	const struct json *run = json_get(json_get(v->service, "JobStatus"), "JobIteration");
+	int64_t tasks = 0;
+
+	if (!job && !json_get(mode, "GlobalJob"))
+		return false;
+	for (size_t i = 0; i < json_count(v->tasks); i++) {
+		const struct json *task = json_at(v->tasks, i);
+		bool complete = str_eq(state_of(task), "complete");
+
+		if (json_get_int(json_get(task, "JobIteration"), "Index", 0) !=
+		    json_get_int(run, "Index", 0))
+			continue;
+		v->running += complete;
+		tasks += complete || str_eq(json_get_string(task, "DesiredState"), "complete");
+	}
+	v->wanted = job ? json_get_int(job, "TotalCompletions", 1) : tasks;
+	return true;
+}
+
 /* A replicated service has slots; a global one a task for each node that it may run on. */
 static void count(struct view *v)
 {
@@ -95,6 +119,8 @@ static void count(struct view *v)
 	const struct json *replicated = json_get(mode, "Replicated");
 	int64_t live = 0;
 
+	if (count_job(v))
+		return;
 	for (size_t i = 0; i < json_count(v->tasks); i++) {
 		const struct json *task = json_at(v->tasks, i);
 		if (!is_live(v, task))
@@ -109,8 +135,8 @@ static void count(struct view *v)
 static bool has_converged(const struct view *v)
 {
 	const char *update = json_get_string(json_get(v->service, "UpdateStatus"), "State");
-	bool global =
-		json_is_object(json_get(json_get(json_get(v->service, "Spec"), "Mode"), "Global"));
+	const struct json *mode = json_get(json_get(v->service, "Spec"), "Mode");
+	bool global = json_get(mode, "Global") || json_get(mode, "GlobalJob");
 
 	if (str_eq(update, "updating") || str_eq(update, "rollback_started"))
 		return false;

@@ -16,6 +16,7 @@
 
 #define STALL_MS      3000 /* the leader writes twice a second */
 #define RETRY_MIN_MS  100
+#define RETRY_HAD_MS  200 /* for whoever leads next to take over first */
 #define RETRY_MAX_MS  1000
 #define REPORT_MS     3000  /* for one report */
 #define LOOK_MS       30000 /* so often all tasks are looked at, in case an event was lost */
@@ -285,8 +286,8 @@ void *wire_stream(void *arg)
 		lost(agent, &err);
 		bool round = agent_next_manager(agent);
 		pause = had || clock_mono_ms() - began > RETRY_MAX_MS ? RETRY_MIN_MS : pause;
-		/* A leader that ended the session has a successor: ask around at once. */
-		if ((had || !round) && has_others(agent)) {
+		/* A leader that ended the session has a successor, which may be at its first steps. */
+		if (!had && !round && has_others(agent)) {
 			pthread_mutex_lock(&agent->lock);
 			continue;
 		}
@@ -295,7 +296,8 @@ void *wire_stream(void *arg)
 		if (pause > (has_others(agent) ? RETRY_MIN_MS : RETRY_MAX_MS))
 			pause = has_others(agent) ? RETRY_MIN_MS : RETRY_MAX_MS;
 		pthread_mutex_lock(&agent->lock);
-		for (int64_t end = clock_mono_ms() + pause; !agent->stop && clock_mono_ms() < end;)
+		for (int64_t end = clock_mono_ms() + (had ? RETRY_HAD_MS : pause);
+		     !agent->stop && clock_mono_ms() < end;)
 			agent_wait(agent, end - clock_mono_ms());
 	}
 	pthread_mutex_unlock(&agent->lock);

@@ -297,7 +297,7 @@ static int welcome(struct control *c, struct mirror_node *node, const struct pro
 	n.description = hello->description;
 	c->schedule = true;
 	for (size_t i = 0; i < c->m.services.count; i++)
-		if (mirror_service_at(&c->m, i)->s->spec.mode == SERVICE_GLOBAL)
+		if (service_mode_is_global(mirror_service_at(&c->m, i)->s->spec.mode))
 			mirror_service_at(&c->m, i)->evaluate = true;
 	return mirror_change_node(&c->m, node, &n, err);
 }

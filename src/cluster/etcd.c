@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/arena.h"
 #include "base/base64.h"
 #include "base/buf.h"
 #include "base/clock.h"
@@ -13,6 +14,7 @@
 #include "base/str.h"
 #include "cluster/address.h"
 #include "cluster/etcd_state.h"
+#include "http/parse.h"
 
 #define TRY_MS      1200 /* one endpoint's share of a call's time, if there are several */
 #define CONNECT_MS  500
@@ -31,6 +33,15 @@ static char *copy_part(const char *text, size_t len, struct err *err)
 	return copy;
 }
 
+/* With %XX for what has a meaning of its own in a URL. */
+static char *copy_decoded(const char *text, size_t len, struct err *err)
+{
+	auto_arena struct arena arena = ARENA_INIT(4096);
+	char *plain = http_parse_escapes(text, len, false, &arena, err);
+
+	return plain ? copy_part(plain, strlen(plain), err) : NULL;
+}
+
 static int take_user(struct etcd *e, const char **at, struct err *err)
 {
 	const char *end = strchr(*at, '@');
@@ -40,8 +51,8 @@ static int take_user(struct etcd *e, const char **at, struct err *err)
 		return 0;
 	if (!colon)
 		return err_set(err, ERR_INVALID, "etcd URL: USER:PASSWORD is needed before the @");
-	e->user = copy_part(*at, (size_t)(colon - *at), err);
-	e->password = copy_part(colon + 1, (size_t)(end - colon - 1), err);
+	e->user = copy_decoded(*at, (size_t)(colon - *at), err);
+	e->password = copy_decoded(colon + 1, (size_t)(end - colon - 1), err);
 	*at = end + 1;
 	return e->user && e->password ? 0 : -1;
 }
@@ -98,9 +109,20 @@ static int take_url(struct etcd *e, const char *url, struct err *err)
 
 static int copy_pem(char **out, const char *pem, struct err *err)
 {
-	if (pem)
-		*out = copy_part(pem, strlen(pem), err);
-	return pem && !*out ? -1 : 0;
+	if (str_empty(pem))
+		return 0;
+	*out = copy_part(pem, strlen(pem), err);
+	return *out ? 0 : -1;
+}
+
+static int check_tls(const struct etcd *e, struct err *err)
+{
+	if (!e->tls && (e->ca || e->cert || e->key))
+		return err_set(err, ERR_INVALID,
+		               "etcd: certificates are for etcds://, this URL is etcd://");
+	if (!e->cert != !e->key)
+		return err_set(err, ERR_INVALID, "etcd: a certificate and its key belong together");
+	return 0;
 }
 
 struct etcd *etcd_open(const struct etcd_options *options, struct err *err)
@@ -115,7 +137,7 @@ struct etcd *etcd_open(const struct etcd_options *options, struct err *err)
 	if (take_url(e, options->url, err) < 0 || copy_pem(&e->url, options->url, err) < 0 ||
 	    copy_pem(&e->ca, options->ca_pem, err) < 0 ||
 	    copy_pem(&e->cert, options->cert_pem, err) < 0 ||
-	    copy_pem(&e->key, options->key_pem, err) < 0)
+	    copy_pem(&e->key, options->key_pem, err) < 0 || check_tls(e, err) < 0)
 		return NULL;
 	return move_ptr(e);
 }
@@ -201,8 +223,11 @@ static struct json *ask(struct etcd *e, size_t at, const char *what, const struc
 		point->client = NULL;
 		return NULL;
 	}
-	if (http_expect(&response, err) < 0)
+	if (http_expect(&response, err) < 0) {
+		if (err && strstr(err->msg, "database space exceeded"))
+			err_set(err, ERR_LIMIT, ETCD_FULL);
 		return NULL;
+	}
 	return json_parse(response.body, response.len, err);
 }
 
@@ -288,6 +313,29 @@ struct json *etcd_call(struct etcd *e, const char *what, struct json *body, stru
 	}
 	if (!reply && err)
 		*err = why;
+	return reply;
+}
+
+struct json *etcd_call_at(struct etcd *e, size_t at, const char *what, struct json *body,
+                          int64_t ms, struct err *err)
+{
+	auto_type(json) owned = body;
+	auto_buf struct buf text = BUF_INIT(TEXT_MAX);
+	struct err why = ERR_INIT;
+
+	if (json_write(body, &text, err) < 0 || (e->user && !e->token && log_in(e, err) < 0))
+		return NULL;
+	struct json *reply = ask(e, at, what, &text, ms, &why);
+	if (!reply && wants_login(e, &why)) {
+		if (log_in(e, err) < 0)
+			return NULL;
+		reply = ask(e, at, what, &text, ms, &why);
+	}
+	if (!reply) {
+		if (err)
+			*err = why;
+		(void)err_wrap(err, "etcd %s", e->points[at].base);
+	}
 	return reply;
 }
 

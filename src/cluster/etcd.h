@@ -10,7 +10,7 @@
  *		struct store *s = store_etcd_open(e, epoch, err);     // takes the client over
  *
  * URL: etcd://[USER:PASSWORD@]HOST[:PORT][,HOST[:PORT]...][/PREFIX]; "etcds" speaks TLS. Port 2379 and
- * prefix "buoy" where none is given. Each call goes to the endpoint that answered last, and on to
+ * prefix "buoy" where none is given; user and password may hold %XX. Each call goes to the endpoint that answered last, and on to
  * the next when it does not answer, until its time is up. So a call may reach etcd twice: only such
  * calls are made as do no harm then (reads, and transactions that compare what they change).
  *
@@ -35,6 +35,10 @@ struct err;
 struct etcd;
 struct json;
 struct store;
+
+#define ETCD_FULL                                                                                  \
+	"etcd is full: its quota is used up, it takes no writes. The leader gives back what it "   \
+	"can; start etcd with a larger --quota-backend-bytes if that is not enough"
 
 #define ETCD_PORT    2379
 #define ETCD_CALL_MS 3000 /* for a call, all endpoints together */
@@ -77,9 +81,12 @@ int64_t etcd_grant(struct etcd *etcd, int64_t seconds, struct err *err); /* a le
 /* 1: it lives on, 0: it is gone. */
 int etcd_keep(struct etcd *etcd, int64_t lease, struct err *err);
 void etcd_revoke(struct etcd *etcd, int64_t lease);
-/* 1: we lead, *epoch is set. 0: somebody else does. `who` must differ between attempts of
- * different processes. */
+/* 1: we lead, *epoch is set. 0: somebody else does, and holder (may be NULL) gets what it said of
+ * itself. `who` must differ between attempts of different processes. */
 int etcd_campaign(struct etcd *etcd, const char *who, int64_t lease, int64_t *epoch,
+                  struct buf *holder, struct err *err);
+/* Writes anew what we say of ourselves, while we lead under this epoch. */
+int etcd_announce(struct etcd *etcd, const char *who, int64_t lease, int64_t epoch,
                   struct err *err);
 /* 1: out gets what the leader said of itself; 0: nobody leads. */
 int etcd_holder(struct etcd *etcd, struct buf *out, int64_t *epoch, int64_t *revision,
@@ -114,8 +121,9 @@ struct etcd_health {
 	bool full; /* the NOSPACE alarm: etcd takes no writes */
 };
 int etcd_look(struct etcd *etcd, struct etcd_health *health, struct err *err);
-/* Drops what was overwritten before the revision, gives the room back member by member when more than
- * half is unused (or always), and lifts the NOSPACE alarm. */
+/* Drops what was overwritten before the revision, gives the room back member by member, the etcd
+ * leader last, when more than half is unused (or always), and lifts the NOSPACE alarm. Blocks for
+ * as long as that takes: a member that gives room back answers nobody meanwhile. */
 int etcd_compact(struct etcd *etcd, int64_t revision, bool always, struct err *err);
 
 /* ---- the store ---- */

@@ -11,11 +11,13 @@
 #include "base/str.h"
 #include "cluster/etcd_state.h"
 
-#define LEADER     "leader"
-#define HOLDER_MAX 4096
-#define STALL_MS   2000
-#define TEXT_MAX   (64u << 20)
-#define SMALL      (64 << 20) /* a database up to here is not worth stopping a member for */
+#define LEADER        "leader"
+#define HOLDER_MAX    4096
+#define STALL_MS      2000
+#define TEXT_MAX      (64u << 20)
+#define STATUS_MS     1000
+#define DEFRAGMENT_MS 60000
+#define SMALL         (64 << 20) /* a database up to here is not worth stopping a member for */
 
 /* ---- leases ---- */
 
@@ -88,7 +90,7 @@ static bool is_ours(const struct json *entry, const char *who)
 	       str_eq(buf_str(&value), who);
 }
 
-int etcd_campaign(struct etcd *e, const char *who, int64_t lease, int64_t *epoch, struct err *err)
+static struct json *put_leader(const struct etcd *e, const char *who, int64_t lease)
 {
 	struct json *put = json_object(), *op = json_object();
 
@@ -97,10 +99,17 @@ int etcd_campaign(struct etcd *e, const char *who, int64_t lease, int64_t *epoch
 	if (lease > 0)
 		etcd_set_number(put, "lease", lease);
 	json_set(op, "request_put", put);
-	auto_type(json) reply = etcd_call(
-		e, "kv/txn",
-		transaction(etcd_compare(e, LEADER, true, 0), just(op), just(etcd_read(e, LEADER))),
-		err);
+	return op;
+}
+
+int etcd_campaign(struct etcd *e, const char *who, int64_t lease, int64_t *epoch,
+                  struct buf *holder, struct err *err)
+{
+	auto_type(json) reply =
+		etcd_call(e, "kv/txn",
+	                  transaction(etcd_compare(e, LEADER, true, 0),
+	                              just(put_leader(e, who, lease)), just(etcd_read(e, LEADER))),
+	                  err);
 	if (!reply)
 		return -1;
 	if (json_get_bool(reply, "succeeded", false)) {
@@ -111,7 +120,7 @@ int etcd_campaign(struct etcd *e, const char *who, int64_t lease, int64_t *epoch
 	const struct json *entry =
 		entry_of(json_get(json_at(json_get(reply, "responses"), 0), "response_range"));
 	if (!is_ours(entry, who))
-		return 0;
+		return holder && etcd_bytes(entry, "value", holder, err) < 0 ? -1 : 0;
 	*epoch = etcd_number(entry, "create_revision");
 	return 1;
 }
@@ -130,6 +139,15 @@ int etcd_holder(struct etcd *e, struct buf *out, int64_t *epoch, int64_t *revisi
 		return 0;
 	*epoch = etcd_number(entry, "create_revision");
 	return etcd_bytes(entry, "value", out, err) < 0 ? -1 : 1;
+}
+
+int etcd_announce(struct etcd *e, const char *who, int64_t lease, int64_t epoch, struct err *err)
+{
+	auto_type(json) reply = etcd_call(e, "kv/txn",
+	                                  transaction(etcd_compare(e, LEADER, true, epoch),
+	                                              just(put_leader(e, who, lease)), NULL),
+	                                  err);
+	return reply ? 0 : -1;
 }
 
 int etcd_resign(struct etcd *e, int64_t epoch, struct err *err)
@@ -291,13 +309,9 @@ int etcd_watch(struct etcd *e, const char *name, int64_t *since,
 
 static int look_at(struct etcd *e, size_t at, struct etcd_health *health, struct err *err)
 {
-	size_t before = e->current;
-
-	e->current = at;
-	auto_type(json) reply = etcd_call(e, "maintenance/status", json_object(), err);
-	bool same = e->current == at;
-	e->current = before;
-	if (!reply || !same)
+	auto_type(json) reply =
+		etcd_call_at(e, at, "maintenance/status", json_object(), STATUS_MS, err);
+	if (!reply)
 		return -1;
 	int64_t size = etcd_number(reply, "dbSize"), in_use = etcd_number(reply, "dbSizeInUse");
 	if (size > health->size) {
@@ -310,14 +324,33 @@ static int look_at(struct etcd *e, size_t at, struct etcd_health *health, struct
 	return 0;
 }
 
-static struct json *alarm_of(struct etcd *e, const char *action, struct err *err)
+static struct json *list_alarms(struct etcd *e, struct err *err)
 {
 	struct json *body = json_object();
 
-	json_set(body, "action", json_string(action));
-	if (!str_eq(action, "GET"))
-		json_set(body, "alarm", json_string("NOSPACE"));
+	json_set(body, "action", json_string("GET"));
 	return etcd_call(e, "maintenance/alarm", body, err);
+}
+
+/* Each member raises its own. */
+static int lift_alarms(struct etcd *e, struct err *err)
+{
+	auto_type(json) alarms = list_alarms(e, err);
+	const struct json *list = json_get(alarms, "alarms");
+
+	if (!alarms)
+		return -1;
+	for (size_t i = 0; i < json_count(list); i++) {
+		struct json *body = json_object();
+
+		json_set(body, "action", json_string("DEACTIVATE"));
+		json_set(body, "alarm", json_string("NOSPACE"));
+		json_set(body, "memberID", json_ref(json_get(json_at(list, i), "memberID")));
+		auto_type(json) done = etcd_call(e, "maintenance/alarm", body, err);
+		if (!done)
+			return -1;
+	}
+	return 0;
 }
 
 int etcd_look(struct etcd *e, struct etcd_health *health, struct err *err)
@@ -327,7 +360,7 @@ int etcd_look(struct etcd *e, struct etcd_health *health, struct err *err)
 		(void)look_at(e, i, health, NULL);
 	if (health->answering == 0)
 		return err_set(err, ERR_UNAVAILABLE, "etcd: no member answers");
-	auto_type(json) alarms = alarm_of(e, "GET", err);
+	auto_type(json) alarms = list_alarms(e, err);
 	const struct json *list = json_get(alarms, "alarms");
 
 	for (size_t i = 0; i < json_count(list); i++)
@@ -336,20 +369,34 @@ int etcd_look(struct etcd *e, struct etcd_health *health, struct err *err)
 	return alarms ? 0 : -1;
 }
 
-/* One after the other: a member does not answer while it is at it. */
+static bool is_leader(struct etcd *e, size_t at)
+{
+	auto_type(json) reply =
+		etcd_call_at(e, at, "maintenance/status", json_object(), STATUS_MS, NULL);
+
+	/* Members' ids take all 64 bits: texts here. */
+	return reply && str_eq(json_get_string(reply, "leader"),
+	                       json_get_string(json_get(reply, "header"), "member_id"));
+}
+
+/* One after the other: a member does not answer while it is at it. One that fails ends it, so that
+ * never two are missing. */
 static int defragment(struct etcd *e, struct err *err)
 {
-	size_t before = e->current;
-	int rc = 0;
+	bool last[ETCD_POINTS_MAX];
 
-	for (size_t i = 0; i < e->count; i++) {
-		e->current = i;
-		auto_type(json) reply = etcd_call(e, "maintenance/defragment", json_object(), err);
-		if (!reply)
-			rc = -1;
-	}
-	e->current = before;
-	return rc;
+	for (size_t i = 0; i < e->count; i++)
+		last[i] = is_leader(e, i);
+	for (int pass = 0; pass < 2; pass++)
+		for (size_t i = 0; i < e->count; i++) {
+			if (last[i] != (pass == 1))
+				continue;
+			auto_type(json) reply = etcd_call_at(e, i, "maintenance/defragment",
+			                                     json_object(), DEFRAGMENT_MS, err);
+			if (!reply)
+				return -1;
+		}
+	return 0;
 }
 
 int etcd_compact(struct etcd *e, int64_t revision, bool always, struct err *err)
@@ -371,8 +418,5 @@ int etcd_compact(struct etcd *e, int64_t revision, bool always, struct err *err)
 	bool airy = health.size > SMALL && health.in_use < health.size / 2;
 	if ((always || health.full || airy) && defragment(e, err) < 0)
 		return -1;
-	if (!health.full)
-		return 0;
-	auto_type(json) lifted = alarm_of(e, "DEACTIVATE", err);
-	return lifted ? 0 : -1;
+	return health.full ? lift_alarms(e, err) : 0;
 }

@@ -28,6 +28,9 @@ struct etcd {
 /* A client of its own for one endpoint. */
 struct http_client *etcd_client(const struct etcd *etcd, size_t at, int64_t stall_ms,
                                 struct err *err);
+/* One attempt at one endpoint, the caller's to choose; body is taken. */
+struct json *etcd_call_at(struct etcd *etcd, size_t at, const char *what, struct json *body,
+                          int64_t ms, struct err *err);
 /* PREFIX + name as a field, and the end of the range of keys that begin with it. */
 void etcd_set_key(const struct etcd *etcd, struct json *object, const char *field,
                   const char *name);

@@ -52,10 +52,10 @@ static void one_leads_until_its_lease_is_gone(void **state)
 	int64_t epoch, other, revision;
 	int64_t lease = etcd_grant(a, 2, NULL), its = etcd_grant(b, 2, NULL);
 
-	assert_int_equal(etcd_campaign(a, "a", lease, &epoch, NULL), 1);
-	assert_int_equal(etcd_campaign(b, "b", its, &other, NULL), 0);
+	assert_int_equal(etcd_campaign(a, "a", lease, &epoch, NULL, NULL), 1);
+	assert_int_equal(etcd_campaign(b, "b", its, &other, NULL, NULL), 0);
 	/* The answer was lost, and it asks again. */
-	assert_int_equal(etcd_campaign(a, "a", lease, &other, NULL), 1);
+	assert_int_equal(etcd_campaign(a, "a", lease, &other, NULL, NULL), 1);
 	assert_int_equal(other, epoch);
 	assert_int_equal(etcd_keep(a, lease, NULL), 1);
 	assert_int_equal(etcd_holder(b, &who, &other, &revision, NULL), 1);
@@ -63,7 +63,7 @@ static void one_leads_until_its_lease_is_gone(void **state)
 
 	etcd_revoke(a, lease);
 	assert_int_equal(etcd_keep(a, lease, NULL), 0);
-	assert_int_equal(etcd_campaign(b, "b", its, &other, NULL), 1);
+	assert_int_equal(etcd_campaign(b, "b", its, &other, NULL, NULL), 1);
 	assert_true(other > epoch);
 }
 
@@ -75,7 +75,7 @@ static void a_leader_whose_lease_lapsed_cannot_write(void **state)
 	auto_type(etcd) other = open_at("lapse", "");
 	int64_t epoch, lease = etcd_grant(e, 2, NULL);
 
-	assert_int_equal(etcd_campaign(e, "a", lease, &epoch, NULL), 1);
+	assert_int_equal(etcd_campaign(e, "a", lease, &epoch, NULL, NULL), 1);
 	auto_type(store) s = store_etcd_open(e, epoch, NULL);
 	assert_int_equal(put(s, "one", NULL), 1);
 	etcd_revoke(other, lease);
@@ -112,7 +112,7 @@ static void a_watch_goes_on_where_it_was_and_learns_of_compaction(void **state)
 	struct seen seen = {.until = 2};
 	int64_t epoch, since = 1, first;
 
-	assert_int_equal(etcd_campaign(e, "a", 0, &epoch, NULL), 1);
+	assert_int_equal(etcd_campaign(e, "a", 0, &epoch, NULL, NULL), 1);
 	auto_type(store) s = store_etcd_open(e, epoch, NULL);
 	put(s, "one", NULL);
 	put(s, "two", NULL);
@@ -160,7 +160,7 @@ static void a_password_is_used_and_a_wrong_one_is_said(void **state)
 	assert_int_equal(etcd_holder(wrong, &who, &epoch, &revision, &err), -1);
 	assert_non_null(strstr(err.msg, "authentication failed"));
 	assert_false(store_is_stale(&err));
-	assert_int_equal(etcd_campaign(root, "a", 0, &epoch, NULL), 1);
+	assert_int_equal(etcd_campaign(root, "a", 0, &epoch, NULL, NULL), 1);
 	call(root, "auth/disable", "{}");
 }
 

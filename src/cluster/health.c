@@ -67,7 +67,7 @@ int health_node_lost(struct control *c, struct mirror_node *node, const char *wh
 	}
 	/* Global services look at nodes, not only at their tasks. */
 	for (size_t i = 0; i < c->m.services.count; i++)
-		if (mirror_service_at(&c->m, i)->s->spec.mode == SERVICE_GLOBAL)
+		if (service_mode_is_global(mirror_service_at(&c->m, i)->s->spec.mode))
 			mirror_service_at(&c->m, i)->evaluate = true;
 	c->schedule = true;
 	return 0;

@@ -13,12 +13,14 @@
 #include "base/id.h"
 #include "base/str.h"
 #include "cluster/endpoints.h"
+#include "cluster/etcd.h"
 #include "cluster/leader_state.h"
 #include "cluster/store.h"
 #include "cluster/token.h"
 
 #define TICK_MAX_MS   1000 /* so that a wrong sum cannot make the ticker sleep for ever */
 #define TABLE_MAX     (32u << 20)
+#define COMPACT_MS    (5 * 60 * 1000)
 #define DATABASE      "cluster.db"
 #define KEY_IN_SECRET "CAKey"
 
@@ -46,6 +48,14 @@ static int init_locks(struct leader *leader, struct err *err)
 	return 0;
 }
 
+static int copy_text(char **to, const char *from, struct err *err)
+{
+	if (str_empty(from))
+		return 0;
+	*to = strdup(from);
+	return *to ? 0 : err_nomem(err);
+}
+
 static int copy_options(struct leader *leader, const struct leader_options *options,
                         struct err *err)
 {
@@ -53,8 +63,15 @@ static int copy_options(struct leader *leader, const struct leader_options *opti
 	leader->revision = -1;
 	snprintf(leader->self, sizeof(leader->self), "%s", options->self ? options->self : "");
 	snprintf(leader->addr, sizeof(leader->addr), "%s", options->addr ? options->addr : "");
-	leader->url = options->url ? strdup(options->url) : NULL;
-	return options->url && !leader->url ? err_nomem(err) : 0;
+	leader->compact_ms = options->compact_ms > 0 ? options->compact_ms : COMPACT_MS;
+	if (copy_text(&leader->url, options->url, err) < 0)
+		return -1;
+	if (!options->tls)
+		return 0;
+	if (copy_text(&leader->store_ca, options->tls->ca, err) < 0 ||
+	    copy_text(&leader->store_cert, options->tls->cert, err) < 0)
+		return -1;
+	return copy_text(&leader->store_key, options->tls->key, err);
 }
 
 /* A store of our own: nobody else can lead. */
@@ -111,6 +128,12 @@ static void end_sessions(struct leader *leader)
 /* The elector goes last of the two: it gives the leadership up when nothing is written any more. */
 static void stop_threads(struct leader *leader)
 {
+	bool led = leader->electing && leader_lock(leader, NULL) == 0;
+
+	if (led) {
+		pthread_mutex_unlock(&leader->lock);
+		leader_announce(leader);
+	}
 	pthread_mutex_lock(&leader->mandate.lock);
 	leader->mandate.stop = true;
 	pthread_mutex_unlock(&leader->mandate.lock);
@@ -122,6 +145,10 @@ static void stop_threads(struct leader *leader)
 		leader_lay_down(leader);
 		pthread_join(leader->elector, NULL);
 	}
+	if (leader->keeping)
+		pthread_join(leader->keeper, NULL);
+	if (led)
+		leader_linger(leader);
 }
 
 void leader_close(struct leader *leader)
@@ -138,6 +165,11 @@ void leader_close(struct leader *leader)
 	leader_free_routes(leader);
 	vault_done(&leader->vault);
 	free(leader->url);
+	free(leader->store_ca);
+	free(leader->store_cert);
+	if (leader->store_key)
+		explicit_bzero(leader->store_key, strlen(leader->store_key));
+	free(leader->store_key);
 	free(leader->ca);
 	free(leader->cert);
 	free(leader->key);
@@ -382,6 +414,9 @@ int leader_serve(struct leader *leader, const struct leader_address *address, st
 	if (leader->url && start_thread(&leader->elector, leader_elect, leader, err) < 0)
 		return -1;
 	leader->electing = leader->url != NULL;
+	if (leader->url && start_thread(&leader->keeper, leader_keep, leader, err) < 0)
+		return -1;
+	leader->keeping = leader->url != NULL;
 	return 0;
 }
 
@@ -393,6 +428,16 @@ const char *leader_store_url(const struct leader *leader)
 const struct vault *leader_vault(const struct leader *leader)
 {
 	return &leader->vault;
+}
+
+struct etcd *leader_etcd(struct leader *leader, int64_t call_ms, struct err *err)
+{
+	return etcd_open(&(struct etcd_options){.url = leader->url,
+	                                        .ca_pem = leader->store_ca,
+	                                        .cert_pem = leader->store_cert,
+	                                        .key_pem = leader->store_key,
+	                                        .call_ms = call_ms},
+	                 err);
 }
 
 /* ---- the cluster object ---- */

@@ -42,12 +42,19 @@ struct log;
 
 #define LEADER_PORT 2377
 
+/* PEM texts; each may be NULL. */
+struct leader_tls {
+	const char *ca, *cert, *key;
+};
+
 struct leader_options {
-	int dir_fd;       /* for cluster.db; borrowed during the call */
-	const char *url;  /* a store that is shared (etcd.h); NULL: cluster.db */
-	const char *self; /* our node's id */
-	const char *addr; /* "IP:PORT": where the other managers reach us */
-	bool founding;    /* lead now, for leader_found() */
+	int dir_fd;                   /* for cluster.db; borrowed during the call */
+	const char *url;              /* a store that is shared (etcd.h); NULL: cluster.db */
+	const struct leader_tls *tls; /* for "etcds"; NULL: the system's CAs, no certificate */
+	int64_t compact_ms; /* how long a shared store keeps old revisions; 0: 5 minutes */
+	const char *self;   /* our node's id */
+	const char *addr;   /* "IP:PORT": where the other managers reach us */
+	bool founding;      /* lead now, for leader_found() */
 	const struct log *log;
 };
 struct leader *leader_open(const struct leader_options *options, struct err *err);
@@ -93,6 +100,8 @@ int leader_relay(struct leader *leader, struct http_request *req, struct err *er
 
 /* What others must know to be managers; borrowed. NULL: the store is this machine's alone. */
 const char *leader_store_url(const struct leader *leader);
+/* What is wrong with the shared store, in words for people; "". */
+void leader_store_note(struct leader *leader, char *out, size_t size);
 
 /* What secrets are sealed with (vault.h); borrowed. */
 const struct vault *leader_vault(const struct leader *leader);

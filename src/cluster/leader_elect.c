@@ -21,15 +21,23 @@
 #include "cluster/leader_state.h"
 #include "cluster/store.h"
 
-#define CALL_MS    1000
-#define HOLDER_MAX 4096
+#define CALL_MS     1000
+#define HOLDER_MAX  4096
+#define FRESH_MS    1000 /* a lease that was asked for ahead is good for so long */
+#define TAKE_UP_MS  2000 /* requests wait so long for a control plane that is being opened */
+#define ANNOUNCE_MS 300  /* for etcd to take our announcement */
+#define PREPARE_MS  60   /* for the others to prepare themselves by it */
+#define QUIET_MS    150  /* no manager has asked for so long: they know that we lead no longer */
+#define LINGER_MS   1000
 
 struct elector {
 	struct leader *leader;
 	struct etcd *etcd;
 	struct election election;
-	int64_t lease; /* 0: none */
-	char who[256]; /* what we write into the leader's key */
+	int64_t lease;    /* 0: none */
+	int64_t lease_ms; /* from before it was asked for */
+	bool vacant;      /* what the watch saw */
+	char who[256];    /* what we write into the leader's key */
 };
 
 /* ---- the mandate ---- */
@@ -42,8 +50,10 @@ static void set_mandate(struct leader *leader, int64_t epoch, int64_t until_ms)
 	bool changed = m->epoch != epoch;
 	m->epoch = epoch;
 	m->until_ms = until_ms;
-	if (epoch)
+	if (epoch && m->holder[0]) {
 		m->holder[0] = '\0';
+		m->holder_ms = clock_mono_ms();
+	}
 	pthread_cond_broadcast(&m->changed);
 	pthread_mutex_unlock(&m->lock);
 	if (changed)
@@ -54,10 +64,15 @@ static void set_holder(struct leader *leader, const char *text)
 {
 	auto_type(json) doc = json_parse(text, strlen(text), NULL);
 	const char *addr = json_get_string(doc, "Addr");
+	struct mandate *m = &leader->mandate;
 
-	pthread_mutex_lock(&leader->mandate.lock);
-	snprintf(leader->mandate.holder, sizeof(leader->mandate.holder), "%.90s", addr ? addr : "");
-	pthread_mutex_unlock(&leader->mandate.lock);
+	pthread_mutex_lock(&m->lock);
+	if (!str_eq(m->holder, addr ? addr : "")) {
+		snprintf(m->holder, sizeof(m->holder), "%.90s", addr ? addr : "");
+		m->holder_ms = clock_mono_ms();
+	}
+	pthread_cond_broadcast(&m->changed);
+	pthread_mutex_unlock(&m->lock);
 }
 
 static bool is_stopping(void *arg)
@@ -76,7 +91,7 @@ static void rest(struct elector *x, int64_t until_ms)
 	struct timespec when = {.tv_sec = until_ms / 1000, .tv_nsec = (until_ms % 1000) * 1000000};
 
 	pthread_mutex_lock(&m->lock);
-	if (!m->stop && m->refused == 0)
+	if (!m->stop && m->refused == 0 && m->leaving == m->announced)
 		pthread_cond_timedwait(&m->changed, &m->lock, &when);
 	pthread_mutex_unlock(&m->lock);
 }
@@ -102,13 +117,24 @@ static void drop_lease(struct elector *x)
 	x->lease = 0;
 }
 
-static int on_event(void *arg, const struct etcd_event *event)
+/* So that there is one request less to make when the leader has gone. */
+static void get_lease(struct elector *x, struct err *err)
 {
-	(void)arg;
-	return event->removed;
+	drop_lease(x);
+	x->lease_ms = clock_mono_ms();
+	int64_t lease = etcd_grant(x->etcd, ELECTION_TTL_MS / 1000, err);
+	x->lease = lease > 0 ? lease : 0;
 }
 
-/* Waits until nobody leads. */
+static int on_event(void *arg, const struct etcd_event *event)
+{
+	struct elector *x = arg;
+
+	x->vacant = event->removed;
+	return 1;
+}
+
+/* Waits until nobody leads. A leader that is about to go says so before: then we make ready. */
 static void watch_leader(struct elector *x)
 {
 	auto_buf struct buf who = BUF_INIT(HOLDER_MAX);
@@ -118,34 +144,41 @@ static void watch_leader(struct elector *x)
 	if (rc == 1) {
 		set_holder(x->leader, buf_str(&who));
 		since++;
-		rc = etcd_watch(x->etcd, "leader", &since, on_event, is_stopping, x, NULL);
+		for (x->vacant = false; rc >= 0 && !x->vacant && !is_stopping(x);) {
+			rc = etcd_watch(x->etcd, "leader", &since, on_event, is_stopping, x, NULL);
+			if (rc == 0 && !x->vacant && !is_stopping(x))
+				get_lease(x, NULL);
+		}
 	}
-	if (rc == 0)
+	if (rc == 0) {
+		set_holder(x->leader, "");
 		election_vacant(&x->election, clock_mono_ms());
-	else
-		election_failed(&x->election, clock_mono_ms());
+		return;
+	}
+	election_failed(&x->election, clock_mono_ms());
 }
 
 static void campaign(struct elector *x)
 {
+	auto_buf struct buf holder = BUF_INIT(HOLDER_MAX);
 	struct err err = ERR_INIT;
-	int64_t sent = clock_mono_ms(), epoch;
+	int64_t epoch;
 
-	drop_lease(x);
-	x->lease = etcd_grant(x->etcd, ELECTION_TTL_MS / 1000, &err);
-	int rc = x->lease > 0 ? etcd_campaign(x->etcd, x->who, x->lease, &epoch, &err) : -1;
+	if (!x->lease || clock_mono_ms() - x->lease_ms > FRESH_MS)
+		get_lease(x, &err);
+	int rc = x->lease ? etcd_campaign(x->etcd, x->who, x->lease, &epoch, &holder, &err) : -1;
 	if (rc == 1) {
-		election_won(&x->election, sent, epoch);
+		election_won(&x->election, x->lease_ms, epoch);
 		set_mandate(x->leader, epoch, x->election.until_ms);
 		return;
 	}
-	if (x->lease < 0)
-		x->lease = 0;
 	if (rc < 0) {
 		log_debug(&x->leader->log, "campaign failed", "error=%s", err.msg);
+		x->lease_ms = 0; /* it may be the lease's fault */
 		election_failed(&x->election, clock_mono_ms());
 		return;
 	}
+	set_holder(x->leader, buf_str(&holder));
 	drop_lease(x);
 	election_lost(&x->election, clock_mono_ms());
 	watch_leader(x);
@@ -167,8 +200,30 @@ static void renew(struct elector *x)
 	}
 }
 
+/* The same as `who`, with a word more. */
+static void announce(struct elector *x)
+{
+	struct mandate *m = &x->leader->mandate;
+	auto_type(json) doc = json_parse(x->who, strlen(x->who), NULL);
+	auto_buf struct buf text = BUF_INIT(HOLDER_MAX);
+
+	pthread_mutex_lock(&m->lock);
+	bool due = m->leaving && !m->announced;
+	pthread_mutex_unlock(&m->lock);
+	if (!due)
+		return;
+	json_set(doc, "Leaving", json_bool(true));
+	if (x->election.epoch && json_write(doc, &text, NULL) == 0)
+		(void)etcd_announce(x->etcd, buf_str(&text), x->lease, x->election.epoch, NULL);
+	pthread_mutex_lock(&m->lock);
+	m->announced = true;
+	pthread_cond_broadcast(&m->changed);
+	pthread_mutex_unlock(&m->lock);
+}
+
 static void act(struct elector *x)
 {
+	announce(x);
 	if (was_refused(x)) {
 		(void)etcd_resign(x->etcd, x->election.epoch, NULL);
 		election_dropped(&x->election, clock_mono_ms());
@@ -196,7 +251,7 @@ static int prepare(struct elector *x, struct leader *leader, struct err *err)
 	char nonce[ID_SWARM_MAX];
 
 	x->leader = leader;
-	x->etcd = etcd_open(&(struct etcd_options){.url = leader->url, .call_ms = CALL_MS}, err);
+	x->etcd = leader_etcd(leader, CALL_MS, err);
 	json_set(doc, "NodeID", json_string(leader->self));
 	json_set(doc, "Addr", json_string(leader->addr));
 	json_set(doc, "Nonce", json_string(id_make_swarm(nonce)));
@@ -236,7 +291,7 @@ static int open_control(struct leader *leader, int64_t epoch, struct store **sto
                         struct control **control, struct err *err)
 {
 	struct control_config config = {0};
-	struct etcd *etcd = etcd_open(&(struct etcd_options){.url = leader->url}, err);
+	struct etcd *etcd = leader_etcd(leader, 0, err);
 
 	*store = etcd ? store_etcd_open(etcd, epoch, err) : NULL;
 	if (!*store)
@@ -284,6 +339,10 @@ static void take_over(struct leader *leader, int64_t epoch)
 	leader->revision = -1;
 	leader_pump(leader);
 	pthread_mutex_unlock(&leader->lock);
+	pthread_mutex_lock(&leader->mandate.lock);
+	leader->mandate.ready = epoch;
+	pthread_cond_broadcast(&leader->mandate.changed);
+	pthread_mutex_unlock(&leader->mandate.lock);
 	log_info(&leader->log, "this manager leads", "epoch=%lld ms=%lld", (long long)epoch,
 	         (long long)(clock_mono_ms() - began));
 }
@@ -349,19 +408,83 @@ bool leader_holder(struct leader *leader, char out[ADDRESS_MAX])
 	return out[0];
 }
 
+/* ---- waiting ---- */
+
+/* With the mandate locked. False: the time is over. */
+static bool wait_change(struct mandate *m, int64_t until_ms)
+{
+	struct timespec when = {.tv_sec = until_ms / 1000, .tv_nsec = (until_ms % 1000) * 1000000};
+
+	if (clock_mono_ms() >= until_ms)
+		return false;
+	pthread_cond_timedwait(&m->changed, &m->lock, &when);
+	return true;
+}
+
+void leader_await(struct leader *leader, int64_t ms)
+{
+	pthread_mutex_lock(&leader->mandate.lock);
+	if (!leader->mandate.stop)
+		wait_change(&leader->mandate, clock_mono_ms() + ms);
+	pthread_mutex_unlock(&leader->mandate.lock);
+}
+
+void leader_await_ready(struct leader *leader)
+{
+	struct mandate *m = &leader->mandate;
+	int64_t until = clock_mono_ms() + TAKE_UP_MS;
+
+	pthread_mutex_lock(&m->lock);
+	m->asked_ms = clock_mono_ms();
+	while (!m->stop && m->epoch && m->ready != m->epoch)
+		if (!wait_change(m, until))
+			break;
+	pthread_mutex_unlock(&m->lock);
+}
+
+void leader_announce(struct leader *leader)
+{
+	struct mandate *m = &leader->mandate;
+	int64_t until = clock_mono_ms() + ANNOUNCE_MS;
+
+	pthread_mutex_lock(&m->lock);
+	m->leaving = true;
+	pthread_cond_broadcast(&m->changed);
+	while (!m->announced && wait_change(m, until))
+		continue;
+	pthread_mutex_unlock(&m->lock);
+	clock_sleep_ms(PREPARE_MS);
+}
+
+void leader_linger(struct leader *leader)
+{
+	struct mandate *m = &leader->mandate;
+	int64_t until = clock_mono_ms() + LINGER_MS, resigned = clock_mono_ms(), now;
+
+	pthread_mutex_lock(&m->lock);
+	while ((now = clock_mono_ms()) < until &&
+	       now - (m->asked_ms > resigned ? m->asked_ms : resigned) < QUIET_MS) {
+		pthread_mutex_unlock(&m->lock);
+		clock_sleep_ms(QUIET_MS / 5);
+		pthread_mutex_lock(&m->lock);
+	}
+	pthread_mutex_unlock(&m->lock);
+}
+
 /* ---- a new cluster ---- */
 
 /* Leads at once, or not at all: for `init`, before anybody else knows of the cluster. */
 int leader_found_shared(struct leader *leader, struct err *err)
 {
-	auto_type(etcd) etcd = etcd_open(&(struct etcd_options){.url = leader->url}, err);
+	auto_type(etcd) etcd = leader_etcd(leader, 0, err);
 	char nonce[ID_SWARM_MAX];
 	int64_t epoch = 0;
 
 	if (!etcd)
 		return -1;
 	int64_t lease = etcd_grant(etcd, 30, err);
-	int rc = lease > 0 ? etcd_campaign(etcd, id_make_swarm(nonce), lease, &epoch, err) : -1;
+	int rc = lease > 0 ? etcd_campaign(etcd, id_make_swarm(nonce), lease, &epoch, NULL, err)
+	                   : -1;
 	if (rc == 0)
 		rc = err_set(err, ERR_CONFLICT,
 		             "a cluster is led from this store already: join it");
@@ -382,7 +505,7 @@ int leader_found_shared(struct leader *leader, struct err *err)
 
 void leader_end_founding(struct leader *leader)
 {
-	auto_type(etcd) etcd = etcd_open(&(struct etcd_options){.url = leader->url}, NULL);
+	auto_type(etcd) etcd = leader_etcd(leader, 0, NULL);
 
 	if (etcd && leader->founding_lease)
 		etcd_revoke(etcd, leader->founding_lease);

@@ -19,6 +19,7 @@
 #define API        "/v1/api"
 #define WAIT_MS    6000 /* for a leader: longer than a take-over lasts */
 #define PAUSE_MS   20
+#define VAIN_MS    250 /* for one that has ceased to lead to say what became of a request */
 #define CONNECT_MS 1000
 #define ANSWER_MS  60000
 #define PATH_TEXT  (64u << 10)
@@ -32,6 +33,7 @@ static int answer(void *ctx, struct http_request *req, struct err *err)
 
 	if (!str_eq(http_peer_role(req), CA_ROLE_MANAGER))
 		return err_set(err, ERR_DENIED, "managers alone may ask this");
+	leader_await_ready(leader);
 	if (leader_lock(leader, err) < 0)
 		return -1;
 	bool known = control_node(leader->control, http_peer_name(req)) != NULL;
@@ -115,15 +117,18 @@ static int copy(void *arg, const void *data, size_t len)
 	return http_stream_write(relay->stream, data, len, NULL);
 }
 
-/* Whom we asked does not lead any more: it will not answer, or not with what holds now. */
+/* Whom we asked leads no longer, and has had the time to answer: it hangs, or its machine is gone. */
 static bool is_in_vain(void *arg)
 {
 	struct relay *relay = arg;
-	char now[ADDRESS_MAX];
+	struct mandate *m = &relay->leader->mandate;
 
 	if (relay->stream)
 		return http_stream_closed(relay->stream);
-	return !leader_holder(relay->leader, now) || !str_eq(now, relay->holder);
+	pthread_mutex_lock(&m->lock);
+	bool vain = !str_eq(m->holder, relay->holder) && clock_mono_ms() - m->holder_ms > VAIN_MS;
+	pthread_mutex_unlock(&m->lock);
+	return vain;
 }
 
 static int write_path(struct http_request *req, struct buf *out, struct err *err)
@@ -254,6 +259,6 @@ int leader_relay(struct leader *leader, struct http_request *req, struct err *er
 				*err = why;
 			return -1;
 		}
-		clock_sleep_ms(PAUSE_MS);
+		leader_await(leader, PAUSE_MS);
 	}
 }

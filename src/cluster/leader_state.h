@@ -13,6 +13,7 @@
 #include "cluster/vault.h"
 #include "http/server.h"
 
+struct etcd;
 struct store;
 
 /* One line for an agent's stream. */
@@ -48,19 +49,26 @@ struct mandate {
 	pthread_cond_t changed;
 	int64_t epoch, until_ms;  /* we may lead, so long; 0: not */
 	int64_t refused;          /* an epoch that we could not make use of */
+	int64_t ready;            /* the epoch whose control plane is open */
 	char holder[ADDRESS_MAX]; /* who leads, if not we; "" */
+	int64_t holder_ms;        /* since when */
+	int64_t asked_ms;         /* when another manager last sent us a request */
+	bool leaving, announced;  /* we are about to hand over; the others know */
+	char note[200];           /* what is wrong with the store; "" */
 	bool stop;
 };
 
 struct leader {
 	struct log log;
-	char *url;              /* owned; of a shared store; NULL: the store is ours alone */
+	char *url; /* owned; of a shared store; NULL: the store is ours alone */
+	char *store_ca, *store_cert, *store_key; /* owned; may be NULL */
+	int64_t compact_ms;
 	char self[32];          /* our node's id */
 	char addr[ADDRESS_MAX]; /* where others reach us */
 	char *ca, *cert, *key;  /* owned; NULL until leader_serve() */
 	struct mandate mandate;
-	pthread_t elector;
-	bool electing;
+	pthread_t elector, keeper;
+	bool electing, keeping;
 	int64_t epoch; /* under which we lead a shared store; written by the ticker; 0: we do not */
 	int64_t founding_lease;
 	struct http_route *routes; /* owned, as are the patterns of those behind leader_routes */
@@ -86,6 +94,11 @@ struct leader {
 
 #define LEADER_ELSEWHERE "another manager leads the cluster, or none does yet: try again"
 
+struct etcd *leader_etcd(struct leader *leader, int64_t call_ms, struct err *err);
+
+/* leader_keep.c: compaction and alarms of the shared store */
+void *leader_keep(void *leader); /* a thread */
+
 /* leader_elect.c */
 void *leader_elect(void *leader); /* a thread */
 /* The ticker's: takes over or lays down as the elector says, waiting so long for news. */
@@ -94,6 +107,15 @@ void leader_lay_down(struct leader *leader);
 void leader_refuse(struct leader *leader, int64_t epoch);
 bool leader_may_lead(struct leader *leader);
 bool leader_holder(struct leader *leader, char out[ADDRESS_MAX]); /* false: not known */
+/* Waits until something of the mandate has changed, at most so long. */
+void leader_await(struct leader *leader, int64_t ms);
+/* If it is our turn to lead, waits until we are ready for it. */
+void leader_await_ready(struct leader *leader);
+/* Before the elector is stopped: lets the others get ready while we still lead. Then they have
+ * little to do when we resign. */
+void leader_announce(struct leader *leader);
+/* And after it: answers those who have not heard of it yet, until they have. */
+void leader_linger(struct leader *leader);
 int leader_found_shared(struct leader *leader, struct err *err);
 void leader_end_founding(struct leader *leader);
 

@@ -131,6 +131,21 @@ static int add_vault(struct leader *leader, struct json *reply, struct err *err)
 	return rc;
 }
 
+static void tell_text(struct json *doc, const char *field, const char *text)
+{
+	if (text)
+		json_set(doc, field, json_string(text));
+}
+
+/* How to get at the state that we share. */
+static void tell_store(struct leader *leader, struct json *reply)
+{
+	json_set(reply, "Store", json_string(leader->url));
+	tell_text(reply, "StoreCA", leader->store_ca);
+	tell_text(reply, "StoreCert", leader->store_cert);
+	tell_text(reply, "StoreKey", leader->store_key);
+}
+
 static int join(void *ctx, struct http_request *req, struct err *err)
 {
 	struct leader *leader = ctx;
@@ -161,7 +176,7 @@ static int join(void *ctx, struct http_request *req, struct err *err)
 	json_set(reply, "Addr", json_string(joiner.peer));
 	json_set(reply, "ManagerAddr", json_string(joiner.addr));
 	if (joiner.manager)
-		json_set(reply, "Store", json_string(leader->url));
+		tell_store(leader, reply);
 	if (joiner.manager && add_vault(leader, reply, err) < 0) {
 		json_free(reply);
 		return -1;

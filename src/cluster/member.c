@@ -58,6 +58,7 @@ struct card {
 	char *leader; /* "IP:PORT" of the manager, as it is shown */
 	char *leader_id;
 	char *store; /* managers that share it: "etcd://..."; may hold a password, as key.pem a key */
+	char *store_ca, *store_cert, *store_key; /* PEM, for "etcds" */
 };
 
 static const struct json_field card_fields[] = {
@@ -70,6 +71,9 @@ static const struct json_field card_fields[] = {
 	JSON_FIELD(struct card, leader, "Leader", JSON_STRING, .required = true),
 	JSON_FIELD(struct card, leader_id, "LeaderID", JSON_STRING, .empty = JSON_EMPTY_OMIT),
 	JSON_FIELD(struct card, store, "Store", JSON_STRING, .empty = JSON_EMPTY_OMIT),
+	JSON_FIELD(struct card, store_ca, "StoreCA", JSON_STRING, .empty = JSON_EMPTY_OMIT),
+	JSON_FIELD(struct card, store_cert, "StoreCert", JSON_STRING, .empty = JSON_EMPTY_OMIT),
+	JSON_FIELD(struct card, store_key, "StoreKey", JSON_STRING, .empty = JSON_EMPTY_OMIT),
 	JSON_END,
 };
 static const struct json_table card_table = JSON_TABLE(struct card, card_fields);
@@ -148,11 +152,14 @@ static int keep_directory(struct member *m, int dir_fd, struct err *err)
 static int start_leader(struct member *m, struct err *err)
 {
 	char addr[ADDRESS_MAX];
+	struct leader_tls tls = {m->card.store_ca, m->card.store_cert, m->card.store_key};
 
 	if (address_complete(m->card.addr, NULL, address_port(m->card.listen), addr, err) < 0)
 		return -1;
 	m->leader = leader_open(&(struct leader_options){.dir_fd = m->dir_fd,
 	                                                 .url = m->card.store,
+	                                                 .tls = &tls,
+	                                                 .compact_ms = m->options.compact_ms,
 	                                                 .self = m->card.node_id,
 	                                                 .addr = addr,
 	                                                 .log = m->options.log},
@@ -362,6 +369,9 @@ static int found(struct leader *leader, const struct member_init *init, const st
 		.leader = (char *)f->advertise,
 		.leader_id = (char *)f->node_id,
 		.store = (char *)init->store,
+		.store_ca = (char *)init->tls.ca,
+		.store_cert = (char *)init->tls.cert,
+		.store_key = (char *)init->tls.key,
 	};
 
 	if (leader_found(leader, f->cluster_id, init->spec ? init->spec : none, err) < 0 ||
@@ -391,6 +401,7 @@ static int init_locked(struct member *m, const struct member_init *init, char no
 		return -1;
 	struct leader *leader = leader_open(&(struct leader_options){.dir_fd = dir_fd,
 	                                                             .url = init->store,
+	                                                             .tls = &init->tls,
 	                                                             .self = f.node_id,
 	                                                             .addr = f.advertise,
 	                                                             .founding = true,
@@ -534,6 +545,9 @@ static int enrol(const struct member_join *join, const char *remote, int dir_fd,
 		.leader_id = (char *)json_get_string(reply, "LeaderID"),
 		.manager = str_eq(json_get_string(reply, "Role"), "manager"),
 		.store = (char *)json_get_string(reply, "Store"),
+		.store_ca = (char *)json_get_string(reply, "StoreCA"),
+		.store_cert = (char *)json_get_string(reply, "StoreCert"),
+		.store_key = (char *)json_get_string(reply, "StoreKey"),
 	};
 	if (card.manager) {
 		if (address_complete(str_empty(join->listen) ? "0.0.0.0" : join->listen, "0.0.0.0",
@@ -731,5 +745,7 @@ void member_look(struct member *m, struct member_view *view)
 	snprintf(view->leader_id, sizeof(view->leader_id), "%.25s",
 	         m->card.leader_id ? m->card.leader_id : "");
 	snprintf(view->error, sizeof(view->error), "%s", m->error[0] ? m->error : state.error);
+	if (m->leader && !view->error[0])
+		leader_store_note(m->leader, view->error, sizeof(view->error));
 	pthread_rwlock_unlock(&m->lock);
 }

@@ -38,6 +38,7 @@ struct member_options {
 	const struct agent_executor *executor;      /* the same */
 	const struct log *log;
 	struct leader_api api; /* what managers answer for each other; may be empty */
+	int64_t compact_ms;    /* as in leader.h */
 };
 
 /* A membership that cannot be taken up (its port is taken, say) is no failure: member_look() tells. */
@@ -55,6 +56,7 @@ struct member_init {
 	const struct json *spec;  /* Docker's, borrowed; NULL: empty */
 	const char *availability; /* NULL: active */
 	const char *store;        /* "etcd://...", shared with other managers; NULL: our own */
+	struct leader_tls tls;    /* for "etcds://..." */
 };
 /* node_id gets our id. ERR_UNAVAILABLE in Docker's words when we are in one already. */
 int member_init(struct member *member, const struct member_init *init, char node_id[ID_SWARM_MAX],

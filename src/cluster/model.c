@@ -278,6 +278,7 @@ static const struct json_field service_fields[] = {
 	JSON_FIELD(struct service, update_status, "UpdateStatus", JSON_POINTER,
                    .table = &update_status_table, OMIT),
 	JSON_FIELD(struct service, spec_version, "SpecVersion", JSON_INT),
+	JSON_FIELD(struct service, last_execution, "LastExecution", JSON_STRING, OMIT),
 	JSON_END,
 };
 const struct json_table service_table = JSON_TABLE(struct service, service_fields);
@@ -331,6 +332,8 @@ static const struct json_field task_fields[] = {
 	JSON_FIELD(struct task, restarts, "Restarts", JSON_INT, OMIT),
 	JSON_FIELD(struct task, restarts_since, "RestartsSince", JSON_STRING, OMIT),
 	JSON_FIELD(struct task, generation, "Generation", JSON_INT, OMIT),
+	JSON_FIELD(struct task, job_iteration, "JobIteration", JSON_POINTER,
+                   .table = &model_version_table, OMIT),
 	JSON_FIELD(struct task, done, "Done", JSON_BOOL, OMIT),
 	JSON_END,
 };
@@ -497,6 +500,18 @@ int service_task_decode(struct json *raw, struct arena *arena, struct service_ta
 	return json_decode(raw, &service_task_table, arena, task, err);
 }
 
+const char *service_mode_name(enum service_mode mode)
+{
+	static const char *const names[] = {
+		[SERVICE_REPLICATED] = "replicated",
+		[SERVICE_GLOBAL] = "global",
+		[SERVICE_REPLICATED_JOB] = "replicated-job",
+		[SERVICE_GLOBAL_JOB] = "global-job",
+	};
+
+	return names[mode];
+}
+
 /* The Python SDK writes "replicated", and Docker takes keys in any case. */
 static const struct json *mode_part(const struct json *mode, const char *name)
 {
@@ -513,9 +528,10 @@ static enum service_mode mode_of(const struct json *mode)
 {
 	if (json_is_object(mode_part(mode, "Global")))
 		return SERVICE_GLOBAL;
-	if (json_is_object(mode_part(mode, "ReplicatedJob")) ||
-	    json_is_object(mode_part(mode, "GlobalJob")))
-		return SERVICE_JOB;
+	if (json_is_object(mode_part(mode, "ReplicatedJob")))
+		return SERVICE_REPLICATED_JOB;
+	if (json_is_object(mode_part(mode, "GlobalJob")))
+		return SERVICE_GLOBAL_JOB;
 	return SERVICE_REPLICATED;
 }
 
@@ -530,6 +546,13 @@ int service_spec_decode(struct json *raw, struct arena *arena, struct service_sp
 		return -1;
 	spec->mode = mode_of(spec->mode_raw);
 	spec->replicas = json_get_int(mode_part(spec->mode_raw, "Replicated"), "Replicas", 1);
+	if (spec->mode == SERVICE_REPLICATED_JOB) {
+		const struct json *job = mode_part(spec->mode_raw, "ReplicatedJob");
+
+		spec->max_concurrent = json_get_int(job, "MaxConcurrent", 1);
+		spec->replicas = json_get_int(job, "TotalCompletions",
+		                              spec->max_concurrent > 0 ? spec->max_concurrent : 1);
+	}
 	spec->raw = raw;
 	spec->task_raw = json_get(raw, "TaskTemplate");
 	return 0;

@@ -208,8 +208,21 @@ struct service_endpoint_spec {
 enum service_mode {
 	SERVICE_REPLICATED,
 	SERVICE_GLOBAL,
-	SERVICE_JOB, /* known, not supported yet */
+	SERVICE_REPLICATED_JOB, /* `replicas` tasks run to their end, `max_concurrent` at a time */
+	SERVICE_GLOBAL_JOB,     /* one on each node */
 };
+
+static inline bool service_mode_is_job(enum service_mode mode)
+{
+	return mode == SERVICE_REPLICATED_JOB || mode == SERVICE_GLOBAL_JOB;
+}
+
+static inline bool service_mode_is_global(enum service_mode mode)
+{
+	return mode == SERVICE_GLOBAL || mode == SERVICE_GLOBAL_JOB;
+}
+
+const char *service_mode_name(enum service_mode mode); /* "replicated-job" */
 
 #define SERVICE_UNSET (-1) /* a number that was not given; see the field for what it means */
 
@@ -224,9 +237,10 @@ struct service_spec {
 	struct json_array networks; /* old place of task.networks */
 	/* derived by service_spec_decode: */
 	enum service_mode mode;
-	int64_t replicas;
-	struct json *raw;      /* the whole document; borrowed from the arena */
-	struct json *task_raw; /* its TaskTemplate */
+	int64_t replicas;       /* of a job: how many must complete */
+	int64_t max_concurrent; /* jobs; 0 = all */
+	struct json *raw;       /* the whole document; borrowed from the arena */
+	struct json *task_raw;  /* its TaskTemplate */
 };
 
 struct service_endpoint {
@@ -251,7 +265,9 @@ struct service {
 	struct json *previous_raw; /* "PreviousSpec" or NULL */
 	struct service_endpoint endpoint;
 	struct service_update_status *update_status; /* NULL: never updated */
-	int64_t spec_version; /* ours: rises when tasks must be replaced to match the spec */
+	/* ours: rises when tasks must be replaced to match the spec; of a job: when it shall run again */
+	int64_t spec_version;
+	char *last_execution; /* ours; jobs: when this run was asked for */
 	/* derived by service_decode: */
 	struct service_spec spec;
 };
@@ -299,6 +315,7 @@ struct task {
 	int64_t restarts;        /* ours: restarts in this slot since restarts_since */
 	char *restarts_since;    /* ours: start of the window the restarts are counted in */
 	int64_t generation;      /* ours: rises from task to task within a slot */
+	struct model_version *job_iteration; /* tasks of jobs: which run, from 0; NULL of others */
 	bool done; /* ours: the restart policy ended this slot; a new spec revives it */
 	enum task_state desired;  /* derived */
 	struct service_task spec; /* derived */

@@ -8,7 +8,8 @@
 #include "base/str.h"
 #include "cluster/control_state.h"
 
-/* orchestrator - as many slots as the service wants, each with one wanted task. */
+/* orchestrator - as many slots as the service wants, each with one wanted task; and jobs, whose slots are done
+ * when their task has completed. */
 
 /* ---- making tasks ---- */
 
@@ -23,6 +24,7 @@ struct mirror_task *orchestrator_add(struct control *c, struct mirror_service *s
 {
 	const struct service *s = service->s;
 	char id[ID_SWARM_MAX], stamp[CLOCK_TEXT_MAX];
+	struct model_version iteration = {.index = (uint64_t)s->spec_version - 1};
 	struct task t = {
 		.id = id,
 		.spec_raw = like ? like->t->spec_raw : s->spec.task_raw,
@@ -33,6 +35,7 @@ struct mirror_task *orchestrator_add(struct control *c, struct mirror_service *s
 		.slot = slot->number,
 		.node_id = slot->number == 0 ? (char *)slot->node_id : NULL,
 		.generation = next_generation(slot),
+		.job_iteration = service_mode_is_job(s->spec.mode) ? &iteration : NULL,
 		.status.message = (char *)"pending task scheduling",
 	};
 
@@ -198,6 +201,57 @@ static int run_global(struct control *c, struct mirror_service *service, struct 
 	return 0;
 }
 
+/* ---- jobs ---- */
+
+/* Tasks of an earlier run of the job make way for the next. True: there were some. */
+static bool stop_earlier_run(struct control *c, const struct mirror_service *service,
+                             const struct slots *slots)
+{
+	bool some = false;
+
+	for (size_t i = 0; i < slots->count; i++) {
+		const struct slot *slot = &slots->items[i];
+
+		if (!slot->wanted || slot->wanted->t->spec_version == service->s->spec_version)
+			continue;
+		mirror_set_desired(&c->m, slot->wanted, TASK_SHUTDOWN);
+		some = true;
+	}
+	return some;
+}
+
+static void remove_surplus(struct control *c, const struct slots *slots, int64_t total)
+{
+	for (size_t i = 0; i < slots->count; i++)
+		if (slots->items[i].number > total)
+			remove_slot(c, &slots->items[i]);
+}
+
+static int run_job(struct control *c, struct mirror_service *service, struct err *err)
+{
+	auto_slots struct slots slots = {0};
+	const struct service_spec *spec = &service->s->spec;
+	int64_t live = 0, active = 0;
+
+	if (slots_list(&slots, service, err) < 0)
+		return -1;
+	if (stop_earlier_run(c, service, &slots))
+		return 0; /* looked at again in this very step, without them */
+	if (spec->mode == SERVICE_GLOBAL_JOB)
+		return run_global(c, service, err);
+	remove_surplus(c, &slots, spec->replicas);
+	for (size_t i = 0; i < slots.count; i++) {
+		const struct slot *slot = &slots.items[i];
+
+		live += slot->number <= spec->replicas && is_live(slot);
+		active += slot->number <= spec->replicas && slot->wanted;
+	}
+	int64_t missing = spec->replicas - live;
+	if (spec->max_concurrent > 0 && missing > spec->max_concurrent - active)
+		missing = spec->max_concurrent - active;
+	return scale_up(c, service, &slots, missing, err);
+}
+
 /* ---- drain ---- */
 
 static int leave_drained(struct control *c, struct mirror_service *service, struct err *err)
@@ -219,9 +273,13 @@ static int leave_drained(struct control *c, struct mirror_service *service, stru
 
 int orchestrator_run(struct control *c, struct mirror_service *service, struct err *err)
 {
-	if (service->s->spec.mode == SERVICE_GLOBAL)
+	enum service_mode mode = service->s->spec.mode;
+
+	if (mode == SERVICE_GLOBAL)
 		return run_global(c, service, err);
-	if (run_replicated(c, service, err) < 0)
-		return -1;
+	int rc = service_mode_is_job(mode) ? run_job(c, service, err)
+	                                   : run_replicated(c, service, err);
+	if (rc < 0 || mode == SERVICE_GLOBAL_JOB)
+		return rc;
 	return leave_drained(c, service, err);
 }

@@ -52,6 +52,8 @@ static bool may_restart(const struct control *c, const struct mirror_task *ended
 
 	if (!service_restart_wanted(policy, ended->t->status.state))
 		return false;
+	if (ended->t->job_iteration && ended->t->status.state == TASK_COMPLETE)
+		return false;
 	return policy->max_attempts <= 0 || restarts_so_far(c, ended->t) < policy->max_attempts;
 }
 

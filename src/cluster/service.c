@@ -63,15 +63,21 @@ const struct service *service_find(const struct control *c, const char *ref, str
  * Docker spells it. */
 static int spell_out_mode(struct json *doc, const struct service_spec *spec, struct err *err)
 {
-	bool replicated = spec->mode == SERVICE_REPLICATED;
+	static const char *const keys[] = {
+		[SERVICE_REPLICATED] = "Replicated",
+		[SERVICE_GLOBAL] = "Global",
+		[SERVICE_REPLICATED_JOB] = "ReplicatedJob",
+		[SERVICE_GLOBAL_JOB] = "GlobalJob",
+	};
 	struct json *part = json_object(), *mode = json_object();
+	int rc = 0;
 
-	if (spec->mode == SERVICE_JOB ||
-	    (replicated && json_set(part, "Replicas", json_int(spec->replicas)) < 0)) {
-		json_free(part);
-		part = NULL;
-	}
-	if (json_set(mode, replicated ? "Replicated" : "Global", part) < 0) {
+	if (spec->mode == SERVICE_REPLICATED)
+		rc = json_set(part, "Replicas", json_int(spec->replicas));
+	if (spec->mode == SERVICE_REPLICATED_JOB)
+		rc = json_set(part, "MaxConcurrent", json_int(spec->max_concurrent)) |
+		     json_set(part, "TotalCompletions", json_int(spec->replicas));
+	if (json_set(mode, keys[spec->mode], part) < 0 || rc < 0) {
 		json_free(mode);
 		mode = NULL;
 	}
@@ -134,9 +140,11 @@ static bool same_json(const struct json *a, const struct json *b)
 	       str_eq(buf_str(&left), buf_str(&right));
 }
 
-/* Must the tasks be replaced to match? */
+/* Must the tasks be replaced to match? A job runs again when it is forced to, and only then. */
 static bool changes_tasks(const struct service_spec *old, const struct service_spec *new)
 {
+	if (service_mode_is_job(new->mode))
+		return old->task.force_update != new->task.force_update;
 	return !same_json(old->task_raw, new->task_raw) ||
 	       !same_json(json_get(json_get(old->raw, "EndpointSpec"), "Ports"),
 	                  json_get(json_get(new->raw, "EndpointSpec"), "Ports"));
@@ -164,6 +172,8 @@ static int create(struct control *c, const struct service_spec *spec, struct are
 		return -1;
 	control_make_id(c, id);
 	s.created_at = s.updated_at = control_stamp(c, stamp);
+	if (service_mode_is_job(spec->mode))
+		s.last_execution = s.created_at;
 	if (!mirror_add_service(&c->m, &s, err)) {
 		forget(c);
 		return -1;
@@ -202,6 +212,8 @@ static int apply_spec(struct control *c, struct mirror_service *service,
 	auto_arena struct arena arena = ARENA_INIT(MODEL_ARENA_MAX);
 	struct service next = *service->s;
 	bool replaces = changes_tasks(&service->s->spec, spec);
+	bool updates = replaces && !service_mode_is_job(spec->mode);
+	char stamp[CLOCK_TEXT_MAX];
 
 	if (check_change(service->s, spec, err) < 0 ||
 	    allocator_assign(c, service->o.id, spec, &arena, &next.endpoint, err) < 0)
@@ -209,9 +221,11 @@ static int apply_spec(struct control *c, struct mirror_service *service,
 	next.spec_raw = spec->raw;
 	next.previous_raw = service->s->spec_raw;
 	next.spec_version += replaces;
+	if (replaces && service_mode_is_job(spec->mode))
+		next.last_execution = control_stamp(c, stamp);
 	c->schedule = true;
 	if (mirror_change_service(&c->m, service, &next, err) < 0 ||
-	    (replaces &&
+	    (updates &&
 	     update_begin(c, service, rollback ? "rollback_started" : "updating", err) < 0)) {
 		forget(c);
 		return -1;
@@ -274,6 +288,18 @@ static int64_t count_running(const struct mirror_service *service)
 	return running;
 }
 
+/* Tasks of this run of a job that are through. */
+static int64_t count_completed(const struct mirror_service *service)
+{
+	const struct mirror_task *task;
+	int64_t completed = 0;
+
+	TAILQ_FOREACH(task, &service->tasks, of_service)
+	completed += task->t->job_iteration && task->t->status.state == TASK_COMPLETE &&
+	             task->t->spec_version == service->s->spec_version;
+	return completed;
+}
+
 static int64_t count_desired(const struct mirror_service *service)
 {
 	const struct mirror_task *task;
@@ -286,16 +312,31 @@ static int64_t count_desired(const struct mirror_service *service)
 	return desired;
 }
 
+static int set_job_status(const struct service *s, struct json *doc)
+{
+	struct json *status = json_object(), *iteration = json_object();
+	int rc = json_set(iteration, "Index", json_int(s->spec_version - 1));
+
+	rc |= json_set(status, "JobIteration", iteration);
+	rc |= json_set(status, "LastExecution", json_string(s->last_execution));
+	return json_set(doc, "JobStatus", status) | rc;
+}
+
 static struct json *show(const struct mirror_service *service, bool with_status, struct err *err)
 {
 	auto_type(json) doc = json_encode(&service_table, service->s, err);
 
+	if (doc && service_mode_is_job(service->s->spec.mode) &&
+	    set_job_status(service->s, doc) < 0) {
+		err_nomem(err);
+		return NULL;
+	}
 	if (!doc || !with_status)
 		return move_ptr(doc);
 	struct json *status = json_object();
 	if (json_set(status, "RunningTasks", json_int(count_running(service))) < 0 ||
 	    json_set(status, "DesiredTasks", json_int(count_desired(service))) < 0 ||
-	    json_set(status, "CompletedTasks", json_int(0)) < 0) {
+	    json_set(status, "CompletedTasks", json_int(count_completed(service))) < 0) {
 		json_free(status);
 		status = NULL;
 	}
@@ -316,11 +357,9 @@ int service_inspect(struct control *c, const char *ref, struct buf *out, struct 
 
 static bool matches(const struct json *filters, const struct service *s)
 {
-	const char *mode = s->spec.mode == SERVICE_GLOBAL ? "global" : "replicated";
-
 	return filter_prefix(filters, "id", s->id) &&
 	       filter_prefix(filters, "name", s->spec.name) &&
-	       filter_exact(filters, "mode", mode) &&
+	       filter_exact(filters, "mode", service_mode_name(s->spec.mode)) &&
 	       filter_labels(filters, "label", &s->spec.labels);
 }
 

@@ -248,9 +248,19 @@ static int check_endpoint(const struct service_endpoint_spec *endpoint, struct e
 
 static int check_mode(const struct service_spec *spec, struct err *err)
 {
-	if (spec->mode == SERVICE_JOB)
-		return err_set(err, ERR_UNSUPPORTED,
-		               "job services are not supported yet (allowed: replicated, global)");
+	if (service_mode_is_job(spec->mode) &&
+	    (json_is_object(json_get(spec->raw, "UpdateConfig")) ||
+	     json_is_object(json_get(spec->raw, "RollbackConfig"))))
+		return err_set(err, ERR_INVALID,
+		               "update and rollback configurations are not for jobs: a job runs "
+		               "again with --force");
+	if (service_mode_is_job(spec->mode) && str_eq(spec->task.restart.condition, "any"))
+		return err_set(
+			err, ERR_INVALID,
+			"restart condition \"any\" is not for jobs (allowed: none, on-failure)");
+	if (spec->max_concurrent < 0)
+		return err_set(err, ERR_INVALID,
+		               "Maximum concurrent jobs must be non-negative integer");
 	if (spec->replicas < 0)
 		return err_set(err, ERR_INVALID, "Number of replicas must be non-negative integer");
 	if (spec->replicas > MODEL_REPLICAS_MAX)

@@ -30,8 +30,11 @@ static void bad_specs_are_refused_in_words(void **state)
 		{SERVICE("a", "x", 1, "") ",\"EndpointSpec\":{\"Ports\":[{\"TargetPort\":0}]}}",
 	         "EndpointSpec: invalid target port 0 (allowed: 1-65535)"},
 		{"{\"Name\":\"a\",\"TaskTemplate\":{\"ContainerSpec\":{\"Image\":\"x\"}},"
-	         "\"Mode\":{\"ReplicatedJob\":{}}}",
-	         "job services are not supported yet (allowed: replicated, global)"},
+	         "\"Mode\":{\"ReplicatedJob\":{\"MaxConcurrent\":-1}}}",
+	         "Maximum concurrent jobs must be non-negative integer"},
+		{"{\"Name\":\"a\",\"TaskTemplate\":{\"ContainerSpec\":{\"Image\":\"x\"}},"
+	         "\"Mode\":{\"GlobalJob\":{}},\"UpdateConfig\":{}}",
+	         "update and rollback configurations are not for jobs: a job runs again with --force"},
 	};
 	struct bench b;
 	struct err err;

@@ -45,6 +45,9 @@ struct etcd_store {
 	int64_t chunks;                  /* of it that may not be in place yet */
 	struct map *versions;            /* of objects by KIND/ID, as numbers */
 	bool listed[STORE_KINDS];        /* versions knows all of the kind */
+	/* What was read when the store was opened: until it is used up, asked for again, or changed. No
+	 * other may change it. */
+	struct json *first;
 };
 
 static int name_of(enum store_kind kind, const char *id, char out[NAME_MAX_], struct err *err)
@@ -54,8 +57,15 @@ static int name_of(enum store_kind kind, const char *id, char out[NAME_MAX_], st
 	return n > 0 && n < NAME_MAX_ ? 0 : err_set(err, ERR_INVALID, "the id is too long");
 }
 
+static void drop_first(struct etcd_store *s)
+{
+	json_free(s->first);
+	s->first = NULL;
+}
+
 static void forget_versions(struct etcd_store *s)
 {
+	drop_first(s);
 	map_free(s->versions);
 	s->versions = NULL;
 	memset(s->listed, 0, sizeof(s->listed));
@@ -367,6 +377,54 @@ static int etcd_store_get(void *state, enum store_kind kind, const char *id,
 	return visit(s, entry, kind, visitor, err) < 0 ? -1 : 1;
 }
 
+/* Everything in one request, as far as it goes: whoever takes over is waited for. */
+static int read_first(struct etcd_store *s, struct err *err)
+{
+	struct json *body = json_object(), *compare = json_array(), *ops = json_array();
+	char prefix[NAME_MAX_] = "";
+
+	json_append(compare, etcd_compare(s->etcd, LEADER, true, s->epoch));
+	json_append(ops, etcd_read(s->etcd, HEAD));
+	for (int kind = 0; kind < STORE_KINDS; kind++) {
+		struct json *range = json_object(), *op = json_object();
+
+		(void)name_of((enum store_kind)kind, "", prefix, NULL);
+		etcd_set_key(s->etcd, range, "key", prefix);
+		etcd_set_end(s->etcd, range, prefix);
+		etcd_set_number(range, "limit", PAGE);
+		json_set(op, "request_range", range);
+		json_append(ops, op);
+	}
+	json_set(body, "compare", compare);
+	json_set(body, "success", ops);
+	auto_type(json) reply = etcd_call(s->etcd, "kv/txn", body, err);
+	if (!reply)
+		return -1;
+	if (!json_get_bool(reply, "succeeded", false))
+		return explain(s, err);
+	const struct json *head =
+		json_get(json_at(json_get(reply, "responses"), 0), "response_range");
+	if (read_entry(s, json_at(json_get(head, "kvs"), 0), err) < 0)
+		return -1;
+	s->first = s->chunks == 0 ? move_ptr(reply) : NULL;
+	return settle(s, err);
+}
+
+/* The first page of a kind as it was read then, once. */
+static struct json *take_first(struct etcd_store *s, enum store_kind kind, int64_t *revision)
+{
+	struct json *page;
+
+	if (!s->first)
+		return NULL;
+	page = json_get(json_at(json_get(s->first, "responses"), (size_t)kind + 1),
+	                "response_range");
+	if (s->listed[kind])
+		drop_first(s);
+	*revision = s->first ? etcd_revision_of(s->first) : 0;
+	return s->first ? json_ref(page) : NULL;
+}
+
 /* One page; *from becomes the name behind its last key. The pages are all of one revision of etcd. */
 static struct json *read_page(struct etcd_store *s, const char *prefix, const struct buf *from,
                               int64_t revision, struct err *err)
@@ -396,12 +454,14 @@ static int etcd_store_list(void *state, enum store_kind kind, const struct store
 	if (settle(s, err) < 0 || name_of(kind, "", prefix, err) < 0)
 		return -1;
 	for (bool more = true; more;) {
-		auto_type(json) page = read_page(s, prefix, &from, revision, err);
-		const struct json *entries = json_get(page, "kvs");
-		size_t count = json_count(entries);
+		auto_type(json) page = revision == 0 ? take_first(s, kind, &revision) : NULL;
 
 		if (!page)
+			page = read_page(s, prefix, &from, revision, err);
+		if (!page)
 			return -1;
+		const struct json *entries = json_get(page, "kvs");
+		size_t count = json_count(entries);
 		if (revision == 0)
 			revision = etcd_revision_of(page);
 		for (size_t i = 0; i < count; i++)
@@ -419,8 +479,11 @@ static int etcd_store_list(void *state, enum store_kind kind, const struct store
 static int etcd_store_revision(void *state, int64_t *revision, struct err *err)
 {
 	struct etcd_store *s = state;
+	bool fresh = s->first != NULL;
 
-	if (read_head(s, err) < 0 || settle(s, err) < 0)
+	for (int kind = 0; kind < STORE_KINDS; kind++)
+		fresh = fresh && !s->listed[kind];
+	if (!fresh && (read_head(s, err) < 0 || settle(s, err) < 0))
 		return -1;
 	*revision = s->revision;
 	return 0;
@@ -510,6 +573,7 @@ static int64_t etcd_store_commit(void *state, int64_t epoch, struct store_op *op
 	int64_t chunks = 0, mod, revision;
 
 	(void)epoch; /* ours, from the start */
+	drop_first(s);
 	if (settle(s, err) < 0)
 		return -1;
 	for (const struct store_op *op = ops; op; op = op->next)
@@ -568,7 +632,7 @@ struct store *store_etcd_open(struct etcd *etcd, int64_t epoch, struct err *err)
 	}
 	s->etcd = etcd;
 	s->epoch = epoch;
-	if (read_head(s, err) < 0 || settle(s, err) < 0) {
+	if (read_first(s, err) < 0) {
 		etcd_store_close(s);
 		return NULL;
 	}

@@ -28,7 +28,7 @@ static struct store *open_etcd(struct fixture *f, struct err *err)
 	if (etcd_holder(e, &who, &epoch, &revision, err) == 1)
 		assert_int_equal(etcd_resign(e, epoch, err), 0);
 	snprintf(name, sizeof(name), "leader %d", ++opened);
-	assert_int_equal(etcd_campaign(e, name, 0, &epoch, err), 1);
+	assert_int_equal(etcd_campaign(e, name, 0, &epoch, NULL, err), 1);
 	return store_etcd_open(e, epoch, err);
 }
 

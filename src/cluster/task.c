@@ -48,11 +48,31 @@ const struct task *task_find(const struct control *c, const char *ref, struct er
 	return NULL;
 }
 
+/* As Docker shows it: a job's task is wanted to complete, not to run, and jobs count their slots from 0. */
+static bool shall_complete(const struct task *t)
+{
+	return t->job_iteration && (t->desired <= TASK_RUNNING || t->status.state == TASK_COMPLETE);
+}
+
+static struct task shown(const struct task *t)
+{
+	struct task copy = *t;
+
+	if (shall_complete(t))
+		task_set_desired(&copy, TASK_COMPLETE);
+	if (t->job_iteration && t->slot > 0)
+		copy.slot--;
+	return copy;
+}
+
 int task_inspect(struct control *c, const char *ref, struct buf *out, struct err *err)
 {
 	const struct task *t = task_find(c, ref, err);
 
-	return t ? json_encode_text(&task_table, t, out, err) : -1;
+	if (!t)
+		return -1;
+	struct task copy = shown(t);
+	return json_encode_text(&task_table, &copy, out, err);
 }
 
 /* What a filter's value is compared with. */
@@ -88,6 +108,8 @@ static bool wants_state(const char *value, const void *arg)
 
 	if (str_eq(value, "accepted")) /* Docker's word for "on its way" */
 		return t->desired < TASK_READY;
+	if (str_eq(value, "complete"))
+		return shall_complete(t);
 	/* A successor that waits for its time is one that shall run. */
 	return str_eq(value, t->desired_name) ||
 	       (str_eq(value, "running") && t->desired == TASK_READY) ||
@@ -134,8 +156,10 @@ int task_list(struct control *c, const struct json *filters, struct buf *out, st
 	for (size_t i = 0; i < c->m.tasks.count; i++) {
 		const struct mirror_task *task = mirror_task_at(&c->m, i);
 
-		if (matches(filters, task) &&
-		    json_append(list, json_encode(&task_table, task->t, err)) < 0)
+		if (!matches(filters, task))
+			continue;
+		struct task copy = shown(task->t);
+		if (json_append(list, json_encode(&task_table, &copy, err)) < 0)
 			return err_nomem(err);
 	}
 	return json_write(list, out, err);

@@ -237,7 +237,7 @@ int update_run(struct control *c, struct mirror_service *service, struct err *er
 	                                                       : &service->s->spec.update,
 	                     .last_running_ms = INT64_MIN / 2};
 
-	if (is_paused(service->s))
+	if (is_paused(service->s) || service_mode_is_job(service->s->spec.mode))
 		return 0;
 	if (slots_list(&slots, service, err) < 0)
 		return -1;

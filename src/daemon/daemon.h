@@ -36,7 +36,9 @@ struct daemon {
 	struct executor *executor; /* the same */
 	struct http_route *shared; /* the same; owned: daemon_cluster_routes() */
 	const char *store;         /* "etcd://...": for `swarm init`; NULL: a file of our own */
-	struct swarm_self *self;   /* the same: how this machine describes itself to others */
+	const char *store_ca, *store_cert, *store_key; /* files, for "etcds://..." */
+	int64_t store_compaction_ms;
+	struct swarm_self *self; /* the same: how this machine describes itself to others */
 };
 
 extern const struct http_route containers_routes[], streams_routes[], exec_routes[],

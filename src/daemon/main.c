@@ -192,6 +192,10 @@ static int run(const struct options *o, struct err *err)
 		.listen_addr = o->listen_addr,
 		.advertise_addr = o->advertise_addr,
 		.store = o->store,
+		.store_ca = o->store_ca,
+		.store_cert = o->store_cert,
+		.store_key = o->store_key,
+		.store_compaction_ms = o->store_compaction_ms,
 		.started_ns = clock_wall_ns(),
 	};
 	if (mountns_settle(o->root, &log, err) < 0)

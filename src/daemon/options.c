@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "base/clock.h"
 #include "base/err.h"
 #include "base/str.h"
 
@@ -16,6 +17,10 @@ enum key {
 	KEY_LISTEN = 'l',
 	KEY_ADVERTISE = 'a',
 	KEY_STORE = 's',
+	KEY_STORE_CA = 'A',
+	KEY_STORE_CERT = 'C',
+	KEY_STORE_KEY = 'K',
+	KEY_STORE_COMPACTION = 'c',
 	KEY_LOG_LEVEL = 'L',
 	KEY_INSECURE = 'i',
 	KEY_NET_NAME = 'N',
@@ -40,6 +45,11 @@ static const struct row {
          "address of this machine that the others use"},
 	{KEY_STORE, "store", "URL", "a file below --root",
          "where `swarm init` keeps a cluster's state: etcd://HOST[:PORT],...[/PREFIX]"},
+	{KEY_STORE_CA, "store-ca", "FILE", "the system's CAs", "CA of an etcds:// store"},
+	{KEY_STORE_CERT, "store-cert", "FILE", "none", "our certificate for an etcds:// store"},
+	{KEY_STORE_KEY, "store-key", "FILE", "none", "its key"},
+	{KEY_STORE_COMPACTION, "store-compaction", "DURATION", "5m",
+         "how long an etcd keeps what was overwritten"},
 	{KEY_INSECURE, "insecure-registry", "HOST:PORT", "none",
          "registry that is spoken to without TLS; repeatable"},
 	{KEY_NET_NAME, "net-name", "NAME", "none",
@@ -98,6 +108,19 @@ static int add(const char **list, size_t *count, size_t max, const char *name, c
 	return 0;
 }
 
+static int take_compaction(struct options *o, const char *value, struct err *err)
+{
+	int64_t ns;
+
+	if (clock_parse_duration(value, &ns, err) < 0)
+		return err_wrap(err, "--store-compaction");
+	if (ns < 1000000000)
+		return err_set(err, ERR_INVALID, "--store-compaction %s: less than a second",
+		               value);
+	o->store_compaction_ms = ns / 1000000;
+	return 0;
+}
+
 static int take(struct options *o, int key, const char *value, struct err *err)
 {
 	switch (key) {
@@ -121,6 +144,17 @@ static int take(struct options *o, int key, const char *value, struct err *err)
 	case KEY_STORE:
 		o->store = value;
 		return 0;
+	case KEY_STORE_CA:
+		o->store_ca = value;
+		return 0;
+	case KEY_STORE_CERT:
+		o->store_cert = value;
+		return 0;
+	case KEY_STORE_KEY:
+		o->store_key = value;
+		return 0;
+	case KEY_STORE_COMPACTION:
+		return take_compaction(o, value, err);
 	case KEY_INSECURE:
 		return add(o->insecure_registries, &o->registry_count, OPTIONS_REGISTRY_MAX,
 		           "insecure-registry", value, err);

@@ -5,6 +5,7 @@
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 
 #include "base/log.h"
 
@@ -15,7 +16,9 @@ struct err;
 
 struct options {
 	const char *root, *run, *name, *listen_addr, *advertise_addr, *store, *net_name, *runtime;
-	const char *hosts[OPTIONS_HOSTS_MAX + 1]; /* NULL-terminated */
+	const char *store_ca, *store_cert, *store_key; /* files */
+	int64_t store_compaction_ms;                   /* 0: the default */
+	const char *hosts[OPTIONS_HOSTS_MAX + 1];      /* NULL-terminated */
 	size_t host_count;
 	const char *insecure_registries[OPTIONS_REGISTRY_MAX + 1];
 	size_t registry_count;

@@ -11,6 +11,7 @@
 
 #include "base/buf.h"
 #include "base/err.h"
+#include "base/fs.h"
 #include "base/log.h"
 #include "base/str.h"
 #include "cluster/member.h"
@@ -21,6 +22,7 @@
 #include "http/route.h"
 
 #define SHOW_MAX (64u << 20) /* bytes of a list */
+#define PEM_MAX  (64u << 10)
 
 /* ---- life ---- */
 
@@ -98,6 +100,7 @@ int swarm_open(struct daemon *d, struct err *err)
 	                                                 .description = &d->self->description,
 	                                                 .executor = executor_vtable(d->executor),
 	                                                 .log = d->log,
+	                                                 .compact_ms = d->store_compaction_ms,
 	                                                 .api = {.routes = d->shared, .ctx = d}},
 	                        err);
 	return d->member ? executor_watch(d->executor, d->member, err) : -1;
@@ -297,10 +300,57 @@ static const char *text_or(const char *text, const char *otherwise)
 	return str_empty(text) ? otherwise : text;
 }
 
+struct store_files {
+	struct buf ca, cert, key;
+};
+
+static void drop_files(struct store_files *f)
+{
+	buf_free(&f->ca);
+	buf_free(&f->cert);
+	if (f->key.data)
+		explicit_bzero(f->key.data, f->key.len);
+	buf_free(&f->key);
+}
+
+/* What the client sends of a PEM text, or else what is in the daemon's file. */
+static int read_pem(const struct json *tls, const char *field, const char *path, struct buf *out,
+                    struct err *err)
+{
+	const char *text = json_get_string(tls, field);
+
+	*out = BUF_INIT(PEM_MAX);
+	if (!str_empty(text))
+		buf_add(out, text);
+	else if (path && fs_trusted_read(path, PEM_MAX, out, err) < 0)
+		return -1;
+	return buf_check(out, err);
+}
+
+static int read_store(struct daemon *d, const struct json *body, struct store_files *f,
+                      struct member_init *init, struct err *err)
+{
+	const struct json *tls = json_get(body, "StoreTLS");
+
+	init->store = text_or(json_get_string(body, "Store"), d->store);
+	if (read_pem(tls, "CA", d->store_ca, &f->ca, err) < 0 ||
+	    read_pem(tls, "Cert", d->store_cert, &f->cert, err) < 0 ||
+	    read_pem(tls, "Key", d->store_key, &f->key, err) < 0)
+		return -1;
+	init->tls = (struct leader_tls){.ca = f->ca.len ? buf_str(&f->ca) : NULL,
+	                                .cert = f->cert.len ? buf_str(&f->cert) : NULL,
+	                                .key = f->key.len ? buf_str(&f->key) : NULL};
+	if (!init->store && (init->tls.ca || init->tls.cert || init->tls.key))
+		return err_set(err, ERR_INVALID,
+		               "certificates of a store are of use only with --store etcds://...");
+	return 0;
+}
+
 static int init(void *ctx, struct http_request *req, struct err *err)
 {
 	struct daemon *d = ctx;
 	char node_id[ID_SWARM_MAX];
+	__attribute__((cleanup(drop_files))) struct store_files files = {0};
 	auto_type(json) body = http_body_json(req, err);
 
 	if (!body)
@@ -325,8 +375,9 @@ static int init(void *ctx, struct http_request *req, struct err *err)
 		.advertise = text_or(json_get_string(body, "AdvertiseAddr"), d->advertise_addr),
 		.spec = spec,
 		.availability = json_get_string(body, "Availability"),
-		.store = text_or(json_get_string(body, "Store"), d->store),
 	};
+	if (read_store(d, body, &files, &init, err) < 0)
+		return -1;
 	if (member_init(d->member, &init, node_id, err) < 0)
 		return -1;
 	return http_reply_json(req, 200, json_string(node_id));

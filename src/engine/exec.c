@@ -21,9 +21,10 @@
 #include "engine/private.h"
 #include "engine/spec.h"
 
-#define KEEP_MS   300000 /* an ended exec can be asked for so long */
-#define EXECS_MAX 4096
-#define NAME_SIZE 80
+#define KEEP_MS    300000 /* an ended exec can be asked for so long */
+#define ENDED_KEEP 256    /* and no longer than until so many others have ended */
+#define EXECS_MAX  4096
+#define NAME_SIZE  80
 
 struct exec {
 	atomic_int refs;
@@ -186,6 +187,7 @@ struct exec_watch {
 	struct exec *exec;
 	struct supervisor *s;
 	struct loop_source *source;
+	struct exec_watch *next; /* among the ended ones, by age */
 };
 
 static void exec_watch_free(struct exec_watch *watch)
@@ -196,12 +198,38 @@ static void exec_watch_free(struct exec_watch *watch)
 	free(watch);
 }
 
+/* The oldest of the ended ones is no longer known. */
+static void forget_oldest(struct engine *engine)
+{
+	struct exec_watch *watch = engine->ended_execs;
+
+	engine->ended_execs = watch->next;
+	engine->ended_exec_count--;
+	exec_forget(engine, watch->exec->id);
+	exec_watch_free(watch);
+}
+
+/* All wait the same time, so that the timer that fires is that of the oldest. */
 static void expire(void *arg)
 {
-	struct exec_watch *watch = arg; /* a timer now */
+	forget_oldest(arg);
+}
 
-	exec_forget(watch->exec->engine, watch->exec->id);
-	exec_watch_free(watch);
+/* watch, whose exec has ended, becomes the youngest of those that can still be asked for. */
+static void keep_a_while(struct exec_watch *watch)
+{
+	struct engine *engine = watch->exec->engine;
+	struct exec_watch **end = &engine->ended_execs;
+
+	loop_source_free(watch->source);
+	watch->source = loop_add_timer(engine->loop, KEEP_MS, expire, engine, NULL);
+	supervisor_close(watch->s);
+	watch->s = NULL;
+	while (*end)
+		end = &(*end)->next;
+	*end = watch;
+	if (++engine->ended_exec_count > ENDED_KEEP)
+		forget_oldest(engine);
 }
 
 static void exec_ended(struct exec *exec, int code)
@@ -240,16 +268,10 @@ static void on_exec_event(void *arg, int fd, uint32_t revents)
 		(void)supervisor_read_exit(exec->engine->supervisors_fd, exec->name, &state, NULL);
 	exec_ended(exec, state.exit_code);
 	engine_later(exec->engine, forget_job, exec_ref(exec));
-	if (!exec->listed) {
+	if (exec->listed)
+		keep_a_while(watch);
+	else
 		exec_watch_free(watch);
-		return;
-	}
-	loop_source_free(watch->source);
-	watch->source = loop_add_timer(exec->engine->loop, KEEP_MS, expire, watch, NULL);
-	supervisor_close(watch->s);
-	watch->s = NULL;
-	if (!watch->source)
-		expire(watch);
 }
 
 static void exec_watch_begin(void *arg)
@@ -631,4 +653,6 @@ void exec_drop_all(struct engine *engine, const char *container_id)
 void exec_forget_all(struct engine *engine)
 {
 	drop_matching(engine, NULL);
+	while (engine->ended_execs)
+		forget_oldest(engine);
 }

@@ -72,8 +72,10 @@ struct engine {
 	struct events *events;
 	struct build_runner build_runner;
 	pthread_mutex_t lock;
-	struct map *by_id, *by_name; /* struct container; guarded by lock */
-	struct map *execs;           /* struct exec; guarded by lock */
+	struct map *by_id, *by_name;    /* struct container; guarded by lock */
+	struct map *execs;              /* struct exec; guarded by lock */
+	struct exec_watch *ended_execs; /* those of them that have ended, oldest first; loop only */
+	size_t ended_exec_count;
 	pthread_mutex_t volume_lock; /* one volume operation at a time */
 };
 

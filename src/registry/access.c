@@ -222,7 +222,7 @@ static bool same(const void *a, const void *b, size_t len)
 static bool bcrypt_fits(const char *password, const char *hash)
 {
 	struct crypt_data *data = calloc(1, sizeof(*data));
-	const char *got = data ? crypt_r(password, hash, data) : NULL;
+	const char *got = data ? crypt_rn(password, hash, data, (int)sizeof(*data)) : NULL;
 	bool ok = got && strlen(got) == strlen(hash) && same(got, hash, strlen(hash));
 
 	free(data);

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "registry/answer.h"
 
+#include <errno.h>
 #include <stdarg.h>
 #include <stdio.h>
 
@@ -78,8 +79,17 @@ int answer_error(struct http_request *req, int status, const char *code, const c
 	return http_reply(req, status, "application/json", buf_str(&body), body.len);
 }
 
+bool answer_is_full(const struct err *err)
+{
+	return err->sys == ENOSPC || err->sys == EDQUOT;
+}
+
 int answer_err(struct http_request *req, const struct err *err)
 {
+	if (answer_is_full(err))
+		return answer_error(req, 507, "UNKNOWN",
+		                    "the registry's disk is full: delete images, or give it more "
+		                    "room, then go on; what it has answered for is safe");
 	int status = http_status_of(err->kind);
 
 	return answer_error(req, status, code_of(status), "%s", err->msg);

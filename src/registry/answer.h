@@ -6,6 +6,8 @@
  * {"errors":[{"code":"BLOB_UNKNOWN","message":"..."}]}.
  */
 
+#include <stdbool.h>
+
 struct buf;
 struct err;
 struct http_request;
@@ -14,7 +16,9 @@ struct http_request;
 int answer_error(struct http_request *req, int status, const char *code, const char *fmt, ...)
 	__attribute__((format(printf, 4, 5)));
 
-/* Answers for err: what the disk or a limit has said. */
+/* Is it that the disk is full? */
+bool answer_is_full(const struct err *err);
+/* Answers for err: what the disk, a quota or a limit has said. */
 int answer_err(struct http_request *req, const struct err *err);
 
 /* For the server's own errors (struct http_server_options, error_body). */

@@ -6,6 +6,7 @@
 #include "base/cleanup.h"
 #include "base/str.h"
 #include "registry/answer.h"
+#include "registry/quota.h"
 #include "registry/registry.h"
 
 #define RANGE_TEXT 80
@@ -65,6 +66,7 @@ int api_blob_delete(void *ctx, struct http_request *req, struct err *err)
 {
 	struct registry *r = ctx;
 	const char *name = http_arg(req, 0), *digest = http_arg(req, 1);
+	struct stat st;
 
 	if (!registry_admit(r, req, name, REGISTRY_DELETE))
 		return 0;
@@ -75,7 +77,10 @@ int api_blob_delete(void *ctx, struct http_request *req, struct err *err)
 	if (!repo)
 		return answer_error(req, 404, "NAME_UNKNOWN", "no such repository: %s", name);
 	repo_hold(repo);
-	int rc = blobs_drop(&r->blobs, name, digest, err);
+	auto_close int fd = blobs_read(&r->blobs, name, digest, &st, err);
+	int rc = fd < 0 ? -1 : blobs_drop(&r->blobs, name, digest, err);
+	if (rc == 0)
+		quotas_give(r->quotas, name, (uint64_t)st.st_size);
 	repo_release(repo);
 	if (rc < 0 && err_is(err, ERR_NOT_FOUND))
 		return answer_error(req, 404, "BLOB_UNKNOWN", "%s has no blob %s", name, digest);

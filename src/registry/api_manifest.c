@@ -10,6 +10,7 @@
 #include "oci/reference.h"
 #include "registry/answer.h"
 #include "registry/manifest.h"
+#include "registry/quota.h"
 #include "registry/registry.h"
 
 #define BLOCK_BYTES 16384
@@ -177,17 +178,28 @@ static bool check_manifest(struct put *p, struct err *err)
 	return true;
 }
 
+/* The bytes become content of the repository, within its quota. */
+static int publish(struct put *p, struct err *err)
+{
+	if (quotas_take(p->r->quotas, p->name, p->body.len, err) < 0)
+		return -1;
+	int rc = blobs_publish_bytes(&p->r->blobs, p->body.data, p->body.len, p->entry.digest,
+	                             p->name, err);
+	if (rc <= 0)
+		quotas_give(p->r->quotas, p->name, p->body.len);
+	return rc;
+}
+
 /* With the repository held: what is there now stays until the manifest refers to it. */
 static int store(struct put *p, struct err *err)
 {
 	if (p->r->settings->check_references && manifest_each(&p->manifest, is_missing, p) != 0)
 		return answer_error(p->req, 404, "MANIFEST_BLOB_UNKNOWN",
 		                    "%s lacks %s: push it first", p->name, p->missing);
-	if (blobs_publish_bytes(&p->r->blobs, p->body.data, p->body.len, p->entry.digest, p->name,
-	                        err) < 0 ||
-	    repo_put(p->repo, &p->entry, p->tags, p->tag_count, err) < 0)
-		return err_is(err, ERR_LIMIT) ? answer_error(p->req, 403, "DENIED", "%s", err->msg)
-		                              : answer_err(p->req, err);
+	if (publish(p, err) < 0 || repo_put(p->repo, &p->entry, p->tags, p->tag_count, err) < 0)
+		return err_is(err, ERR_LIMIT) && !answer_is_full(err)
+		               ? answer_error(p->req, 403, "DENIED", "%s", err->msg)
+		               : answer_err(p->req, err);
 	return 1;
 }
 

@@ -4,8 +4,10 @@
 #include <stdio.h>
 
 #include "base/cleanup.h"
+#include "base/id.h"
 #include "base/str.h"
 #include "registry/answer.h"
+#include "registry/quota.h"
 #include "registry/registry.h"
 
 #define BLOCK_BYTES  (128u << 10)
@@ -64,9 +66,15 @@ static int reply_no_session(struct http_request *req, const struct err *err)
 static int receive(struct registry *r, struct http_request *req, struct upload *up, struct err *err)
 {
 	auto_free char *block = malloc(BLOCK_BYTES);
+	const char *name = http_arg(req, 0), *length = http_header(req, "Content-Length");
+	uint64_t announced = 0;
 
 	if (!block)
 		return err_nomem(err);
+	/* Said before the bytes travel, if the client tells how many they are. */
+	if (length && id_scan_u64(&length, &announced) &&
+	    quotas_check(r->quotas, name, upload_size(up) + announced, err) < 0)
+		return -1;
 	for (;;) {
 		ssize_t n = http_body_read(req, block, BLOCK_BYTES, err);
 
@@ -76,6 +84,8 @@ static int receive(struct registry *r, struct http_request *req, struct upload *
 			return err_set(err, ERR_LIMIT,
 			               "a blob may have %" PRId64 " bytes here (blob-max)",
 			               r->settings->blob_max);
+		if (quotas_check(r->quotas, name, upload_size(up) + (uint64_t)n, err) < 0)
+			return -1;
 		if (upload_add(up, block, (size_t)n, err) < 0)
 			return -1;
 	}
@@ -83,7 +93,7 @@ static int receive(struct registry *r, struct http_request *req, struct upload *
 
 static int reply_not_received(struct http_request *req, const struct err *err)
 {
-	if (err_is(err, ERR_LIMIT))
+	if (err_is(err, ERR_LIMIT) && !answer_is_full(err))
 		return answer_error(req, 413, "SIZE_INVALID", "%s", err->msg);
 	if (err_is(err, ERR_CANCELED) || err_is(err, ERR_INVALID))
 		return answer_error(req, 400, "BLOB_UPLOAD_INVALID", "%s", err->msg);
@@ -120,6 +130,20 @@ static bool chunk_fits(struct registry *r, struct http_request *req, struct uplo
 	return false;
 }
 
+/* The file becomes content of the repository, within its quota; what it holds already costs nothing. */
+static int publish(struct registry *r, struct upload *up, const char *digest, const char *name,
+                   struct err *err)
+{
+	uint64_t size = blobs_has(&r->blobs, name, digest) ? 0 : upload_size(up);
+
+	if (quotas_take(r->quotas, name, size, err) < 0)
+		return -1;
+	int rc = blobs_publish(&r->blobs, upload_fd(up), digest, name, err);
+	if (rc <= 0)
+		quotas_give(r->quotas, name, size);
+	return rc;
+}
+
 /* All bytes are here: compares them with the digest, and makes them content. Ends the session. */
 static int finish(struct registry *r, struct http_request *req, struct upload *up,
                   const char *digest, struct err *err)
@@ -136,10 +160,12 @@ static int finish(struct registry *r, struct http_request *req, struct upload *u
 		return answer_error(req, 400, "DIGEST_INVALID",
 		                    "the bytes have the digest %s, not %s", actual, digest);
 	}
-	int rc = repos_make(r->repos, name, err) ? 0 : -1;
-	if (rc == 0)
-		rc = blobs_publish(&r->blobs, upload_fd(up), digest, name, err);
-	uploads_end(r->uploads, up);
+	int rc = repos_make(r->repos, name, err) ? publish(r, up, digest, name, err) : -1;
+	/* For lack of room nothing is lost: the client may come again with the PUT. */
+	if (rc < 0 && answer_is_full(err) && upload_is_private(up))
+		uploads_return(r->uploads, up);
+	else
+		uploads_end(r->uploads, up);
 	return rc < 0 ? answer_err(req, err) : reply_created(req, name, digest, err);
 }
 
@@ -148,13 +174,20 @@ static bool mount_blob(struct registry *r, struct http_request *req, const char 
                        const char *digest, const char *from)
 {
 	struct err err = ERR_INIT;
+	struct stat st;
 
-	if (!digest_any_ok(digest) || !name_ok(from) ||
-	    !registry_may(r, req, from, REGISTRY_PULL) || !blobs_has(&r->blobs, from, digest) ||
-	    !repos_make(r->repos, name, &err) ||
-	    blobs_mount(&r->blobs, digest, from, name, &err) < 0)
+	if (!digest_any_ok(digest) || !name_ok(from) || !registry_may(r, req, from, REGISTRY_PULL))
 		return false;
-	return reply_created(req, name, digest, &err) == 0;
+	auto_close int fd = blobs_read(&r->blobs, from, digest, &st, NULL);
+	if (fd < 0 || !repos_make(r->repos, name, &err))
+		return false;
+	uint64_t size = blobs_has(&r->blobs, name, digest) ? 0 : (uint64_t)st.st_size;
+	if (quotas_take(r->quotas, name, size, &err) < 0)
+		return false;
+	int rc = blobs_mount(&r->blobs, digest, from, name, &err);
+	if (rc <= 0)
+		quotas_give(r->quotas, name, size);
+	return rc >= 0 && reply_created(req, name, digest, &err) == 0;
 }
 
 int api_upload_begin(void *ctx, struct http_request *req, struct err *err)
@@ -176,7 +209,8 @@ int api_upload_begin(void *ctx, struct http_request *req, struct err *err)
 		return 0;
 
 	bool wide = str_eq(algorithm, "sha512") || (digest && str_starts(digest, "sha512:"));
-	struct upload *up = uploads_begin(r->uploads, name, wide, err);
+	struct upload_plan plan = {.repo = name, .wide = wide, .once = digest};
+	struct upload *up = uploads_begin(r->uploads, &plan, err);
 	if (!up)
 		return reply_no_session(req, err);
 	if (digest) {

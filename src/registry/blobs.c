@@ -143,7 +143,7 @@ void blobs_touch(const struct blobs *b, int fd, const struct stat *st)
 		                         07777); /* sets the ctime; losing it costs a push again */
 }
 
-/* Success when the name is there, whoever made it; the lease is renewed either way. */
+/* 1: the name is made; 0: it was there. The lease is renewed either way. */
 static int link_or_have(const struct blobs *b, int from_dir, const char *from, int to_dir,
                         const char *to, struct err *err)
 {
@@ -151,7 +151,7 @@ static int link_or_have(const struct blobs *b, int from_dir, const char *from, i
 	struct stat st;
 
 	if (fs_link(from_dir, from, to_dir, to, &why) == 0)
-		return 0;
+		return 1;
 	if (why.kind != ERR_CONFLICT) {
 		if (err)
 			*err = why;
@@ -175,7 +175,7 @@ static int link_into_repo(struct blobs *b, const char *pool, const char *digest,
 	pthread_mutex_lock(&b->lock);
 	int rc = link_or_have(b, b->root_fd, pool, b->repos_fd, path, err);
 	pthread_mutex_unlock(&b->lock);
-	return rc < 0 ? -1 : sync_dir_of(b->repos_fd, path, err);
+	return rc < 0 || sync_dir_of(b->repos_fd, path, err) < 0 ? -1 : rc;
 }
 
 int blobs_publish(struct blobs *b, int fd, const char *digest, const char *repo, struct err *err)
@@ -204,7 +204,9 @@ int blobs_publish(struct blobs *b, int fd, const char *digest, const char *repo,
 	}
 	if (FAILPOINT("registry.publish.linked", err) < 0)
 		return -1;
-	return sync_dir_of(b->root_fd, pool, err) < 0 ? -1 : sync_dir_of(b->repos_fd, path, err);
+	if (sync_dir_of(b->root_fd, pool, err) < 0 || sync_dir_of(b->repos_fd, path, err) < 0)
+		return -1;
+	return rc;
 }
 
 int blobs_publish_bytes(struct blobs *b, const void *data, size_t len, const char *digest,

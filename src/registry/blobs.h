@@ -40,12 +40,13 @@ void blobs_close(struct blobs *b);
 
 /* An unnamed file to write content into. The caller owns it. */
 int blobs_stage(struct blobs *b, struct err *err);
-/* The file's bytes, which hash to `digest`, become content of the repository (made by blobs_make_repo()). */
+/* The file's bytes, which hash to `digest`, become content of the repository (made by blobs_make_repo()). 1: it is
+ * new there; 0: the repository held it already. */
 int blobs_publish(struct blobs *b, int fd, const char *digest, const char *repo, struct err *err);
 /* The same for bytes in memory. */
 int blobs_publish_bytes(struct blobs *b, const void *data, size_t len, const char *digest,
                         const char *repo, struct err *err);
-/* Content of one repository becomes that of another as well. ERR_NOT_FOUND: `from` does not hold it. */
+/* Content of one repository becomes that of another as well; 1 or 0, as above. ERR_NOT_FOUND: `from` does not hold it. */
 int blobs_mount(struct blobs *b, const char *digest, const char *from, const char *repo,
                 struct err *err);
 

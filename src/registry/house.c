@@ -17,6 +17,7 @@
 #include "base/log.h"
 #include "base/map.h"
 #include "registry/manifest.h"
+#include "registry/quota.h"
 #include "registry/registry.h"
 
 #define EXPIRE_MS 10000 /* between two looks at idle uploads */
@@ -89,6 +90,7 @@ static int sweep_link(void *arg, int dir_fd, const char *name, unsigned char typ
 		return 0;
 	if (fs_unlink(dir_fd, name, s->err) < 0)
 		return -1;
+	quotas_give(s->r->quotas, s->repo, (uint64_t)st.st_size);
 	s->count++;
 	return 0;
 }

@@ -3,9 +3,10 @@
 
 #include "base/buf.h"
 #include "base/str.h"
+#include "registry/quota.h"
 #include "registry/registry.h"
 
-#define TEXT_MAX 16384
+#define TEXT_MAX (1u << 20)
 
 static const char *const methods[METRICS_METHODS] = {"GET",   "HEAD",   "POST", "PUT",
                                                      "PATCH", "DELETE", "other"};
@@ -70,6 +71,7 @@ int api_metrics(void *ctx, struct http_request *req, struct err *err)
 	write_requests(&r->metrics, &text);
 	write_gauge(&text, "repositories", "Repositories.", repos_count(r->repos));
 	write_gauge(&text, "uploads", "Uploads that are running.", uploads_count(r->uploads));
+	quotas_write_metrics(r->quotas, &text);
 	if (buf_check(&text, err) < 0)
 		return -1;
 	return http_reply(req, 200, "text/plain; version=0.0.4; charset=utf-8", text.data,

@@ -6,6 +6,7 @@
 #include "base/fs.h"
 #include "base/str.h"
 #include "registry/answer.h"
+#include "registry/quota.h"
 #include "registry/token.h"
 
 #define ORIGIN_MAX      300
@@ -35,6 +36,24 @@ const struct http_route registry_routes[] = {
 	{NULL},
 };
 
+/* What a registry may have or not. */
+static int open_options(struct registry *r, int root_fd, struct err *err)
+{
+	struct err why = ERR_INIT;
+
+	if (tokens_wanted(r->settings)) {
+		r->tokens = tokens_open(r->settings, root_fd, err);
+		if (!r->tokens)
+			return -1;
+	}
+	r->quotas = quotas_open(&r->settings->quotas, &r->blobs, &why);
+	if (why.kind == ERR_NONE)
+		return 0;
+	if (err)
+		*err = why;
+	return -1;
+}
+
 int registry_open(struct registry *r, const struct settings *settings, struct log *log,
                   struct err *err)
 {
@@ -48,9 +67,7 @@ int registry_open(struct registry *r, const struct settings *settings, struct lo
 	                      (size_t)settings->tags_max, err);
 	r->uploads = r->repos ? uploads_open(&r->blobs, (size_t)settings->uploads_max, err) : NULL;
 	r->access = r->uploads ? access_open(settings->htpasswd, &settings->rules, err) : NULL;
-	if (r->access && tokens_wanted(settings))
-		r->tokens = tokens_open(settings, root_fd, err);
-	if (r->access && (r->tokens || !tokens_wanted(settings)))
+	if (r->access && open_options(r, root_fd, err) == 0)
 		return 0;
 	registry_close(r);
 	return -1;
@@ -58,6 +75,7 @@ int registry_open(struct registry *r, const struct settings *settings, struct lo
 
 void registry_close(struct registry *r)
 {
+	quotas_free(r->quotas);
 	tokens_free(r->tokens);
 	access_free(r->access);
 	uploads_close(r->uploads);

@@ -19,6 +19,7 @@
 #include "registry/upload.h"
 
 struct log;
+struct quotas;
 struct tokens;
 
 struct registry {
@@ -28,6 +29,7 @@ struct registry {
 	struct repos *repos;
 	struct uploads *uploads;
 	struct access *access;
+	struct quotas *quotas; /* NULL: none */
 	struct tokens *tokens; /* NULL: none are asked for */
 	struct metrics metrics;
 };

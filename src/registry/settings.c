@@ -70,6 +70,8 @@ static const struct key {
          "time between two collections of unused content"},
 	{"gc-grace", DURATION, AT(gc_grace_s), 0, HOURS(24) * 365, "24h",
          "content that nothing refers to is kept for"},
+	{"quota", LIST, AT(quotas), 0, 0, NULL,
+         "\"PATTERN SIZE [each]\": bytes that repositories may hold, together or each"},
 	{"blob-max", SIZE, AT(blob_max), KIB(1), NO_CEILING, "64g", "largest blob"},
 	{"manifest-max", SIZE, AT(manifest_max), KIB(1), 64 << 20, "4m", "largest manifest"},
 	{"uploads-max", NUMBER, AT(uploads_max), 1, 1 << 20, "1024", "uploads at a time"},

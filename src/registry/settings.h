@@ -36,6 +36,7 @@ struct settings {
 	struct settings_list rules;
 	bool token_serve;
 	const char *token_realm, *token_service, *token_issuer, *token_certs, *token_jwks;
+	struct settings_list quotas;
 	int64_t gc_interval_s, gc_grace_s;
 	int64_t repositories_max, tags_max, connections_max;
 };

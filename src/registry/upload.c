@@ -19,12 +19,17 @@
 
 #define WRITE_BACK  (8u << 20) /* bytes after which the disk begins to write */
 #define BLOCK_BYTES (64u << 10)
+#define MARK_MAX    33 /* half a SHA-256 in hex, and NUL */
+#define FILE_NAME   (UPLOAD_ID_MAX + MARK_MAX + 8)
+#define DIRECTORY   "uploads"
+#define SECOND_NS   1000000000
 
 struct upload {
 	char id[UPLOAD_ID_MAX];
-	char *repo;            /* owned */
-	int fd;                /* owned; unnamed */
-	struct hash *hash;     /* owned */
+	char mark[MARK_MAX];   /* of its repository */
+	char file[FILE_NAME];  /* in the uploads' directory; "" if it has no name */
+	int fd;                /* owned; -1: not opened since the start */
+	struct hash *hash;     /* owned; NULL: what is there must be read for it */
 	bool wide;             /* of SHA-512 */
 	uint64_t size, pushed; /* bytes in the file; of these, on their way to the disk */
 	int64_t touched_ms;    /* guarded by the table's lock */
@@ -33,6 +38,7 @@ struct upload {
 
 struct uploads {
 	struct blobs *blobs;
+	int dir_fd; /* owned */
 	size_t max;
 	pthread_mutex_t lock;
 	struct map *by_id; /* guarded by lock */
@@ -45,7 +51,6 @@ static void upload_free(struct upload *up)
 	if (up->fd >= 0)
 		close(up->fd);
 	hash_free(up->hash);
-	free(up->repo);
 	free(up);
 }
 DEFINE_AUTO(upload)
@@ -64,6 +69,55 @@ static void make_id(char id[UPLOAD_ID_MAX])
 	         b[15]);
 }
 
+static void make_mark(const char *repo, char mark[MARK_MAX])
+{
+	char hex[HASH_HEX_MAX];
+
+	snprintf(mark, MARK_MAX, "%.*s", MARK_MAX - 1, hash_bytes_hex(repo, strlen(repo), hex));
+}
+
+/* ---- the table ---- */
+
+/* Takes the session. */
+static int add_found(struct uploads *u, struct upload *found, struct err *err)
+{
+	auto_type(upload) up = found;
+
+	if (map_set(u->by_id, up->id, up, NULL, err) < 0)
+		return -1;
+	(void)move_ptr(up);
+	return 0;
+}
+
+/* A file that an earlier run has left. */
+static int find_session(void *arg, int dir_fd, const char *name, unsigned char type)
+{
+	struct uploads *u = arg;
+	char id[UPLOAD_ID_MAX], mark[MARK_MAX];
+	struct stat st;
+	int algorithm = 0, end = 0;
+
+	(void)type;
+	if (strlen(name) >= FILE_NAME ||
+	    sscanf(name, "%36[0-9a-f-].%32[0-9a-f].%3d%n", id, mark, &algorithm, &end) != 3 ||
+	    name[end] != '\0' || fs_stat(dir_fd, name, &st, NULL) < 0 || !S_ISREG(st.st_mode))
+		return 0;
+	if (st.st_nlink > 1) /* it is content already: nobody may write to it again */
+		return fs_unlink(dir_fd, name, NULL);
+	struct upload *up = calloc(1, sizeof(*up));
+	if (!up)
+		return -1;
+	memcpy(up->id, id, sizeof(id));
+	memcpy(up->mark, mark, sizeof(mark));
+	snprintf(up->file, sizeof(up->file), "%s", name);
+	up->fd = -1;
+	up->wide = algorithm == 512;
+	up->size = (uint64_t)st.st_size;
+	/* The time that it has been left alone goes on counting. */
+	up->touched_ms = clock_mono_ms() - (clock_wall_ns() / SECOND_NS - st.st_mtim.tv_sec) * 1000;
+	return add_found(u, up, NULL);
+}
+
 struct uploads *uploads_open(struct blobs *blobs, size_t max, struct err *err)
 {
 	struct uploads *u = calloc(1, sizeof(*u));
@@ -75,8 +129,9 @@ struct uploads *uploads_open(struct blobs *blobs, size_t max, struct err *err)
 	u->blobs = blobs;
 	u->max = max;
 	pthread_mutex_init(&u->lock, NULL);
-	u->by_id = map_create(err);
-	if (!u->by_id) {
+	u->dir_fd = fs_mkdir_all(blobs->root_fd, DIRECTORY, 0700, err);
+	u->by_id = u->dir_fd < 0 ? NULL : map_create(err);
+	if (!u->by_id || fs_list(u->dir_fd, find_session, u, err) < 0) {
 		uploads_close(u);
 		return NULL;
 	}
@@ -94,11 +149,21 @@ void uploads_close(struct uploads *u)
 		map_for_each (u->by_id, iter, &id, &up)
 			upload_free(up);
 	map_free(u->by_id);
+	if (u->dir_fd >= 0)
+		close(u->dir_fd);
 	pthread_mutex_destroy(&u->lock);
 	free(u);
 }
 
-static struct upload *upload_create(struct uploads *u, const char *repo, bool wide, struct err *err)
+static int make_file(const struct uploads *u, struct upload *up, struct err *err)
+{
+	snprintf(up->file, sizeof(up->file), "%s.%s.%d", up->id, up->mark, up->wide ? 512 : 256);
+	up->fd = fs_open(u->dir_fd, up->file, O_RDWR | O_CREAT | O_EXCL, 0600, err);
+	return up->fd < 0 ? -1 : 0;
+}
+
+static struct upload *upload_create(struct uploads *u, const struct upload_plan *plan,
+                                    struct err *err)
 {
 	auto_type(upload) up = calloc(1, sizeof(*up));
 
@@ -107,25 +172,31 @@ static struct upload *upload_create(struct uploads *u, const char *repo, bool wi
 		return NULL;
 	}
 	make_id(up->id);
-	up->wide = wide;
+	make_mark(plan->repo, up->mark);
+	up->wide = plan->wide;
 	up->busy = true;
-	up->fd = blobs_stage(u->blobs, err);
-	if (up->fd < 0)
-		return NULL;
-	up->hash = wide ? hash_create_512(err) : hash_create(err);
+	up->fd = -1;
+	up->hash = plan->wide ? hash_create_512(err) : hash_create(err);
 	if (!up->hash)
 		return NULL;
-	up->repo = strdup(repo);
-	if (!up->repo) {
-		err_nomem(err);
-		return NULL;
-	}
-	return move_ptr(up);
+	if (plan->once)
+		up->fd = blobs_stage(u->blobs, err);
+	else
+		(void)make_file(u, up, err);
+	return up->fd < 0 ? NULL : move_ptr(up);
 }
 
-struct upload *uploads_begin(struct uploads *u, const char *repo, bool wide, struct err *err)
+/* Its file goes with it. */
+static void drop(struct uploads *u, struct upload *up)
 {
-	auto_type(upload) up = upload_create(u, repo, wide, err);
+	if (up->file[0])
+		(void)fs_unlink(u->dir_fd, up->file, NULL); /* else the next start finds it */
+	upload_free(up);
+}
+
+struct upload *uploads_begin(struct uploads *u, const struct upload_plan *plan, struct err *err)
+{
+	struct upload *up = upload_create(u, plan, err);
 
 	if (!up)
 		return NULL;
@@ -135,23 +206,25 @@ struct upload *uploads_begin(struct uploads *u, const char *repo, bool wide, str
 	                 : err_set(err, ERR_LIMIT, "%zu uploads are running already: try again",
 	                           u->max);
 	pthread_mutex_unlock(&u->lock);
-	return rc < 0 ? NULL : move_ptr(up);
+	if (rc == 0)
+		return up;
+	drop(u, up);
+	return NULL;
 }
 
-struct upload *uploads_take(struct uploads *u, const char *id, const char *repo, struct err *err)
+/* Of an earlier run: goes on behind what is there. */
+static int reopen(const struct uploads *u, struct upload *up, struct err *err)
 {
-	pthread_mutex_lock(&u->lock);
-	struct upload *up = map_find(u->by_id, id);
-	bool mine = up && str_eq(up->repo, repo);
-	bool busy = mine && up->busy;
-	if (mine && !busy)
-		up->busy = true;
-	pthread_mutex_unlock(&u->lock);
-	if (!mine)
-		err_set(err, ERR_NOT_FOUND, "no such upload: begin it anew");
-	else if (busy)
-		err_set(err, ERR_CONFLICT, "another request is writing to this upload");
-	return mine && !busy ? up : NULL;
+	auto_close int fd = fs_open(u->dir_fd, up->file, O_RDWR, 0, err);
+
+	if (fd < 0)
+		return -1;
+	off_t size = lseek(fd, 0, SEEK_END);
+	if (size < 0)
+		return err_sys(err, "an upload");
+	up->size = up->pushed = (uint64_t)size;
+	up->fd = move_fd(&fd);
+	return 0;
 }
 
 void uploads_return(struct uploads *u, struct upload *up)
@@ -162,12 +235,37 @@ void uploads_return(struct uploads *u, struct upload *up)
 	pthread_mutex_unlock(&u->lock);
 }
 
+struct upload *uploads_take(struct uploads *u, const char *id, const char *repo, struct err *err)
+{
+	char mark[MARK_MAX];
+
+	make_mark(repo, mark);
+	pthread_mutex_lock(&u->lock);
+	struct upload *up = map_find(u->by_id, id);
+	bool mine = up && str_eq(up->mark, mark);
+	bool busy = mine && up->busy;
+	if (mine && !busy)
+		up->busy = true;
+	pthread_mutex_unlock(&u->lock);
+	if (!mine)
+		err_set(err, ERR_NOT_FOUND, "no such upload: begin it anew");
+	else if (busy)
+		err_set(err, ERR_CONFLICT, "another request is writing to this upload");
+	if (!mine || busy)
+		return NULL;
+	if (up->fd < 0 && reopen(u, up, err) < 0) {
+		uploads_return(u, up);
+		return NULL;
+	}
+	return up;
+}
+
 void uploads_end(struct uploads *u, struct upload *up)
 {
 	pthread_mutex_lock(&u->lock);
 	map_remove(u->by_id, up->id);
 	pthread_mutex_unlock(&u->lock);
-	upload_free(up);
+	drop(u, up);
 }
 
 size_t uploads_expire(struct uploads *u, int64_t idle_ms)
@@ -184,7 +282,7 @@ size_t uploads_expire(struct uploads *u, int64_t idle_ms)
 		if (up->busy || up->touched_ms > before)
 			continue;
 		map_remove(u->by_id, id);
-		upload_free(up);
+		drop(u, up);
 		n++;
 	}
 	pthread_mutex_unlock(&u->lock);
@@ -214,6 +312,13 @@ int upload_fd(const struct upload *up)
 	return up->fd;
 }
 
+bool upload_is_private(const struct upload *up)
+{
+	struct stat st;
+
+	return up->file[0] && fstat(up->fd, &st) == 0 && st.st_nlink == 1;
+}
+
 int upload_add(struct upload *up, const void *data, size_t len, struct err *err)
 {
 	if (fs_write_all(up->fd, data, len, err) < 0) {
@@ -222,7 +327,8 @@ int upload_add(struct upload *up, const void *data, size_t len, struct err *err)
 		(void)lseek(up->fd, (off_t)up->size, SEEK_SET);
 		return -1;
 	}
-	hash_add(up->hash, data, len);
+	if (up->hash)
+		hash_add(up->hash, data, len);
 	up->size += len;
 	if (up->size - up->pushed >=
 	    WRITE_BACK) { /* so that the sync at the end finds little to do */
@@ -265,7 +371,7 @@ int upload_digest(struct upload *up, const char *wanted, char digest[DIGEST_TEXT
 	bool wide = str_starts(wanted, "sha512:");
 	char hex[HASH_512_HEX];
 
-	if (wide != up->wide && hash_again(up, wide, err) < 0)
+	if ((wide != up->wide || !up->hash) && hash_again(up, wide, err) < 0)
 		return -1;
 	snprintf(digest, DIGEST_TEXT_MAX, "%s:%s", wide ? "sha512" : "sha256",
 	         wide ? hash_hex_512(up->hash, hex) : hash_hex(up->hash, hex));

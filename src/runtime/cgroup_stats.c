@@ -280,3 +280,154 @@ struct json *cgroup_stats(struct cgroup *cg, struct err *err)
 	(void)err_nomem(err);
 	return NULL;
 }
+
+/* ---- for events ---- */
+
+static const struct counter swap_counters[] = {
+	{"limit", "memory", "memory.memsw.limit_in_bytes", NULL, "memory.swap.max", NULL, 1, true},
+	{"usage", "memory", "memory.memsw.usage_in_bytes", NULL, "memory.swap.current", NULL, 1},
+	{"max", "memory", "memory.memsw.max_usage_in_bytes", NULL, "memory.swap.peak", NULL, 1},
+	{"failcnt", "memory", "memory.memsw.failcnt", NULL, "memory.swap.events", "max", 1},
+};
+
+static const struct counter kernel_counters[] = {
+	{"limit", "memory", "memory.kmem.limit_in_bytes", NULL, NULL, NULL, 1, true},
+	{"usage", "memory", "memory.kmem.usage_in_bytes", NULL, "memory.stat", "kernel", 1},
+	{"max", "memory", "memory.kmem.max_usage_in_bytes", NULL, NULL, NULL, 1},
+	{"failcnt", "memory", "memory.kmem.failcnt", NULL, NULL, NULL, 1},
+};
+
+static const struct counter tcp_counters[] = {
+	{"limit", "memory", "memory.kmem.tcp.limit_in_bytes", NULL, NULL, NULL, 1, true},
+	{"usage", "memory", "memory.kmem.tcp.usage_in_bytes", NULL, "memory.stat", "sock", 1},
+	{"max", "memory", "memory.kmem.tcp.max_usage_in_bytes", NULL, NULL, NULL, 1},
+	{"failcnt", "memory", "memory.kmem.tcp.failcnt", NULL, NULL, NULL, 1},
+};
+
+static struct json *counters_json(struct cgroup *cg, const struct counter *counters, size_t count)
+{
+	struct json *out = json_object();
+
+	add_counters(out, cg, counters, count);
+	return out;
+}
+
+struct json *cgroup_stats_list(const char *text)
+{
+	struct json *list = json_array();
+	uint64_t first, last;
+
+	while (json_count(list) < ENTRIES_MAX && id_scan_u64(&text, &first)) {
+		last = first;
+		if (*text == '-') {
+			text++;
+			if (!id_scan_u64(&text, &last))
+				break;
+		}
+		for (; first <= last && json_count(list) < ENTRIES_MAX; first++)
+			(void)json_append(list, json_int((int64_t)first));
+		text += *text == ',';
+	}
+	return list;
+}
+
+static void add_list(struct json *to, struct cgroup *cg, const char *name, const char *v1_file,
+                     const char *v2_file)
+{
+	auto_buf struct buf text = BUF_INIT(FILE_MAX);
+
+	if (cgroup_read(cg, "cpuset", v1_file, v2_file, &text, NULL) == 0)
+		(void)json_set(to, name, cgroup_stats_list(buf_str(&text)));
+}
+
+static struct json *cpuset(struct cgroup *cg)
+{
+	static const char *const flags[] = {
+		"cpu_exclusive",   "mem_hardwall",       "mem_exclusive",
+		"memory_migrate",  "memory_spread_page", "memory_spread_slab",
+		"memory_pressure", "sched_load_balance", "sched_relax_domain_level"};
+	struct json *out = json_object();
+
+	add_list(out, cg, "cpus", "cpuset.cpus", "cpuset.cpus.effective");
+	add_list(out, cg, "mems", "cpuset.mems", "cpuset.mems.effective");
+	for (size_t i = 0; i < ARRAY_LEN(flags); i++) {
+		auto_buf struct buf text = BUF_INIT(64);
+		char file[64];
+
+		(void)snprintf(file, sizeof(file), "cpuset.%s", flags[i]);
+		if (cgroup_read(cg, "cpuset", file, NULL, &text, NULL) == 0)
+			(void)json_set(out, flags[i], json_int(strtoll(buf_str(&text), NULL, 10)));
+	}
+	return out;
+}
+
+static bool add_page_size(struct json *to, struct cgroup *cg, const char *size)
+{
+	char names[5][64];
+	const struct counter counters[] = {
+		{"usage", "hugetlb", names[0], NULL, names[1], NULL, 1},
+		{"max", "hugetlb", names[2], NULL, NULL, NULL, 1},
+		{"failcnt", "hugetlb", names[3], NULL, names[4], "max", 1},
+	};
+	int64_t usage;
+
+	(void)snprintf(names[0], sizeof(names[0]), "hugetlb.%s.usage_in_bytes", size);
+	(void)snprintf(names[1], sizeof(names[1]), "hugetlb.%s.current", size);
+	(void)snprintf(names[2], sizeof(names[2]), "hugetlb.%s.max_usage_in_bytes", size);
+	(void)snprintf(names[3], sizeof(names[3]), "hugetlb.%s.failcnt", size);
+	(void)snprintf(names[4], sizeof(names[4]), "hugetlb.%s.events", size);
+	if (!read_counter(cg, &counters[0], &usage))
+		return false;
+	return json_set(to, size, counters_json(cg, counters, ARRAY_LEN(counters))) == 0;
+}
+
+static struct json *hugetlb(struct cgroup *cg)
+{
+	static const char *const sizes[] = {"64KB", "512KB", "1MB",   "2MB", "8MB", "16MB",
+	                                    "32MB", "256MB", "512MB", "1GB", "2GB", "16GB"};
+	struct json *out = json_object();
+
+	for (size_t i = 0; i < ARRAY_LEN(sizes); i++)
+		(void)add_page_size(out, cg, sizes[i]);
+	return out;
+}
+
+/* "cpu user system\n0 11 12\n1 ..." */
+static void add_percpu(struct json *to, struct cgroup *cg)
+{
+	auto_buf struct buf text = BUF_INIT(FILE_MAX);
+	struct json *user = json_array(), *kernel = json_array();
+	uint64_t cpu_number, user_ns, kernel_ns;
+
+	(void)cgroup_read(cg, "cpuacct", "cpuacct.usage_all", NULL, &text, NULL);
+	for (const char *at = strchr(buf_str(&text), '\n'); at; at = strchr(at, '\n')) {
+		at++;
+		if (!id_scan_u64(&at, &cpu_number) || !id_scan_u64(&at, &user_ns) ||
+		    !id_scan_u64(&at, &kernel_ns) || json_count(user) >= ENTRIES_MAX)
+			break;
+		(void)json_append(user, json_int((int64_t)(user_ns & INT64_MAX)));
+		(void)json_append(kernel, json_int((int64_t)(kernel_ns & INT64_MAX)));
+	}
+	(void)json_set(to, "percpu_user", user);
+	(void)json_set(to, "percpu_kernel", kernel);
+}
+
+struct json *cgroup_stats_more(struct cgroup *cg, struct err *err)
+{
+	struct json *out = json_object();
+	bool bad = json_set(out, "cpuset", cpuset(cg)) < 0;
+
+	add_percpu(out, cg);
+	bad |= json_set(out, "swap", counters_json(cg, swap_counters, ARRAY_LEN(swap_counters))) <
+	       0;
+	bad |= json_set(out, "kernel",
+	                counters_json(cg, kernel_counters, ARRAY_LEN(kernel_counters))) < 0;
+	bad |= json_set(out, "kernelTCP",
+	                counters_json(cg, tcp_counters, ARRAY_LEN(tcp_counters))) < 0;
+	bad |= json_set(out, "hugetlb", hugetlb(cg)) < 0;
+	if (!bad)
+		return out;
+	json_free(out);
+	(void)err_nomem(err);
+	return NULL;
+}

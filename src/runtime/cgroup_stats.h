@@ -23,6 +23,18 @@ struct json;
 /* The caller owns the result. NULL: no memory. */
 struct json *cgroup_stats(struct cgroup *cg, struct err *err);
 
+/*
+ * What `events` shows beyond that, under the names that runc's events have:
+ *
+ *   {"percpu_kernel": [N, ...], "percpu_user": [N, ...],
+ *    "cpuset": {"cpus": [N, ...], "mems": [N, ...], "cpu_exclusive": 0, ...},
+ *    "swap", "kernel", "kernelTCP": {"limit": N, "usage": N, "max": N, "failcnt": N},
+ *    "hugetlb": {"2MB": {"usage": N, "max": N, "failcnt": N}, ...}}
+ */
+struct json *cgroup_stats_more(struct cgroup *cg, struct err *err);
+
+/* "0-2,7" as [0, 1, 2, 7]. Here for tests. */
+struct json *cgroup_stats_list(const char *text);
 /* "cache 1\nrss 2\n" as an object; lines of another form are left out. Here for tests. */
 struct json *cgroup_stats_flat(const char *text);
 /* "8:0 Read 12\n" (v1) or "8:0 rbytes=12 rios=1 ...\n" (v2, then `ios` chooses operations

@@ -37,7 +37,7 @@ static void copy(const struct json *from, const char *key, struct json *to, cons
 		(void)json_set(to, as, json_ref(json_get(from, key)));
 }
 
-static struct json *cpu_data(const struct json *cpu)
+static struct json *cpu_data(const struct json *cpu, const struct json *more)
 {
 	static const char *const usage_names[][2] = {
 		{"total_ns", "total"}, {"system_ns", "kernel"}, {"user_ns", "user"}};
@@ -48,13 +48,15 @@ static struct json *cpu_data(const struct json *cpu)
 
 	rename_numbers(cpu, usage, usage_names, ARRAY_LEN(usage_names));
 	copy(cpu, "percpu_ns", usage, "percpu");
+	copy(more, "percpu_kernel", usage, "percpu_kernel");
+	copy(more, "percpu_user", usage, "percpu_user");
 	rename_numbers(cpu, throttling, throttling_names, ARRAY_LEN(throttling_names));
 	(void)json_set(j, "usage", usage);
 	(void)json_set(j, "throttling", throttling);
 	return j;
 }
 
-static struct json *memory_data(const struct json *memory)
+static struct json *memory_data(const struct json *memory, const struct json *more)
 {
 	static const char *const names[][2] = {{"limit", "limit"},
 	                                       {"usage", "usage"},
@@ -66,6 +68,9 @@ static struct json *memory_data(const struct json *memory)
 	rename_numbers(memory, usage, names, ARRAY_LEN(names));
 	(void)json_set(j, "usage", usage);
 	copy(stat, json_get_int(memory, "version", 1) == 1 ? "cache" : "file", j, "cache");
+	copy(more, "swap", j, "swap");
+	copy(more, "kernel", j, "kernel");
+	copy(more, "kernelTCP", j, "kernelTCP");
 	copy(memory, "stat", j, "raw");
 	return j;
 }
@@ -73,19 +78,24 @@ static struct json *memory_data(const struct json *memory)
 static struct json *make_stats(struct cgroup *cg, struct err *err)
 {
 	auto_type(json) stats = cgroup_stats(cg, err);
+	auto_type(json) more = stats ? cgroup_stats_more(cg, err) : NULL;
 	struct json *data = json_object(), *blkio = json_object();
 
-	if (!stats) {
+	if (!more) {
 		json_free(data);
 		json_free(blkio);
 		return NULL;
 	}
-	(void)json_set(data, "cpu", cpu_data(json_get(stats, "cpu")));
-	(void)json_set(data, "memory", memory_data(json_get(stats, "memory")));
+	(void)json_set(data, "cpu", cpu_data(json_get(stats, "cpu"), more));
+	(void)json_set(data, "memory", memory_data(json_get(stats, "memory"), more));
 	copy(stats, "pids", data, "pids");
 	copy(json_get(stats, "blkio"), "service_bytes", blkio, "ioServiceBytesRecursive");
 	copy(json_get(stats, "blkio"), "serviced", blkio, "ioServicedRecursive");
 	(void)json_set(data, "blkio", blkio);
+	copy(more, "cpuset", data, "cpuset");
+	copy(more, "hugetlb", data, "hugetlb");
+	(void)json_set(data, "intel_rdt", json_object()); /* nothing is measured by class */
+	(void)json_set(data, "network_interfaces", json_null());
 	return data;
 }
 

@@ -71,7 +71,7 @@ static int for_matching(const struct command_globals *g, const char *pattern, ea
 
 /* ---- signals ---- */
 
-/* "9", "KILL", "SIGKILL", "RTMIN+1". */
+/* "9", "0" (is it there?), "KILL", "SIGKILL", "RTMIN+1". */
 static int parse_signal(const char *text, int *signal, struct err *err)
 {
 	const char *name = str_starts(text, "SIG") ? text + 3 : text;
@@ -89,7 +89,7 @@ static int parse_signal(const char *text, int *signal, struct err *err)
 		*signal = SIGRTMIN + (int)number;
 		return 0;
 	}
-	if (id_parse_int(text, "signal", 1, 64, &number, NULL) < 0)
+	if (id_parse_int(text, "signal", 0, 64, &number, NULL) < 0)
 		return err_set(err, ERR_INVALID, "unknown signal '%s'", text);
 	*signal = (int)number;
 	return 0;

@@ -177,6 +177,8 @@ static int update(const struct command_globals *g, const void *options, char **w
 		spec_parse_resources(buf_str(&text), text.len, &k->arena, err);
 	if (!resources)
 		return -1;
+	if (container_status(k) == CONTAINER_STOPPED)
+		return err_set(err, ERR_CONFLICT, "container %s is not running", id);
 	drop_zeros(&resources->memory);
 	return cgroup_apply(cg, resources, err);
 }

@@ -53,7 +53,7 @@ const struct option_entry command_global_options[] = {
 static int parse_globals(int argc, char **argv, struct command_globals *g, struct err *err)
 {
 	*g = (struct command_globals){.root = NULL};
-	int used = options_parse("buoy-runtime", command_global_options, true, argc, argv, g, err);
+	int used = options_parse("", command_global_options, true, argc, argv, g, err);
 	if (used == -1)
 		return -1;
 	if (used != OPTIONS_HELP && !g->version && !g->root)

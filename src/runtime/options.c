@@ -123,13 +123,17 @@ static int refuse(const char *who, int c, char **argv, struct err *err)
 	char letter[3] = {'-', (char)optopt, '\0'};
 	bool by_letter = optopt > 0 && optopt < LONG_FIRST;
 	const char *word = by_letter ? letter : argv[optind - 1];
+	const char *space = *who ? ": " : "";
 
 	if (c == ':')
-		return err_set(err, ERR_INVALID, "%s: %s needs a value (see --help)", who, word);
+		return err_set(err, ERR_INVALID, "%s%s%s needs a value (see --help)", who, space,
+		               word);
 	if (optopt >= LONG_FIRST)
-		return err_set(err, ERR_INVALID, "%s: %s takes no value (see --help)", who, word);
+		return err_set(err, ERR_INVALID, "%s%s%s takes no value (see --help)", who, space,
+		               word);
 	return err_set(err, ERR_INVALID,
-	               "%s: no option %s, or it is short for several (see --help)", who, word);
+	               "%s%sno option %s, or it is short for several (see --help)", who, space,
+	               word);
 }
 
 int options_parse(const char *who, const struct option_entry *table, bool first_word_ends, int argc,

@@ -66,6 +66,6 @@ struct option_entry {
 
 /* `into`: zeroed, or with defaults. first_word_ends: what follows the first word belongs to it, as with
  * exec; otherwise argv is reordered, words last. Returns where words begin, OPTIONS_HELP, or -1: ERR_INVALID.
- * argv[0] is not looked at; `who` ("kill") begins the messages. */
+ * argv[0] is not looked at; `who` ("kill"; "": nobody) begins the messages. */
 int options_parse(const char *who, const struct option_entry *table, bool first_word_ends, int argc,
                   char **argv, void *into, struct err *err);

@@ -144,16 +144,6 @@ static void a_repeated_option_has_an_end(void **state)
 	assert_int_equal(s.env.count, OPTION_LIST_MAX);
 }
 
-int main(void)
-{
-	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(every_form_of_an_option_is_understood),
-		cmocka_unit_test(a_flag_can_be_said_to_be_false),
-		cmocka_unit_test(what_follows_the_first_word_can_be_left_alone),
-		cmocka_unit_test(what_is_wrong_is_named),
-		cmocka_unit_test(help_is_told_apart),
-		cmocka_unit_test(a_repeated_option_has_an_end),
-	};
-
-	return cmocka_run_group_tests(tests, NULL, NULL);
-}
+TESTING_MAIN(TEST(every_form_of_an_option_is_understood), TEST(a_flag_can_be_said_to_be_false),
+             TEST(what_follows_the_first_word_can_be_left_alone), TEST(what_is_wrong_is_named),
+             TEST(help_is_told_apart), TEST(a_repeated_option_has_an_end))

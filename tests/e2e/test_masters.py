@@ -170,26 +170,30 @@ def test_leader_lost_under_writes_loses_no_acknowledged_write(masters, how):
 
 
 def test_planned_handover_is_quick(masters):
+    """Three in a row: no write may fail in any of them. The bar is for the one in the middle, so that a machine
+    that is busy with something else for a moment does not decide."""
     trio, _ = masters
-    leader = leader_of(trio)
-    others = [d for d in trio if d is not leader]
-    writer = Writer(others, "h")
-    writer.start()
-    eventually(lambda: len(writer.acked) >= 20, 20)
-    moment = time.monotonic()
-    leader.stop()
-    time.sleep(2)
-    writer.end()
-    times = [t for t, _ in writer.acked if t >= moment - 0.2]
-    gap = max(b - a for a, b in zip(times, times[1:]))
-    print(f"planned handover: longest gap between writes {gap * 1000:.0f} ms")
-    # The goal is 100 ms; 75 to 235 ms were seen. This bound only tells it from a lease that had to run out.
-    assert gap <= 0.5
-    # Not seamless yet: the one request that is under way may fail, and yet have been done.
-    assert len(writer.unknown) <= 1, writer.unknown
-    assert leader_of(others) in others
-    there = {s["Spec"]["Name"] for s in others[0].json("GET", "/services")}
-    assert not [name for _, name in writer.acked if name not in there]
+    gaps = []
+    for round in range(3):
+        leader = eventually(lambda: leader_of(trio), 10)
+        others = [d for d in trio if d is not leader]
+        writer = Writer(others, f"h{round}x")
+        writer.start()
+        eventually(lambda: len(writer.acked) >= 20, 20)
+        moment = time.monotonic()
+        leader.stop()
+        time.sleep(1)
+        writer.end()
+        times = [t for t, _ in writer.acked if t >= moment - 0.2]
+        gaps.append(max(b - a for a, b in zip(times, times[1:])))
+        assert not writer.unknown, writer.unknown # each write was done, none was answered by a 503
+        assert leader_of(others) in others
+        there = {s["Spec"]["Name"] for s in others[0].json("GET", "/services")}
+        assert not [name for _, name in writer.acked if name not in there]
+        leader.start()
+        eventually(lambda: states(trio[0]).count("Ready") == 3, 20)
+    print("planned handover: longest gaps between writes", [f"{gap * 1000:.0f} ms" for gap in gaps])
+    assert sorted(gaps)[1] <= 0.1, gaps
 
 
 def test_quorum_lost_stops_no_container(masters):

@@ -208,3 +208,24 @@ def test_exec_goes_into_a_cgroup_below_the_containers(bundle):
     for wrong, says in (("nothere", "nothere"), ("nonsense:part", "nonsense"), ("../..", ".."), (":", "names no cgroup")):
         done = bundle("exec", "--cgroup", wrong, id, "/bin/true", check=False)
         assert done.returncode == 255 and says in done.stderr, done.stderr
+
+
+# ---- events ----
+
+def test_events_tell_of_oom_kills_as_they_happen(bundle):
+    bundle.config["linux"]["resources"]["memory"] = {"limit": 24 << 20, "swap": 24 << 20}
+    hog = "while [ ! -e /tmp/go ]; do sleep 0.05; done; dd if=/dev/zero of=/dev/null bs=200M count=1; sleep 60"
+    bundle.config["root"]["readonly"] = False
+    id = bundle.start("/bin/sh", "-c", f"({hog}); sleep 60")
+    with subprocess.Popen([RUNTIME, "--root", bundle.state, "events", "--interval", "100ms", id], text=True,
+                          stdout=subprocess.PIPE) as events:
+        first = json.loads(events.stdout.readline())
+        assert first["type"] == "stats" and first["id"] == id
+        (bundle.path / "rootfs/tmp/go").touch()
+        for line in events.stdout:
+            event = json.loads(line)
+            if event["type"] == "oom":
+                break
+        assert event == {"type": "oom", "id": id}
+        bundle("kill", id, "KILL")
+        assert events.wait(10) == 0  # it ends with the container

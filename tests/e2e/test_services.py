@@ -195,3 +195,46 @@ def test_every_manager_opens_what_another_has_sealed(masters):
     eventually(lambda: tasks(rest[0], State="running"), 20)
     assert inside(rest[1], "cat", "/run/secrets/db") == CANARY
     assert inside(rest[1], "wc", "-c", "/big").split()[0] == str(1000 * 1024 - 1)
+
+
+# ---- jobs ----
+
+def test_replicated_job_runs_so_many_at_a_time_until_all_are_through(cluster):
+    a, b = cluster
+    done = a.docker("service", "create", "--name", "job", "--mode", "replicated-job", "--replicas", "5", "--max-concurrent", "2",
+                    "--quiet", "busybox", "sleep", "0.3", timeout=60)
+    assert done.returncode == 0 # without --detach the client waits for the end of it
+    assert a.docker("service", "ls", "--format", "{{.Mode}}: {{.Replicas}}").stdout.strip() == "replicated job: 0/0 (5/5 completed)"
+    shown = a.json("GET", "/tasks")
+    assert len(shown) == 5
+    assert all(t["Status"]["State"] == "complete" and t["DesiredState"] == "complete" for t in shown)
+    assert {t["JobIteration"].get("Index", 0) for t in shown} == {0} and {t.get("Slot", 0) for t in shown} == set(range(5))
+    a.docker("service", "update", "--force", "--quiet", "job", timeout=60)
+    again = [t for t in a.json("GET", "/tasks") if t["JobIteration"].get("Index") == 1]
+    assert len(again) == 5 and all(t["Status"]["State"] == "complete" for t in again)
+    assert json.loads(a.docker("service", "inspect", "job").stdout)[0]["JobStatus"]["JobIteration"]["Index"] == 1
+
+
+def test_buoy_waits_for_a_job_as_well(manager):
+    said = manager.buoy("service", "create", "--name", "job", "--mode", "replicated-job", "--replicas", "3", "--max-concurrent", "1",
+                        "busybox", "true", timeout=60).stdout
+    assert "overall progress: 3 out of 3 tasks" in said
+    assert len(tasks(manager, State="complete")) == 3
+    assert manager.buoy("service", "create", "--max-concurrent", "1", "busybox", check=False).returncode
+
+
+def test_failed_task_of_a_job_is_tried_again_and_then_left(manager):
+    manager.docker("service", "create", "-d", "--name", "job", "--mode", "replicated-job", "--restart-condition", "on-failure",
+                   "--restart-max-attempts", "2", "--restart-delay", "100ms", "busybox", "false")
+    eventually(lambda: len(tasks(manager, State="failed")) == 3, 20)
+    assert "(0/1 completed)" in manager.docker("service", "ls", "--format", "{{.Replicas}}").stdout
+
+
+def test_global_job_runs_once_on_each_machine(cluster):
+    a, b = cluster
+    a.docker("service", "create", "--name", "job", "--mode", "global-job", "--quiet", "busybox", "true", timeout=60)
+    shown = a.json("GET", "/tasks")
+    assert len(shown) == 2 and len({t["NodeID"] for t in shown}) == 2
+    assert all(t["Status"]["State"] == "complete" for t in shown)
+    assert "(2/2 completed)" in a.docker("service", "ls", "--format", "{{.Replicas}}").stdout
+    assert a.docker("service", "ls", "-q", "--filter", "mode=global-job").stdout.strip()
