@@ -103,16 +103,32 @@ int http_reply(struct http_request *req, int status, const char *type, const voi
 	return 0;
 }
 
+/* How far the file can be sent: more than `at`, or no more than that. */
+static uint64_t end_of(const struct http_growing *file, uint64_t at)
+{
+	if (!file->grown)
+		return file->offset + file->len;
+	int64_t end = file->grown(file->arg, at);
+	return end < 0 ? 0 : (uint64_t)end;
+}
+
 /* Sends what lies in the file, in pieces that stay in the processor's cache. */
-static int send_file(struct http_request *req, int fd, uint64_t offset, uint64_t len)
+static int send_file(struct http_request *req, const struct http_growing *file)
 {
 	auto_free char *block = malloc(FILE_BLOCK);
+	uint64_t at = file->offset, end = at + file->len, ready = at;
 
 	if (!block)
 		return -1;
-	while (len > 0) {
-		size_t want = len < FILE_BLOCK ? (size_t)len : FILE_BLOCK;
-		ssize_t n = pread(fd, block, want, (off_t)offset);
+	while (at < end) {
+		if (at >= ready)
+			ready = end_of(file, at);
+		if (ready > end)
+			ready = end;
+		if (at >= ready)
+			return -1;
+		size_t want = ready - at < FILE_BLOCK ? (size_t)(ready - at) : FILE_BLOCK;
+		ssize_t n = pread(file->fd, block, want, (off_t)at);
 
 		if (n < 0 && errno == EINTR)
 			continue;
@@ -121,29 +137,35 @@ static int send_file(struct http_request *req, int fd, uint64_t offset, uint64_t
 		struct iovec iov = {block, (size_t)n};
 		if (http_conn_write(req->conn, &iov, 1, HTTP_STALL_TIMEOUT_MS, NULL) < 0)
 			return -1;
-		offset += (uint64_t)n;
-		len -= (uint64_t)n;
+		at += (uint64_t)n;
 	}
 	return 0;
 }
 
-int http_reply_file(struct http_request *req, int status, const char *type, int fd, uint64_t offset,
-                    uint64_t len)
+int http_reply_growing(struct http_request *req, int status, const char *type,
+                       const struct http_growing *file)
 {
 	auto_buf struct buf head = BUF_INIT(REPLY_HEAD_MAX);
 
 	if (req->answered)
 		return 0;
 	begin_head(req, status, type, &head);
-	buf_addf(&head, "Content-Length: %" PRIu64 "\r\n", len);
+	buf_addf(&head, "Content-Length: %" PRIu64 "\r\n", file->len);
 	end_head(req, &head);
 
 	struct iovec iov = {head.data, head.len};
 	if (buf_check(&head, NULL) < 0 ||
 	    http_conn_write(req->conn, &iov, 1, HTTP_STALL_TIMEOUT_MS, NULL) < 0 ||
-	    (!req->is_head && send_file(req, fd, offset, len) < 0))
+	    (!req->is_head && send_file(req, file) < 0))
 		req->keep_alive = false;
 	return 0;
+}
+
+int http_reply_file(struct http_request *req, int status, const char *type, int fd, uint64_t offset,
+                    uint64_t len)
+{
+	return http_reply_growing(req, status, type,
+	                          &(struct http_growing){.fd = fd, .offset = offset, .len = len});
 }
 
 int http_reply_empty(struct http_request *req, int status)

@@ -154,6 +154,17 @@ int http_reply_error(struct http_request *req, int status, const char *message);
 int http_reply_file(struct http_request *req, int status, const char *type, int fd, uint64_t offset,
                     uint64_t len);
 
+/* The same of a file that is still being written: grown(arg, at) waits until there is something behind `at`, and says up to
+ * where; -1 or no more: there will be nothing, and the connection ends. NULL: the file is whole. */
+struct http_growing {
+	int fd;
+	uint64_t offset, len;
+	int64_t (*grown)(void *arg, uint64_t at);
+	void *arg;
+};
+int http_reply_growing(struct http_request *req, int status, const char *type,
+                       const struct http_growing *file);
+
 /* A chunked answer: the headers are on the wire when this returns. NULL if the peer is gone. */
 struct http_stream *http_stream_begin(struct http_request *req, int status, const char *type,
                                       struct err *err);

@@ -10,6 +10,7 @@
 #include "oci/reference.h"
 #include "registry/answer.h"
 #include "registry/manifest.h"
+#include "registry/proxy.h"
 #include "registry/quota.h"
 #include "registry/registry.h"
 
@@ -37,6 +38,21 @@ static bool is_known_to_client(const struct http_request *req, const char *etag)
 	return known && strstr(known, etag);
 }
 
+/* Of an upstream's repository: looks whether ours is what it has. False: there is nothing to serve, and it is
+ * answered. */
+static bool refresh(struct registry *r, struct http_request *req, const char *name,
+                    const char *reference, struct err *err)
+{
+	if (!proxy_covers(r->proxy, name) || r->settings->read_only)
+		return true;
+	int rc = proxy_manifest(r->proxy, name, reference, err);
+	if (rc > 0)
+		(void)http_reply_header(req, "Warning", "110 - \"Response is Stale\"", NULL);
+	if (rc < 0)
+		(void)reply_unknown(req, err, name, reference);
+	return rc >= 0;
+}
+
 int api_manifest_get(void *ctx, struct http_request *req, struct err *err)
 {
 	struct registry *r = ctx;
@@ -50,6 +66,8 @@ int api_manifest_get(void *ctx, struct http_request *req, struct err *err)
 	if (!reference_ok(reference))
 		return answer_error(req, 404, "MANIFEST_UNKNOWN",
 		                    "neither a tag nor a digest: \"%s\"", reference);
+	if (!refresh(r, req, name, reference, err))
+		return 0;
 	struct repo *repo = repos_find(r->repos, name, NULL);
 	if (!repo)
 		return answer_error(req, 404, "NAME_UNKNOWN", "no such repository: %s", name);

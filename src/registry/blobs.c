@@ -269,3 +269,16 @@ int blobs_drop(struct blobs *b, const char *repo, const char *digest, struct err
 		return -1;
 	return sync_dir_of(b->repos_fd, path, err);
 }
+
+void blobs_discard(struct blobs *b, const char *digest)
+{
+	char pool[NAME_BLOB_MAX];
+	struct stat st;
+
+	name_to_blob(digest, pool);
+	/* Naming in repositories waits meanwhile, as for the collector. */
+	pthread_mutex_lock(&b->lock);
+	if (fs_stat(b->root_fd, pool, &st, NULL) == 0 && st.st_nlink == 1)
+		(void)fs_unlink(b->root_fd, pool, NULL);
+	pthread_mutex_unlock(&b->lock);
+}

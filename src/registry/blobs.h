@@ -59,6 +59,9 @@ void blobs_touch(const struct blobs *b, int fd, const struct stat *st);
 /* The repository holds it no longer. ERR_NOT_FOUND. The pool's file stays for the collector. */
 int blobs_drop(struct blobs *b, const char *repo, const char *digest, struct err *err);
 
+/* Frees the pool's file at once if no repository holds it. */
+void blobs_discard(struct blobs *b, const char *digest);
+
 /* The directories of a repository, durable; an existing one is success. */
 int blobs_make_repo(struct blobs *b, const char *repo, struct err *err);
 /* A path inside the repository's layout: "repositories/<file>/<rest>" as seen from repos_fd. */

@@ -16,6 +16,7 @@
 #include "base/json.h"
 #include "base/log.h"
 #include "base/map.h"
+#include "registry/evict.h"
 #include "registry/manifest.h"
 #include "registry/quota.h"
 #include "registry/registry.h"
@@ -208,11 +209,14 @@ static void collect(struct house *h)
 	struct house_swept swept = {0};
 	struct err err = ERR_INIT;
 	int64_t start = clock_mono_ms();
+	size_t evicted = 0;
 
+	if (evict(r, &evicted, &err) < 0)
+		log_warn(r->log, "making room failed", "error=%s", err.msg);
 	if (house_collect(r, &swept, &err) < 0)
 		log_warn(r->log, "collecting failed", "error=%s", err.msg);
-	log_info(r->log, "collected", "links=%zu files=%zu ms=%lld", swept.links, swept.files,
-	         (long long)(clock_mono_ms() - start));
+	log_info(r->log, "collected", "links=%zu files=%zu evicted=%zu ms=%lld", swept.links,
+	         swept.files, evicted, (long long)(clock_mono_ms() - start));
 }
 
 static void *keep(void *arg)

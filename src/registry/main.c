@@ -16,6 +16,7 @@
 #include "base/loop.h"
 #include "registry/answer.h"
 #include "registry/house.h"
+#include "registry/proxy.h"
 #include "registry/registry.h"
 #include "registry/token.h"
 
@@ -140,6 +141,7 @@ static int serve(struct registry *r, struct loop *loop, struct err *err)
 	struct house *house = house_start(r, err);
 	if (house)
 		rc = wait_for_signal(loop, &running, err);
+	proxy_stop(r->proxy);
 	http_server_stop(running.server);
 	house_free(house);
 	return rc;

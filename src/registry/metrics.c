@@ -3,6 +3,7 @@
 
 #include "base/buf.h"
 #include "base/str.h"
+#include "registry/proxy.h"
 #include "registry/quota.h"
 #include "registry/registry.h"
 
@@ -72,6 +73,7 @@ int api_metrics(void *ctx, struct http_request *req, struct err *err)
 	write_gauge(&text, "repositories", "Repositories.", repos_count(r->repos));
 	write_gauge(&text, "uploads", "Uploads that are running.", uploads_count(r->uploads));
 	quotas_write_metrics(r->quotas, &text);
+	proxy_write_metrics(r->proxy, &text);
 	if (buf_check(&text, err) < 0)
 		return -1;
 	return http_reply(req, 200, "text/plain; version=0.0.4; charset=utf-8", text.data,

@@ -6,6 +6,7 @@
 #include "base/fs.h"
 #include "base/str.h"
 #include "registry/answer.h"
+#include "registry/proxy.h"
 #include "registry/quota.h"
 #include "registry/token.h"
 
@@ -48,6 +49,8 @@ static int open_options(struct registry *r, int root_fd, struct err *err)
 	}
 	r->quotas = quotas_open(&r->settings->quotas, &r->blobs, &why);
 	if (why.kind == ERR_NONE)
+		r->proxy = proxy_open(r, &why);
+	if (why.kind == ERR_NONE)
 		return 0;
 	if (err)
 		*err = why;
@@ -63,6 +66,8 @@ int registry_open(struct registry *r, const struct settings *settings, struct lo
 	if (root_fd < 0 || blobs_open(&r->blobs, root_fd, err) < 0)
 		return -1;
 	r->blobs.touch_s = settings->gc_grace_s / 2;
+	if (settings->upstreams.count > 0 && settings->upstream_keep_s < settings->gc_grace_s)
+		r->blobs.touch_s = settings->upstream_keep_s / 2;
 	r->repos = repos_open(&r->blobs, (size_t)settings->repositories_max,
 	                      (size_t)settings->tags_max, err);
 	r->uploads = r->repos ? uploads_open(&r->blobs, (size_t)settings->uploads_max, err) : NULL;
@@ -75,6 +80,7 @@ int registry_open(struct registry *r, const struct settings *settings, struct lo
 
 void registry_close(struct registry *r)
 {
+	proxy_free(r->proxy);
 	quotas_free(r->quotas);
 	tokens_free(r->tokens);
 	access_free(r->access);
@@ -179,6 +185,11 @@ bool registry_admit(struct registry *r, struct http_request *req, const char *na
 	}
 	if (action != REGISTRY_PULL && r->settings->read_only) {
 		answer_error(req, 405, "UNSUPPORTED", "this registry is read-only");
+		return false;
+	}
+	if (action == REGISTRY_PUSH && proxy_covers(r->proxy, name)) {
+		answer_error(req, 405, "UNSUPPORTED", "%s is a copy of what %s has: push there",
+		             name, proxy_covers(r->proxy, name));
 		return false;
 	}
 	return true;

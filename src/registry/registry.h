@@ -19,6 +19,7 @@
 #include "registry/upload.h"
 
 struct log;
+struct proxy;
 struct quotas;
 struct tokens;
 
@@ -30,6 +31,7 @@ struct registry {
 	struct uploads *uploads;
 	struct access *access;
 	struct quotas *quotas; /* NULL: none */
+	struct proxy *proxy;   /* NULL: no upstream */
 	struct tokens *tokens; /* NULL: none are asked for */
 	struct metrics metrics;
 };
@@ -60,6 +62,17 @@ bool registry_may(struct registry *r, struct http_request *req, const char *name
 
 /* The table for http_server_options.routes; its functions want a struct registry as ctx. */
 extern const struct http_route registry_routes[];
+
+/* A blob as an answer, with the range that the request names. `grown`: see http_reply_growing(); NULL: it is all there. */
+struct api_blob {
+	int fd;
+	uint64_t size;
+	const char *digest;
+	int64_t (*grown)(void *arg, uint64_t at);
+	void *grown_arg;
+};
+int api_blob_send(struct http_request *req, const struct api_blob *blob,
+                  struct err *err); /* api_blob.c */
 
 /* ---- the routes, by the file they are in ---- */
 

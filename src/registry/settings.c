@@ -70,6 +70,16 @@ static const struct key {
          "time between two collections of unused content"},
 	{"gc-grace", DURATION, AT(gc_grace_s), 0, HOURS(24) * 365, "24h",
          "content that nothing refers to is kept for"},
+	{"upstream", LIST, AT(upstreams), 0, 0, NULL,
+         "\"PREFIX URL [USER PASSWORD-FILE]\": a registry to fetch from, and keep what was asked for"},
+	{"upstream-ca", TEXT, AT(upstream_ca), 0, 0, NULL,
+         "file with certificates (PEM) to trust for upstreams, and no others"},
+	{"upstream-ttl", DURATION, AT(upstream_ttl_s), 0, HOURS(24) * 365, "10m",
+         "an upstream's tag is asked for again after"},
+	{"upstream-keep", DURATION, AT(upstream_keep_s), 1, HOURS(24) * 3650, "720h",
+         "what nobody asked for in this time goes"},
+	{"upstream-max", SIZE, AT(upstream_max), KIB(1), NO_CEILING, "100g",
+         "bytes of upstreams' blobs that are kept: what was not asked for longest goes first"},
 	{"quota", LIST, AT(quotas), 0, 0, NULL,
          "\"PATTERN SIZE [each]\": bytes that repositories may hold, together or each"},
 	{"blob-max", SIZE, AT(blob_max), KIB(1), NO_CEILING, "64g", "largest blob"},
@@ -341,7 +351,7 @@ void settings_completion(int fd)
 	        "# bash completion of buoy-registry\n"
 	        "_buoy_registry() {\n"
 	        "\tcase $3 in\n"
-	        "\t--root | --config | --htpasswd | --tls-cert | --tls-key | --token-certs | --token-jwks)\n"
+	        "\t--root | --config | --htpasswd | --tls-cert | --tls-key | --token-certs | --token-jwks | --upstream-ca)\n"
 	        "\t\tCOMPREPLY=($(compgen -f -- \"$2\")) ;;\n"
 	        "\t--log-level) COMPREPLY=($(compgen -W 'error warn info debug' -- \"$2\")) ;;\n"
 	        "\t*) COMPREPLY=($(compgen -W '--help --version");

@@ -37,6 +37,9 @@ struct settings {
 	bool token_serve;
 	const char *token_realm, *token_service, *token_issuer, *token_certs, *token_jwks;
 	struct settings_list quotas;
+	struct settings_list upstreams;
+	const char *upstream_ca;
+	int64_t upstream_ttl_s, upstream_keep_s, upstream_max;
 	int64_t gc_interval_s, gc_grace_s;
 	int64_t repositories_max, tags_max, connections_max;
 };
