@@ -76,9 +76,12 @@ int restart_run(struct control *c, struct mirror_service *service, struct err *e
 
 /* update.c */
 int update_run(struct control *c, struct mirror_service *service, struct err *err);
+/* The spec of `s` becomes its previous one, and the next takes its place: one that needs other tasks, or not. */
+void update_set_version(struct service *s, bool replaces);
+/* The two specs change places. Tasks of the one that comes back are right as they are. */
+void update_swap_versions(struct service *s);
 /* Marks an update as begun. */
-int update_begin(struct control *c, struct mirror_service *service, const char *state,
-                 struct err *err);
+int update_begin(struct control *c, struct mirror_service *service, bool rollback, struct err *err);
 
 /* reaper.c */
 int reaper_run(struct control *c, struct mirror_service *service, struct err *err);

@@ -278,6 +278,8 @@ static const struct json_field service_fields[] = {
 	JSON_FIELD(struct service, update_status, "UpdateStatus", JSON_POINTER,
                    .table = &update_status_table, OMIT),
 	JSON_FIELD(struct service, spec_version, "SpecVersion", JSON_INT),
+	JSON_FIELD(struct service, previous_version, "PreviousSpecVersion", JSON_INT, OMIT),
+	JSON_FIELD(struct service, newest_version, "NewestSpecVersion", JSON_INT, OMIT),
 	JSON_FIELD(struct service, last_execution, "LastExecution", JSON_STRING, OMIT),
 	JSON_END,
 };

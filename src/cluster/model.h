@@ -265,9 +265,12 @@ struct service {
 	struct json *previous_raw; /* "PreviousSpec" or NULL */
 	struct service_endpoint endpoint;
 	struct service_update_status *update_status; /* NULL: never updated */
-	/* ours: rises when tasks must be replaced to match the spec; of a job: when it shall run again */
+	/* ours: another one when tasks must be replaced to match the spec, that of the spec before after a rollback;
+	 * of a job: rises when it shall run again */
 	int64_t spec_version;
-	char *last_execution; /* ours; jobs: when this run was asked for */
+	int64_t previous_version; /* ours: which one the previous spec is; 0: none */
+	int64_t newest_version;   /* ours: the highest given so far */
+	char *last_execution;     /* ours; jobs: when this run was asked for */
 	/* derived by service_decode: */
 	struct service_spec spec;
 };

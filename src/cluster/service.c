@@ -220,13 +220,17 @@ static int apply_spec(struct control *c, struct mirror_service *service,
 		return -1;
 	next.spec_raw = spec->raw;
 	next.previous_raw = service->s->spec_raw;
-	next.spec_version += replaces;
+	next.update_status =
+		NULL; /* one that was paused goes on, if tasks are left to be replaced */
+	if (rollback)
+		update_swap_versions(&next);
+	else
+		update_set_version(&next, replaces);
 	if (replaces && service_mode_is_job(spec->mode))
 		next.last_execution = control_stamp(c, stamp);
 	c->schedule = true;
 	if (mirror_change_service(&c->m, service, &next, err) < 0 ||
-	    (updates &&
-	     update_begin(c, service, rollback ? "rollback_started" : "updating", err) < 0)) {
+	    (updates && update_begin(c, service, rollback, err) < 0)) {
 		forget(c);
 		return -1;
 	}

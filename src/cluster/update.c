@@ -12,7 +12,9 @@
  *
  * What is left to do is read from the slots each time, so an update goes on after a change of
  * leader. A slot is old, in flight (its new task does not run yet, or has not run for `delay`)
- * or settled. A new task that ends badly within `monitor` counts as a failure of the update.
+ * or settled. A new task that ends by itself within `monitor` counts as a failure of the update, whatever its
+ * exit code; the update goes on with the next slot all the same, unless that was one failure too many. The restart
+ * policy looks after the slot.
  */
 
 struct progress {
@@ -71,12 +73,33 @@ static int set_status(struct control *c, struct mirror_service *service, const c
 	return 0;
 }
 
-int update_begin(struct control *c, struct mirror_service *service, const char *state,
-                 struct err *err)
+void update_set_version(struct service *s, bool replaces)
 {
-	return set_status(c, service, state,
-	                  str_eq(state, "updating") ? "update in progress" : "rollback in progress",
-	                  err);
+	if (s->newest_version < s->spec_version)
+		s->newest_version = s->spec_version;
+	s->previous_version = s->spec_version;
+	if (replaces)
+		s->spec_version = ++s->newest_version;
+}
+
+void update_swap_versions(struct service *s)
+{
+	int64_t previous = s->previous_version;
+
+	if (previous == 0 || service_mode_is_job(s->spec.mode)) { /* a job's run is not undone */
+		update_set_version(s, true);
+		return;
+	}
+	s->previous_version = s->spec_version;
+	s->spec_version = previous;
+}
+
+int update_begin(struct control *c, struct mirror_service *service, bool rollback, struct err *err)
+{
+	if (rollback)
+		return set_status(c, service, "rollback_started", "manually requested rollback",
+		                  err);
+	return set_status(c, service, "updating", "update in progress", err);
 }
 
 /* ---- looking ---- */
@@ -91,11 +114,11 @@ static bool is_old(const struct slot *slot, const struct service *s)
 	return !(newest->t->done && newest->t->spec_version == s->spec_version);
 }
 
-static bool ended_badly(const struct progress *p, const struct mirror_task *task)
+static bool ended_early(const struct progress *p, const struct mirror_task *task)
 {
 	enum task_state state = task->t->status.state;
 
-	if (state != TASK_FAILED && state != TASK_REJECTED)
+	if (state != TASK_FAILED && state != TASK_REJECTED && state != TASK_COMPLETE)
 		return false;
 	return task->running_ms < 0 || task->ended_ms - task->running_ms <= monitor_ms(p->config);
 }
@@ -105,7 +128,7 @@ static const struct mirror_task *failure_in(const struct progress *p, const stru
 {
 	for (size_t i = slot->count; i-- > 0;)
 		if (slot->tasks[i]->t->spec_version == s->spec_version &&
-		    ended_badly(p, slot->tasks[i]))
+		    ended_early(p, slot->tasks[i]))
 			return slot->tasks[i];
 	return NULL;
 }
@@ -145,6 +168,8 @@ static void look(struct control *c, struct mirror_service *service, const struct
 		}
 		if (!slot->wanted || slot->wanted->t->spec_version != s->spec_version)
 			continue;
+		if (failure && slot->wanted->t->status.state != TASK_RUNNING)
+			continue;
 		if (is_in_flight(c, service, p, slot->wanted))
 			p->in_flight++;
 		else if (slot->wanted->running_ms > p->last_running_ms)
@@ -154,7 +179,8 @@ static void look(struct control *c, struct mirror_service *service, const struct
 
 /* ---- acting ---- */
 
-static int roll_back(struct control *c, struct mirror_service *service, struct err *err)
+static int roll_back(struct control *c, struct mirror_service *service, const char *message,
+                     struct err *err)
 {
 	auto_arena struct arena arena = ARENA_INIT(MODEL_ARENA_MAX);
 	struct service back = *service->s;
@@ -166,10 +192,10 @@ static int roll_back(struct control *c, struct mirror_service *service, struct e
 	(void)allocator_assign(c, service->o.id, &spec, &arena, &back.endpoint, NULL);
 	back.spec_raw = service->s->previous_raw;
 	back.previous_raw = service->s->spec_raw;
-	back.spec_version++;
+	update_swap_versions(&back);
 	if (mirror_change_service(&c->m, service, &back, err) < 0)
 		return -1;
-	return update_begin(c, service, "rollback_started", err);
+	return set_status(c, service, "rollback_started", message, err);
 }
 
 static int fail(struct control *c, struct mirror_service *service, const struct progress *p,
@@ -179,12 +205,22 @@ static int fail(struct control *c, struct mirror_service *service, const struct 
 	bool back = is_rollback(service->s);
 	char message[128];
 
+	snprintf(message, sizeof(message),
+	         "update rolled back due to failure or early termination of task %s",
+	         p->failure->o.id);
 	if (str_eq(action, "rollback") && !back && service->s->previous_raw)
-		return roll_back(c, service, err);
+		return roll_back(c, service, message, err);
 	snprintf(message, sizeof(message),
 	         "%s paused due to failure or early termination of task %s",
 	         back ? "rollback" : "update", p->failure->o.id);
 	return set_status(c, service, back ? "rollback_paused" : "paused", message, err);
+}
+
+/* Start-first was under way when the spec went back: the task that is still there is the right one. */
+static bool has_right_one(const struct slot *slot, const struct service *s)
+{
+	return slot->older && slot->older->t->spec_version == s->spec_version &&
+	       !task_state_is_final(slot->older->t->status.state);
 }
 
 static int start_some(struct control *c, struct mirror_service *service, const struct slots *slots,
@@ -199,6 +235,10 @@ static int start_some(struct control *c, struct mirror_service *service, const s
 	for (size_t i = 0; i < slots->count && room > 0; i++) {
 		if (!is_old(&slots->items[i], service->s))
 			continue;
+		if (has_right_one(&slots->items[i], service->s)) {
+			mirror_set_desired(&c->m, slots->items[i].wanted, TASK_SHUTDOWN);
+			continue;
+		}
 		if (orchestrator_replace(c, service, &slots->items[i], start_first, err) < 0)
 			return -1;
 		room--;
@@ -244,7 +284,7 @@ int update_run(struct control *c, struct mirror_service *service, struct err *er
 	look(c, service, &slots, &p);
 	if (p.old == 0 && !is_active(service->s))
 		return 0;
-	if (!is_active(service->s) && update_begin(c, service, "updating", err) < 0)
+	if (!is_active(service->s) && update_begin(c, service, false, err) < 0)
 		return -1;
 	if (has_failed(&p))
 		return fail(c, service, &p, err);

@@ -238,3 +238,78 @@ def test_global_job_runs_once_on_each_machine(cluster):
     assert all(t["Status"]["State"] == "complete" for t in shown)
     assert "(2/2 completed)" in a.docker("service", "ls", "--format", "{{.Replicas}}").stdout
     assert a.docker("service", "ls", "-q", "--filter", "mode=global-job").stdout.strip()
+
+
+# ---- updates: what the docker CLI says while it waits ----
+
+LIVES = ("sh", "-c", "trap 'exit 0' TERM; sleep 1000 & wait")
+
+
+def wait_for(d, *args, **kwargs):
+    """A command of the CLI that stays until its service has converged or never will."""
+    return d.docker("service", *args, check=False, timeout=60, **kwargs)
+
+
+def versions(d):
+    return sorted(e for c in names(d) for e in d.json("GET", f"/containers/{c}/json")["Config"]["Env"] if e.startswith("V="))
+
+
+def state(d):
+    return json.loads(d.docker("service", "inspect", "web").stdout)[0]["UpdateStatus"]
+
+
+@pytest.fixture
+def web(manager):
+    """Three replicas that an update replaces one by one."""
+    result = wait_for(manager, "create", "--name", "web", "--replicas", "3", "--env", "V=1", "--restart-delay", "100ms",
+                      "--stop-grace-period", "1s", "--update-monitor", "500ms", "--rollback-monitor", "500ms", "busybox", *LIVES)
+    assert result.returncode == 0 and "converged" in result.stdout
+    return manager
+
+
+def test_update_and_rollback_are_followed_to_their_end(web):
+    result = wait_for(web, "update", "--env-add", "V=2", "--update-order", "start-first", "web")
+    assert result.returncode == 0 and "converged" in result.stdout
+    assert versions(web) == ["V=2"] * 3
+    eventually(lambda: state(web)["State"] == "completed")
+    assert state(web)["Message"] == "update completed" and state(web)["CompletedAt"] > state(web)["StartedAt"]
+    result = wait_for(web, "rollback", "web")
+    assert result.returncode == 0 and "rollback: manually requested rollback" in result.stdout
+    assert versions(web) == ["V=1"] * 3
+    eventually(lambda: state(web)["State"] == "rollback_completed")
+
+
+def test_failing_update_is_paused_and_the_client_says_so(web):
+    result = wait_for(web, "update", "--args", "false", "web")
+    task = next(t for t in web.json("GET", "/tasks") if t["Status"]["State"] in ("failed", "rejected"))
+    words = f"update paused due to failure or early termination of task {task['ID']}"
+    assert result.returncode == 1 and f"service update paused: {words}" in result.stderr
+    assert state(web)["State"] == "paused" and state(web)["Message"] == words
+    assert len(versions(web)) == 2
+    result = wait_for(web, "update", "--args", "sleep 1000", "web")
+    assert result.returncode == 0 and running(web) == 3
+
+
+def test_failing_update_rolls_back_and_the_client_says_so(web):
+    result = wait_for(web, "update", "--args", "false", "--env-add", "V=2", "--update-failure-action", "rollback", "web")
+    assert "rollback: update rolled back due to failure or early termination of task" in result.stdout
+    eventually(lambda: versions(web) == ["V=1"] * 3)
+    assert state(web)["State"] == "rollback_completed"
+
+
+def test_update_that_never_gets_healthy_is_rolled_back_without_a_gap(web):
+    """Start-first: the old tasks stay until the new ones are healthy, which they never are."""
+    before = names(web)
+    result = wait_for(web, "update", "--health-cmd", "false", "--health-interval", "200ms", "--health-retries", "2",
+                      "--update-order", "start-first", "--update-failure-action", "rollback", "web")
+    assert "rollback: " in result.stdout # how it began or, if that was over before the client looked, how it ended
+    eventually(lambda: running(web) == 3)
+    assert names(web) == before # nobody was stopped for it
+
+
+def test_update_with_failures_within_the_ratio_goes_on(web):
+    result = wait_for(web, "update", "--args", "false", "--update-failure-action", "continue", "--update-parallelism", "3",
+                      "--restart-condition", "none", "--detach", "web")
+    assert result.returncode == 0
+    eventually(lambda: state(web)["State"] == "completed", 20)
+    assert len(tasks(web, State="failed")) == 3
