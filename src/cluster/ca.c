@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "cluster/ca.h"
 
+#include <arpa/inet.h>
 #include <gnutls/abstract.h>
 #include <gnutls/gnutls.h>
 #include <gnutls/x509.h>
@@ -235,18 +236,37 @@ static int set_subject(gnutls_x509_crt_t crt, const struct ca_subject *subject)
 {
 	int rc = set_frame(crt, NODE_DAYS);
 
-	TRY(rc, set_name(crt, GNUTLS_OID_X520_COMMON_NAME, subject->node_id));
+	TRY(rc, set_name(crt, GNUTLS_OID_X520_COMMON_NAME,
+	                 subject->etcd_ip ? CA_ETCD_NAME : subject->node_id));
 	TRY(rc, set_name(crt, GNUTLS_OID_X520_ORGANIZATIONAL_UNIT_NAME,
-	                 subject->manager ? CA_ROLE_MANAGER : CA_ROLE_WORKER));
+	                 subject->etcd_ip   ? CA_ETCD_NAME
+	                 : subject->manager ? CA_ROLE_MANAGER
+	                                    : CA_ROLE_WORKER));
 	TRY(rc, set_name(crt, GNUTLS_OID_X520_ORGANIZATION_NAME, subject->cluster_id));
 	return rc;
 }
 
-static int set_role(gnutls_x509_crt_t crt, bool manager)
+static int set_ip(gnutls_x509_crt_t crt, const char *ip)
+{
+	unsigned char bytes[16];
+	bool v6 = strchr(ip, ':') != NULL;
+
+	if (inet_pton(v6 ? AF_INET6 : AF_INET, ip, bytes) != 1)
+		return GNUTLS_E_INVALID_REQUEST;
+	return gnutls_x509_crt_set_subject_alt_name(crt, GNUTLS_SAN_IPADDRESS, bytes, v6 ? 16 : 4,
+	                                            GNUTLS_FSAN_SET);
+}
+
+static int set_role(gnutls_x509_crt_t crt, const struct ca_subject *subject)
 {
 	int rc = gnutls_x509_crt_set_key_purpose_oid(crt, GNUTLS_KP_TLS_WWW_CLIENT, 0);
 
-	if (!manager)
+	if (subject->etcd_ip) {
+		TRY(rc, gnutls_x509_crt_set_key_purpose_oid(crt, GNUTLS_KP_TLS_WWW_SERVER, 0));
+		TRY(rc, set_ip(crt, subject->etcd_ip));
+		return rc;
+	}
+	if (!subject->manager)
 		return rc;
 	TRY(rc, gnutls_x509_crt_set_key_purpose_oid(crt, GNUTLS_KP_TLS_WWW_SERVER, 0));
 	TRY(rc, gnutls_x509_crt_set_subject_alt_name(crt, GNUTLS_SAN_DNSNAME, CA_MANAGER_NAME,
@@ -269,7 +289,7 @@ int ca_sign(const struct ca_identity *root, const char *request, const struct ca
 	TRY(rc, set_subject(crt, subject));
 	TRY(rc, gnutls_x509_crt_set_basic_constraints(crt, 0, -1));
 	TRY(rc, gnutls_x509_crt_set_key_usage(crt, GNUTLS_KEY_DIGITAL_SIGNATURE));
-	TRY(rc, set_role(crt, subject->manager));
+	TRY(rc, set_role(crt, subject));
 	TRY(rc, gnutls_x509_crt_sign2(crt, ca, key, GNUTLS_DIG_SHA256, 0));
 	if (rc < 0)
 		return fail(err, "node certificate", rc);

@@ -29,6 +29,7 @@ struct err;
 #define CA_MANAGER_NAME "swarm-manager"
 #define CA_ROLE_MANAGER "swarm-manager"
 #define CA_ROLE_WORKER  "swarm-worker"
+#define CA_ETCD_NAME    "swarm-etcd" /* CN and OU of an etcd member's certificate (etcd_run.h) */
 
 struct ca_identity {
 	char *cert; /* owned */
@@ -45,6 +46,8 @@ int ca_request(char **key, char **request, struct err *err);
 struct ca_subject {
 	const char *node_id, *cluster_id;
 	bool manager;
+	const char
+		*etcd_ip; /* not the node's certificate, but its etcd member's, at this address */
 };
 /* What the request says of its subject is ignored; only its key counts, and its signature must prove it.
  * ERR_INVALID for a request that is not one. */

@@ -107,6 +107,15 @@ static int take_url(struct etcd *e, const char *url, struct err *err)
 	return 0;
 }
 
+static int take_socket(struct etcd *e, const char *path, struct err *err)
+{
+	snprintf(e->points[0].base, sizeof(e->points[0].base), "unix://%s", path);
+	e->count = 1;
+	e->prefix = copy_part(DEFAULT_KEY "/", sizeof(DEFAULT_KEY), err);
+	e->socket = copy_part(path, strlen(path), err);
+	return e->prefix && e->socket ? 0 : -1;
+}
+
 static int copy_pem(char **out, const char *pem, struct err *err)
 {
 	if (str_empty(pem))
@@ -134,6 +143,8 @@ struct etcd *etcd_open(const struct etcd_options *options, struct err *err)
 		return NULL;
 	}
 	e->call_ms = options->call_ms ? options->call_ms : ETCD_CALL_MS;
+	if (options->socket)
+		return take_socket(e, options->socket, err) < 0 ? NULL : move_ptr(e);
 	if (take_url(e, options->url, err) < 0 || copy_pem(&e->url, options->url, err) < 0 ||
 	    copy_pem(&e->ca, options->ca_pem, err) < 0 ||
 	    copy_pem(&e->cert, options->cert_pem, err) < 0 ||
@@ -145,6 +156,7 @@ struct etcd *etcd_open(const struct etcd_options *options, struct err *err)
 struct etcd *etcd_copy(const struct etcd *e, struct err *err)
 {
 	return etcd_open(&(struct etcd_options){.url = e->url,
+	                                        .socket = e->socket,
 	                                        .ca_pem = e->ca,
 	                                        .cert_pem = e->cert,
 	                                        .key_pem = e->key,
@@ -159,6 +171,7 @@ void etcd_free(struct etcd *e)
 	for (size_t i = 0; i < e->count; i++)
 		http_client_free(e->points[i].client);
 	free(e->url);
+	free(e->socket);
 	free(e->prefix);
 	free(e->user);
 	if (e->password)

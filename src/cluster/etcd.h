@@ -45,6 +45,7 @@ struct store;
 
 struct etcd_options {
 	const char *url;
+	const char *socket; /* instead: one of our own (etcd_run.h), by its unix socket */
 	const char *ca_pem, *cert_pem,
 		*key_pem; /* "etcds"; NULL: the system's CAs, no certificate */
 	int64_t call_ms;  /* 0: ETCD_CALL_MS */

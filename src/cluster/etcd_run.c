@@ -87,7 +87,7 @@ static size_t fill_args(const struct etcd_run *run, const char *args[ARGS_MAX])
 		"--peer-cert-file",
 		"../" ETCD_RUN_CERT,
 		"--peer-key-file",
-		"../key.pem",
+		"../" ETCD_RUN_KEY,
 		"--peer-trusted-ca-file",
 		"../ca.pem",
 		"--peer-client-cert-auth",

@@ -11,7 +11,7 @@
  *
  * It lives in the directory `etcd` below dir_fd: `data`, `log`, and `client:0`, the unix socket by which
  * alone it takes requests; so nobody but root of this machine can read or change what it holds. The
- * members speak to each other over TLS: ca.pem, etcd.pem and key.pem stand in dir_fd, and a peer's
+ * members speak to each other over TLS: ca.pem, etcd.pem and etcd-key.pem stand in dir_fd, and a peer's
  * certificate must say CA_ETCD_NAME, which no node's does.
  *
  * It outlives the program, as containers do: a daemon that is killed or upgraded takes no voice from
@@ -32,6 +32,7 @@ struct log;
 
 #define ETCD_RUN_DIR       "etcd"
 #define ETCD_RUN_CERT      "etcd.pem"
+#define ETCD_RUN_KEY       "etcd-key.pem"
 #define ETCD_RUN_PEER_STEP 3 /* the members' port is the cluster's and so many: 2380 */
 
 struct etcd_run_options {

@@ -16,7 +16,7 @@ struct etcd_endpoint {
 };
 
 struct etcd {
-	char *url, *prefix;            /* owned; the prefix ends in a slash */
+	char *url, *socket, *prefix;   /* owned; the prefix ends in a slash */
 	char *user, *password, *token; /* owned; NULL: no authentication */
 	char *ca, *cert, *key;         /* owned; may be NULL */
 	bool tls;

@@ -64,7 +64,8 @@ static int copy_options(struct leader *leader, const struct leader_options *opti
 	snprintf(leader->self, sizeof(leader->self), "%s", options->self ? options->self : "");
 	snprintf(leader->addr, sizeof(leader->addr), "%s", options->addr ? options->addr : "");
 	leader->compact_ms = options->compact_ms > 0 ? options->compact_ms : COMPACT_MS;
-	if (copy_text(&leader->url, options->url, err) < 0)
+	if (copy_text(&leader->url, options->url, err) < 0 ||
+	    copy_text(&leader->socket, options->socket, err) < 0)
 		return -1;
 	if (!options->tls)
 		return 0;
@@ -165,6 +166,7 @@ void leader_close(struct leader *leader)
 	leader_free_routes(leader);
 	vault_done(&leader->vault);
 	free(leader->url);
+	free(leader->socket);
 	free(leader->store_ca);
 	free(leader->store_cert);
 	if (leader->store_key)
@@ -433,6 +435,7 @@ const struct vault *leader_vault(const struct leader *leader)
 struct etcd *leader_etcd(struct leader *leader, int64_t call_ms, struct err *err)
 {
 	return etcd_open(&(struct etcd_options){.url = leader->url,
+	                                        .socket = leader->socket,
 	                                        .ca_pem = leader->store_ca,
 	                                        .cert_pem = leader->store_cert,
 	                                        .key_pem = leader->store_key,
@@ -470,18 +473,19 @@ static int set_cluster(struct leader *leader, struct cluster *cluster, uint64_t 
 }
 
 int leader_found(struct leader *leader, const char *cluster_id, const struct json *spec,
-                 struct err *err)
+                 const struct ca_identity *ca, struct err *err)
 {
-	struct ca_identity ca = {0};
+	struct ca_identity made = {0};
 	uint8_t digest[HASH_SIZE];
 	char worker[TOKEN_MAX], manager[TOKEN_MAX];
 
-	if (ca_make(cluster_id, &ca, err) < 0)
+	if (!ca && ca_make(cluster_id, &made, err) < 0)
 		return -1;
-	auto_type(json) tls = tls_of(ca.cert, err);
+	ca = ca ? ca : &made;
+	auto_type(json) tls = tls_of(ca->cert, err);
 	auto_type(json) secret = json_object();
-	int rc = tls && ca_digest(ca.cert, digest, err) == 0 ? 0 : -1;
-	if (rc == 0 && json_set(secret, KEY_IN_SECRET, json_string(ca.key)) < 0)
+	int rc = tls && ca_digest(ca->cert, digest, err) == 0 ? 0 : -1;
+	if (rc == 0 && json_set(secret, KEY_IN_SECRET, json_string(ca->key)) < 0)
 		rc = err_nomem(err);
 	if (rc == 0) {
 		struct cluster cluster = {
@@ -494,7 +498,7 @@ int leader_found(struct leader *leader, const char *cluster_id, const struct jso
 		};
 		rc = set_cluster(leader, &cluster, 0, err);
 	}
-	ca_identity_done(&ca);
+	ca_identity_done(&made);
 	return rc;
 }
 
@@ -515,10 +519,11 @@ int leader_read_ca(struct leader *leader, struct ca_identity *ca, struct err *er
 	return 0;
 }
 
-int leader_sign(struct leader *leader, const char *request, const char *node_id, bool manager,
+int leader_sign(struct leader *leader, const char *request, const struct ca_subject *subject,
                 char **cert, struct err *err)
 {
 	struct ca_identity ca = {0};
+	struct ca_subject whole = *subject;
 	char cluster_id[ID_SWARM_MAX] = "";
 
 	if (leader_lock(leader, err) < 0)
@@ -528,12 +533,9 @@ int leader_sign(struct leader *leader, const char *request, const char *node_id,
 		snprintf(cluster_id, sizeof(cluster_id), "%s",
 		         control_cluster(leader->control)->id);
 	pthread_mutex_unlock(&leader->lock);
+	whole.cluster_id = cluster_id;
 	if (rc == 0)
-		rc = ca_sign(&ca, request,
-		             &(struct ca_subject){.node_id = node_id,
-		                                  .cluster_id = cluster_id,
-		                                  .manager = manager},
-		             cert, err);
+		rc = ca_sign(&ca, request, &whole, cert, err);
 	ca_identity_done(&ca);
 	return rc;
 }

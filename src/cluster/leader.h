@@ -48,8 +48,10 @@ struct leader_tls {
 };
 
 struct leader_options {
-	int dir_fd;                   /* for cluster.db; borrowed during the call */
-	const char *url;              /* a store that is shared (etcd.h); NULL: cluster.db */
+	int dir_fd;      /* for cluster.db; borrowed during the call */
+	const char *url; /* a store that is shared (etcd.h); NULL: cluster.db */
+	const char *
+		socket; /* of the etcd that we run ourselves (etcd_run.h), the url then being a word */
 	const struct leader_tls *tls; /* for "etcds"; NULL: the system's CAs, no certificate */
 	int64_t compact_ms; /* how long a shared store keeps old revisions; 0: 5 minutes */
 	const char *self;   /* our node's id */
@@ -66,12 +68,14 @@ static inline void leader_free(struct leader *leader)
 }
 DEFINE_AUTO(leader)
 
-/* Writes the cluster object, with a CA and tokens of its own. spec: Docker's, borrowed. */
+/* Writes the cluster object, with tokens and a CA of its own: `ca`, or a new one (NULL). spec: Docker's,
+ * borrowed. */
 int leader_found(struct leader *leader, const char *cluster_id, const struct json *spec,
-                 struct err *err);
+                 const struct ca_identity *ca, struct err *err);
 
-/* Signs a request for a node of this cluster. The caller owns *cert. */
-int leader_sign(struct leader *leader, const char *request, const char *node_id, bool manager,
+/* Signs a request for a node of this cluster; the subject's cluster_id is filled in. The caller owns *cert. */
+struct ca_subject;
+int leader_sign(struct leader *leader, const char *request, const struct ca_subject *subject,
                 char **cert, struct err *err);
 
 /* The daemon's routes that are about the cluster, for managers that do not lead. */
@@ -100,6 +104,8 @@ int leader_relay(struct leader *leader, struct http_request *req, struct err *er
 
 /* What others must know to be managers; borrowed. NULL: the store is this machine's alone. */
 const char *leader_store_url(const struct leader *leader);
+/* Some manager leads, as far as we know. */
+bool leader_is_known(struct leader *leader);
 /* What is wrong with the shared store, in words for people; "". */
 void leader_store_note(struct leader *leader, char *out, size_t size);
 

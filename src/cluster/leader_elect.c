@@ -421,6 +421,16 @@ static bool wait_change(struct mandate *m, int64_t until_ms)
 	return true;
 }
 
+bool leader_is_known(struct leader *leader)
+{
+	struct mandate *m = &leader->mandate;
+
+	pthread_mutex_lock(&m->lock);
+	bool known = m->holder[0] || (m->epoch && m->ready == m->epoch);
+	pthread_mutex_unlock(&m->lock);
+	return known || !leader->url;
+}
+
 void leader_await(struct leader *leader, int64_t ms)
 {
 	pthread_mutex_lock(&leader->mandate.lock);

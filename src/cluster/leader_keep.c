@@ -17,6 +17,7 @@
 #include "cluster/leader_state.h"
 
 #define LOOK_MS 5000
+#define TEND_MS 1000
 #define CALL_MS 3000
 
 struct keeper {
@@ -140,8 +141,17 @@ void *leader_keep(void *arg)
 	k.etcd = leader_etcd(k.leader, CALL_MS, &err);
 	if (!k.etcd)
 		log_error(&k.leader->log, "no housekeeping of the store", "error=%s", err.msg);
-	while (k.etcd && rest(&k, pause))
+	if (k.leader->socket && pause > TEND_MS)
+		pause = TEND_MS;
+	for (int64_t due = 0; k.etcd && rest(&k, pause);) {
+		if (k.leader->socket)
+			leader_tend_members(k.leader, k.etcd);
+		if (clock_mono_ms() < due)
+			continue;
 		look(&k);
+		due = clock_mono_ms() +
+		      (k.leader->compact_ms < LOOK_MS ? k.leader->compact_ms : LOOK_MS);
+	}
 	etcd_free(k.etcd);
 	return NULL;
 }

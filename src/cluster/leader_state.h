@@ -62,6 +62,7 @@ struct leader {
 	struct log log;
 	char *url; /* owned; of a shared store; NULL: the store is ours alone */
 	char *store_ca, *store_cert, *store_key; /* owned; may be NULL */
+	char *socket;                            /* owned; of our own etcd; NULL: it is another's */
 	int64_t compact_ms;
 	char self[32];          /* our node's id */
 	char addr[ADDRESS_MAX]; /* where others reach us */
@@ -95,6 +96,12 @@ struct leader {
 #define LEADER_ELSEWHERE "another manager leads the cluster, or none does yet: try again"
 
 struct etcd *leader_etcd(struct leader *leader, int64_t call_ms, struct err *err);
+
+/* leader_members.c: of an etcd that the managers run themselves */
+/* A manager that joins becomes a learner; the reply tells it of the others. Takes seconds. */
+int leader_take_in(struct leader *leader, const char *node_id, const char *addr, struct json *reply,
+                   struct err *err);
+void leader_tend_members(struct leader *leader, struct etcd *etcd);
 
 /* leader_keep.c: compaction and alarms of the shared store */
 void *leader_keep(void *leader); /* a thread */

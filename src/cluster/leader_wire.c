@@ -146,6 +146,26 @@ static void tell_store(struct leader *leader, struct json *reply)
 	tell_text(reply, "StoreKey", leader->store_key);
 }
 
+/* Its etcd gets a certificate, and a place among the others'. */
+static int add_etcd(struct leader *leader, const struct joiner *joiner, const struct json *doc,
+                    struct json *reply, struct err *err)
+{
+	const char *request = json_get_string(doc, "EtcdRequest");
+	auto_free char *cert = NULL;
+	char host[ADDRESS_MAX];
+
+	if (!request)
+		return err_set(err, ERR_INVALID,
+		               "this cluster's managers run etcd: a newer buoyd is needed to join");
+	if (address_host(joiner->addr, host, err) < 0 ||
+	    leader_sign(leader, request,
+	                &(struct ca_subject){.node_id = joiner->node_id, .etcd_ip = host}, &cert,
+	                err) < 0 ||
+	    json_set(reply, "EtcdCertificate", json_string(cert)) < 0)
+		return -1;
+	return leader_take_in(leader, joiner->node_id, joiner->addr, reply, err);
+}
+
 static int join(void *ctx, struct http_request *req, struct err *err)
 {
 	struct leader *leader = ctx;
@@ -165,7 +185,9 @@ static int join(void *ctx, struct http_request *req, struct err *err)
 	if (ours <= 0)
 		return ours;
 	if (admit(leader, &joiner, err) < 0 ||
-	    leader_sign(leader, request, joiner.node_id, joiner.manager, &cert, err) < 0)
+	    leader_sign(leader, request,
+	                &(struct ca_subject){.node_id = joiner.node_id, .manager = joiner.manager},
+	                &cert, err) < 0)
 		return -1;
 	log_info(&leader->log, "node joined", "node=%s addr=%s manager=%d", joiner.node_id,
 	         joiner.peer, joiner.manager);
@@ -177,7 +199,9 @@ static int join(void *ctx, struct http_request *req, struct err *err)
 	json_set(reply, "ManagerAddr", json_string(joiner.addr));
 	if (joiner.manager)
 		tell_store(leader, reply);
-	if (joiner.manager && add_vault(leader, reply, err) < 0) {
+	if (joiner.manager &&
+	    (add_vault(leader, reply, err) < 0 ||
+	     (leader->socket && add_etcd(leader, &joiner, doc, reply, err) < 0))) {
 		json_free(reply);
 		return -1;
 	}

@@ -15,6 +15,9 @@
 #include "base/str.h"
 #include "cluster/address.h"
 #include "cluster/ca.h"
+#include "cluster/etcd_members.h"
+#include "cluster/etcd_run.h"
+#include "cluster/member_state.h"
 #include "cluster/node.h"
 #include "cluster/token.h"
 #include "cluster/vault.h"
@@ -22,14 +25,13 @@
 
 #define DIRECTORY   "cluster"
 #define NEW         "cluster.new"
-#define CARD        "member.json"
-#define FILE_MAX    (64u << 10)
 #define JOIN_MS     20000
 #define CONNECT_MS  10000
 #define CARD_ARENA  (256u << 10)
 #define INSPECT_MAX (1u << 20)
 
 #define CHANGING_MS      5000
+#define CATCH_UP_MS      15000
 #define CHANGING_STEP_MS 10
 
 #define NOT_MANAGER                                                                                \
@@ -48,86 +50,7 @@
 	"Removing the last manager erases all current state of the swarm. Use `--force` to "       \
 	"ignore this message. "
 
-/* What member.json says. */
-struct card {
-	char *node_id, *cluster_id;
-	bool manager;
-	char *listen; /* managers: where the leader listens */
-	char *addr;   /* our own, as others reach it */
-	bool fixed;   /* and it was given, not seen by the manager */
-	char *leader; /* "IP:PORT" of the manager, as it is shown */
-	char *leader_id;
-	char *store; /* managers that share it: "etcd://..."; may hold a password, as key.pem a key */
-	char *store_ca, *store_cert, *store_key; /* PEM, for "etcds" */
-};
-
-static const struct json_field card_fields[] = {
-	JSON_FIELD(struct card, node_id, "NodeID", JSON_STRING, .required = true),
-	JSON_FIELD(struct card, cluster_id, "ClusterID", JSON_STRING, .required = true),
-	JSON_FIELD(struct card, manager, "Manager", JSON_BOOL),
-	JSON_FIELD(struct card, listen, "Listen", JSON_STRING, .empty = JSON_EMPTY_OMIT),
-	JSON_FIELD(struct card, addr, "Addr", JSON_STRING, .required = true),
-	JSON_FIELD(struct card, fixed, "AddrFixed", JSON_BOOL),
-	JSON_FIELD(struct card, leader, "Leader", JSON_STRING, .required = true),
-	JSON_FIELD(struct card, leader_id, "LeaderID", JSON_STRING, .empty = JSON_EMPTY_OMIT),
-	JSON_FIELD(struct card, store, "Store", JSON_STRING, .empty = JSON_EMPTY_OMIT),
-	JSON_FIELD(struct card, store_ca, "StoreCA", JSON_STRING, .empty = JSON_EMPTY_OMIT),
-	JSON_FIELD(struct card, store_cert, "StoreCert", JSON_STRING, .empty = JSON_EMPTY_OMIT),
-	JSON_FIELD(struct card, store_key, "StoreKey", JSON_STRING, .empty = JSON_EMPTY_OMIT),
-	JSON_END,
-};
-static const struct json_table card_table = JSON_TABLE(struct card, card_fields);
-
-struct member {
-	struct member_options options;
-	pthread_mutex_t changing; /* init, join, leave, close: one at a time */
-	pthread_rwlock_t lock;    /* guards the rest; written only by the above */
-	int dir_fd;               /* -1: no member */
-	struct arena arena;       /* of the card and the texts */
-	struct card card;
-	char *ca, *cert, *key;
-	struct leader *leader;
-	struct agent *agent;
-	char error[256];
-};
-
 /* ---- the directory ---- */
-
-static char *read_text(int dir_fd, const char *name, struct arena *arena, struct err *err)
-{
-	auto_buf struct buf text = BUF_INIT(FILE_MAX);
-
-	if (fs_read(dir_fd, name, FILE_MAX, &text, err) < 0)
-		return NULL;
-	return arena_strdup(arena, buf_str(&text), err);
-}
-
-static int write_text(int dir_fd, const char *name, const char *text, struct err *err)
-{
-	return fs_write_durable(dir_fd, name, text, strlen(text), 0600, err);
-}
-
-static int write_card(int dir_fd, const struct card *card, struct err *err)
-{
-	auto_buf struct buf text = BUF_INIT(FILE_MAX);
-
-	if (json_encode_text(&card_table, card, &text, err) < 0)
-		return -1;
-	return write_text(dir_fd, CARD, buf_str(&text), err);
-}
-
-static int read_all(struct member *m, struct err *err)
-{
-	const char *text = read_text(m->dir_fd, CARD, &m->arena, err);
-
-	if (!text ||
-	    json_decode_text(text, strlen(text), &card_table, &m->arena, &m->card, err) < 0)
-		return err_wrap(err, CARD);
-	m->ca = read_text(m->dir_fd, "ca.pem", &m->arena, err);
-	m->cert = read_text(m->dir_fd, "cert.pem", &m->arena, err);
-	m->key = read_text(m->dir_fd, "key.pem", &m->arena, err);
-	return m->ca && m->cert && m->key ? 0 : -1;
-}
 
 /* A directory in the making. What an earlier attempt left is thrown away. */
 static int make_directory(struct member *m, struct err *err)
@@ -156,14 +79,16 @@ static int start_leader(struct member *m, struct err *err)
 
 	if (address_complete(m->card.addr, NULL, address_port(m->card.listen), addr, err) < 0)
 		return -1;
-	m->leader = leader_open(&(struct leader_options){.dir_fd = m->dir_fd,
-	                                                 .url = m->card.store,
-	                                                 .tls = &tls,
-	                                                 .compact_ms = m->options.compact_ms,
-	                                                 .self = m->card.node_id,
-	                                                 .addr = addr,
-	                                                 .log = m->options.log},
-	                        err);
+	m->leader = leader_open(
+		&(struct leader_options){.dir_fd = m->dir_fd,
+	                                 .url = m->card.store,
+	                                 .socket = m->etcd ? etcd_run_socket(m->etcd) : NULL,
+	                                 .tls = &tls,
+	                                 .compact_ms = m->options.compact_ms,
+	                                 .self = m->card.node_id,
+	                                 .addr = addr,
+	                                 .log = m->options.log},
+		err);
 	if (!m->leader)
 		return -1;
 	return leader_serve(m->leader,
@@ -215,10 +140,19 @@ static int start_agent(struct member *m, struct err *err)
 	return m->agent ? 0 : -1;
 }
 
-static void lay_down(struct member *m)
+static void lay_down(struct member *m, bool for_good)
 {
+	char peer[ETCD_URL_MAX] = "", addr[ADDRESS_MAX];
+
 	agent_close(m->agent);
 	leader_close(m->leader);
+	if (m->etcd && for_good &&
+	    address_complete(m->card.addr, NULL, address_port(m->card.listen), addr, NULL) == 0 &&
+	    etcd_peer_url(addr, peer, NULL) == 0)
+		member_retire_etcd(m, m->etcd, peer);
+	else
+		etcd_run_free(m->etcd); /* it goes on */
+	m->etcd = NULL;
 	if (m->dir_fd >= 0)
 		close(m->dir_fd);
 	arena_done(&m->arena);
@@ -234,10 +168,14 @@ static void lay_down(struct member *m)
 static int take_up(struct member *m, struct err *err)
 {
 	m->dir_fd = fs_open_dir(m->options.root_fd, DIRECTORY, err);
-	if (m->dir_fd < 0 || read_all(m, err) < 0)
+	if (m->dir_fd < 0 || member_read_all(m, err) < 0)
 		return -1;
+	if (m->card.manager && member_runs_etcd(&m->card))
+		m->etcd = member_start_etcd(m, m->dir_fd, &m->card, err);
 	/* The agent starts in any case: its containers go on without a leader. */
-	int rc = m->card.manager ? start_leader(m, err) : 0;
+	int rc = !m->card.manager                         ? 0
+	         : member_runs_etcd(&m->card) && !m->etcd ? -1
+	                                                  : start_leader(m, err);
 	if (rc < 0) {
 		leader_close(m->leader);
 		m->leader = NULL;
@@ -270,7 +208,7 @@ void member_close(struct member *m)
 {
 	if (!m)
 		return;
-	lay_down(m);
+	lay_down(m, false);
 	pthread_rwlock_destroy(&m->lock);
 	pthread_mutex_destroy(&m->changing);
 	free(m);
@@ -354,12 +292,9 @@ static char *ca_of(struct leader *leader, struct err *err)
 	return copy;
 }
 
-static int found(struct leader *leader, const struct member_init *init, const struct founding *f,
-                 int dir_fd, struct err *err)
+static struct card card_of(const struct member_init *init, const struct founding *f)
 {
-	auto_free char *key = NULL, *request = NULL, *cert = NULL;
-	auto_type(json) none = json_object();
-	struct card card = {
+	return (struct card){
 		.node_id = (char *)f->node_id,
 		.cluster_id = (char *)f->cluster_id,
 		.manager = true,
@@ -373,18 +308,63 @@ static int found(struct leader *leader, const struct member_init *init, const st
 		.store_cert = (char *)init->tls.cert,
 		.store_key = (char *)init->tls.key,
 	};
+}
 
-	if (leader_found(leader, f->cluster_id, init->spec ? init->spec : none, err) < 0 ||
+static int found(struct leader *leader, const struct member_init *init, const struct founding *f,
+                 const struct ca_identity *own, int dir_fd, struct err *err)
+{
+	auto_free char *key = NULL, *request = NULL, *cert = NULL;
+	auto_type(json) none = json_object();
+	struct card card = card_of(init, f);
+
+	if (leader_found(leader, f->cluster_id, init->spec ? init->spec : none, own, err) < 0 ||
 	    add_self(leader, f, init->availability, err) < 0 ||
 	    ca_request(&key, &request, err) < 0 ||
-	    leader_sign(leader, request, f->node_id, true, &cert, err) < 0)
+	    leader_sign(leader, request,
+	                &(struct ca_subject){.node_id = f->node_id, .manager = true}, &cert,
+	                err) < 0)
 		return -1;
 	auto_free char *ca = ca_of(leader, err);
-	if (!ca || write_text(dir_fd, "ca.pem", ca, err) < 0 ||
-	    write_text(dir_fd, "cert.pem", cert, err) < 0 ||
-	    write_text(dir_fd, "key.pem", key, err) < 0)
+	if (!ca || member_write_text(dir_fd, "ca.pem", ca, err) < 0 ||
+	    member_write_text(dir_fd, "cert.pem", cert, err) < 0 ||
+	    member_write_text(dir_fd, "key.pem", key, err) < 0)
 		return -1;
-	return write_card(dir_fd, &card, err);
+	return member_write_card(dir_fd, &card, err);
+}
+
+/* The cluster's first state, written to its store. */
+static int found_in(struct member *m, const struct member_init *init, const struct founding *f,
+                    int dir_fd, struct err *err)
+{
+	struct card card = card_of(init, f);
+	struct ca_identity ca = {0};
+	struct etcd_run *etcd = NULL;
+
+	if (member_runs_etcd(&card)) {
+		etcd = member_found_etcd(m, dir_fd, &card, &ca, err);
+		if (!etcd) {
+			ca_identity_done(&ca);
+			return -1;
+		}
+	}
+	struct leader *leader =
+		leader_open(&(struct leader_options){.dir_fd = dir_fd,
+	                                             .url = init->store,
+	                                             .socket = etcd ? etcd_run_socket(etcd) : NULL,
+	                                             .tls = &init->tls,
+	                                             .self = f->node_id,
+	                                             .addr = f->advertise,
+	                                             .founding = true,
+	                                             .log = m->options.log},
+	                    err);
+	int rc = leader ? found(leader, init, f, ca.cert ? &ca : NULL, dir_fd, err) : -1;
+	leader_close(leader);
+	ca_identity_done(&ca);
+	if (rc < 0)
+		etcd_run_end(etcd);
+	else
+		etcd_run_free(etcd); /* take_up() finds it */
+	return rc;
 }
 
 static int init_locked(struct member *m, const struct member_init *init, char node_id[ID_SWARM_MAX],
@@ -399,22 +379,12 @@ static int init_locked(struct member *m, const struct member_init *init, char no
 	auto_close int dir_fd = make_directory(m, err);
 	if (dir_fd < 0)
 		return -1;
-	struct leader *leader = leader_open(&(struct leader_options){.dir_fd = dir_fd,
-	                                                             .url = init->store,
-	                                                             .tls = &init->tls,
-	                                                             .self = f.node_id,
-	                                                             .addr = f.advertise,
-	                                                             .founding = true,
-	                                                             .log = m->options.log},
-	                                    err);
-	int rc = leader ? found(leader, init, &f, dir_fd, err) : -1;
-	leader_close(leader);
-	if (rc < 0 || keep_directory(m, dir_fd, err) < 0)
+	if (found_in(m, init, &f, dir_fd, err) < 0 || keep_directory(m, dir_fd, err) < 0)
 		return -1;
 	pthread_rwlock_wrlock(&m->lock);
-	rc = take_up(m, err);
+	int rc = take_up(m, err);
 	if (rc < 0) { /* the port is taken, most likely: then we are in no cluster */
-		lay_down(m);
+		lay_down(m, true);
 		(void)fs_remove_tree(m->options.root_fd, DIRECTORY, NULL);
 	}
 	pthread_rwlock_unlock(&m->lock);
@@ -470,8 +440,26 @@ static uint16_t listen_port(const struct member_join *join)
 	return address_port(listen);
 }
 
+/* What we have made for it: owned. */
+struct enrolment {
+	char *ca, *key, *request, *etcd_key, *etcd_request;
+};
+
+static void enrolment_done(struct enrolment *e)
+{
+	if (e->key)
+		explicit_bzero(e->key, strlen(e->key));
+	if (e->etcd_key)
+		explicit_bzero(e->etcd_key, strlen(e->etcd_key));
+	free(e->ca);
+	free(e->key);
+	free(e->request);
+	free(e->etcd_key);
+	free(e->etcd_request);
+}
+
 static struct json *ask_to_join(const char *remote, const char *ca, const struct member_join *join,
-                                const char *request, struct err *err)
+                                const struct enrolment *e, struct err *err)
 {
 	char listen[ADDRESS_MAX];
 
@@ -488,7 +476,8 @@ static struct json *ask_to_join(const char *remote, const char *ca, const struct
 	if (!str_empty(join->advertise) &&
 	    find_advertise(join->advertise, listen_port(join), listen, NULL) == 0)
 		json_set(body, "Listen", json_string(listen));
-	json_set(body, "Request", json_string(request));
+	json_set(body, "Request", json_string(e->request));
+	json_set(body, "EtcdRequest", json_string(e->etcd_request));
 	if (!client) {
 		json_free(body);
 		return NULL;
@@ -499,27 +488,31 @@ static struct json *ask_to_join(const char *remote, const char *ca, const struct
 }
 
 static int write_membership(int dir_fd, const struct json *reply, const struct card *card,
-                            const char *ca, const char *key, struct err *err)
+                            const struct enrolment *e, struct err *err)
 {
 	const char *cert = json_get_string(reply, "Certificate");
+	const char *etcd_cert = json_get_string(reply, "EtcdCertificate");
 
 	if (!cert || !card->node_id || !card->cluster_id || strlen(card->node_id) >= ID_SWARM_MAX)
 		return err_set(err, ERR_UNAVAILABLE, "the manager's answer is incomplete");
-	if (write_text(dir_fd, "ca.pem", ca, err) < 0 ||
-	    write_text(dir_fd, "cert.pem", cert, err) < 0 ||
-	    write_text(dir_fd, "key.pem", key, err) < 0)
+	if (member_write_text(dir_fd, "ca.pem", e->ca, err) < 0 ||
+	    member_write_text(dir_fd, "cert.pem", cert, err) < 0 ||
+	    member_write_text(dir_fd, "key.pem", e->key, err) < 0)
+		return -1;
+	if (etcd_cert && (member_write_text(dir_fd, ETCD_RUN_CERT, etcd_cert, err) < 0 ||
+	                  member_write_text(dir_fd, ETCD_RUN_KEY, e->etcd_key, err) < 0))
 		return -1;
 	const char *vault = json_get_string(reply, "VaultKey");
 	if (vault && vault_import(dir_fd, vault, err) < 0)
 		return -1;
-	return write_card(dir_fd, card, err);
+	return member_write_card(dir_fd, card, err);
 }
 
 static int enrol(const struct member_join *join, const char *remote, int dir_fd, struct err *err)
 {
 	uint8_t digest[HASH_SIZE];
 	char advertise[ADDRESS_MAX], addr[ADDRESS_MAX], listen[ADDRESS_MAX];
-	auto_free char *key = NULL, *request = NULL;
+	__attribute__((cleanup(enrolment_done))) struct enrolment e = {0};
 
 	if (token_parse(join->token, digest, err) < 0)
 		return -1;
@@ -527,10 +520,11 @@ static int enrol(const struct member_join *join, const char *remote, int dir_fd,
 	    (find_advertise(join->advertise, LEADER_PORT, advertise, err) < 0 ||
 	     address_host(advertise, addr, err) < 0))
 		return -1;
-	auto_free char *ca = fetch_ca(remote, digest, err);
-	if (!ca || ca_request(&key, &request, err) < 0)
+	e.ca = fetch_ca(remote, digest, err);
+	if (!e.ca || ca_request(&e.key, &e.request, err) < 0 ||
+	    ca_request(&e.etcd_key, &e.etcd_request, err) < 0)
 		return -1;
-	auto_type(json) reply = ask_to_join(remote, ca, join, request, err);
+	auto_type(json) reply = ask_to_join(remote, e.ca, join, &e, err);
 	if (!reply)
 		return -1;
 	if (str_empty(join->advertise))
@@ -548,6 +542,7 @@ static int enrol(const struct member_join *join, const char *remote, int dir_fd,
 		.store_ca = (char *)json_get_string(reply, "StoreCA"),
 		.store_cert = (char *)json_get_string(reply, "StoreCert"),
 		.store_key = (char *)json_get_string(reply, "StoreKey"),
+		.etcd_cluster = (char *)json_get_string(reply, "EtcdCluster"),
 	};
 	if (card.manager) {
 		if (address_complete(str_empty(join->listen) ? "0.0.0.0" : join->listen, "0.0.0.0",
@@ -555,7 +550,17 @@ static int enrol(const struct member_join *join, const char *remote, int dir_fd,
 			return -1;
 		card.listen = listen;
 	}
-	return write_membership(dir_fd, reply, &card, ca, key, err);
+	return write_membership(dir_fd, reply, &card, &e, err);
+}
+
+/* A manager that runs etcd is of use when it has caught up with the others. It gets there anyway, so
+ * that no time is too short. */
+static void await_leader(struct member *m)
+{
+	int64_t until = clock_mono_ms() + CATCH_UP_MS;
+
+	while (!leader_is_known(m->leader) && clock_mono_ms() < until)
+		clock_sleep_ms(CHANGING_STEP_MS);
 }
 
 static int join_locked(struct member *m, const struct member_join *join, struct err *err)
@@ -575,6 +580,8 @@ static int join_locked(struct member *m, const struct member_join *join, struct 
 	pthread_rwlock_wrlock(&m->lock);
 	int rc = take_up(m, err);
 	pthread_rwlock_unlock(&m->lock);
+	if (rc == 0 && m->leader)
+		await_leader(m);
 	return rc;
 }
 
@@ -605,7 +612,7 @@ static int leave_locked(struct member *m, bool force, struct err *err)
 		return err_set(err, why.kind, "containers of the cluster are left: %.400s",
 		               why.msg);
 	}
-	lay_down(m);
+	lay_down(m, true);
 	rc = fs_remove_tree(m->options.root_fd, DIRECTORY, err);
 	pthread_rwlock_unlock(&m->lock);
 	return rc;

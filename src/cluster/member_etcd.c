@@ -1,0 +1,134 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* A member's own etcd: its first start, later ones, and the end. */
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/clock.h"
+#include "base/err.h"
+#include "base/log.h"
+#include "base/str.h"
+#include "cluster/ca.h"
+#include "cluster/etcd.h"
+#include "cluster/etcd_members.h"
+#include "cluster/etcd_run.h"
+#include "cluster/member_state.h"
+
+#define START_MS  20000
+#define CALL_MS   1000
+#define RETIRE_MS 6000
+#define STEP_MS   200
+#define NAMES_MAX 256
+
+bool member_runs_etcd(const struct card *card)
+{
+	return str_eq(card->store, MEMBER_ETCD);
+}
+
+/* "IP:PORT" by which others reach the manager. */
+static int manager_address(const struct card *card, char out[ADDRESS_MAX], struct err *err)
+{
+	return address_complete(card->addr, NULL, address_port(card->listen), out, err);
+}
+
+struct etcd_run *member_start_etcd(const struct member *m, int dir_fd, const struct card *card,
+                                   struct err *err)
+{
+	char addr[ADDRESS_MAX], peer[ETCD_URL_MAX], listen[ETCD_URL_MAX], alone[NAMES_MAX];
+
+	if (manager_address(card, addr, err) < 0 || etcd_peer_url(addr, peer, err) < 0 ||
+	    etcd_peer_url(card->listen, listen, err) < 0)
+		return NULL;
+	snprintf(alone, sizeof(alone), "%.40s=%s", card->node_id, peer);
+	return etcd_run_start(
+		&(struct etcd_run_options){
+			.dir_fd = dir_fd,
+			.name = card->node_id,
+			.listen = listen,
+			.peer = peer,
+			.cluster = card->etcd_cluster ? card->etcd_cluster : alone,
+			.existing = card->etcd_cluster != NULL,
+			.log = m->options.log,
+		},
+		err);
+}
+
+static int make_identity(int dir_fd, const struct card *card, struct ca_identity *ca,
+                         struct err *err)
+{
+	auto_free char *key = NULL, *request = NULL, *cert = NULL;
+	char host[ADDRESS_MAX];
+
+	if (ca_make(card->cluster_id, ca, err) < 0 || ca_request(&key, &request, err) < 0 ||
+	    address_host(card->addr, host, err) < 0)
+		return -1;
+	int rc = ca_sign(ca, request,
+	                 &(struct ca_subject){.node_id = card->node_id,
+	                                      .cluster_id = card->cluster_id,
+	                                      .etcd_ip = host},
+	                 &cert, err);
+	if (rc == 0)
+		rc = member_write_text(dir_fd, "ca.pem", ca->cert, err);
+	if (rc == 0)
+		rc = member_write_text(dir_fd, ETCD_RUN_CERT, cert, err);
+	if (rc == 0)
+		rc = member_write_text(dir_fd, ETCD_RUN_KEY, key, err);
+	explicit_bzero(key, strlen(key));
+	return rc;
+}
+
+/* It has elected itself, and answers. */
+static int await_answer(struct etcd_run *run, struct err *err)
+{
+	struct etcd_members members;
+	auto_type(etcd) etcd = etcd_open(
+		&(struct etcd_options){.socket = etcd_run_socket(run), .call_ms = START_MS}, err);
+
+	if (!etcd || etcd_run_await(run, START_MS, err) < 0)
+		return -1;
+	return etcd_members(etcd, &members, err);
+}
+
+struct etcd_run *member_found_etcd(const struct member *m, int dir_fd, const struct card *card,
+                                   struct ca_identity *ca, struct err *err)
+{
+	if (make_identity(dir_fd, card, ca, err) < 0)
+		return NULL;
+	struct etcd_run *run = member_start_etcd(m, dir_fd, card, err);
+	if (!run || await_answer(run, err) == 0)
+		return run;
+	etcd_run_end(run);
+	return NULL;
+}
+
+/* 1: done, or nothing to do. */
+static int leave_quorum(struct etcd *etcd, const char *peer, struct err *err)
+{
+	struct etcd_members members;
+
+	if (etcd_members(etcd, &members, err) < 0)
+		return -1;
+	const struct etcd_member *self = etcd_members_find(&members, peer);
+	if (!self || members.count < 2)
+		return 1;
+	return etcd_member_remove(etcd, self->id, err) < 0 ? -1 : 1;
+}
+
+void member_retire_etcd(struct member *m, struct etcd_run *run, const char *peer)
+{
+	int64_t until = clock_mono_ms() + RETIRE_MS;
+	struct err err = ERR_INIT;
+	auto_type(etcd) etcd = etcd_open(
+		&(struct etcd_options){.socket = etcd_run_socket(run), .call_ms = CALL_MS}, NULL);
+
+	while (etcd && leave_quorum(etcd, peer, &err) < 0) {
+		if (clock_mono_ms() >= until) {
+			log_warn(m->options.log, "the others still count our etcd",
+			         "error=%s; on one of them: buoy node rm --force", err.msg);
+			break;
+		}
+		clock_sleep_ms(STEP_MS);
+	}
+	etcd_run_end(run);
+}

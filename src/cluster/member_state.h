@@ -1,0 +1,63 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#pragma once
+
+/* member_state - what member.c, member_card.c and member_etcd.c share. member.h is the door. */
+
+#include <pthread.h>
+
+#include "base/arena.h"
+#include "cluster/address.h"
+#include "cluster/member.h"
+
+struct ca_identity;
+struct etcd_run;
+
+/* The store of managers that run their etcd themselves. */
+#define MEMBER_ETCD "etcd"
+
+/* What member.json says. */
+struct card {
+	char *node_id, *cluster_id;
+	bool manager;
+	char *listen; /* managers: where the leader listens */
+	char *addr;   /* our own, as others reach it */
+	bool fixed;   /* and it was given, not seen by the manager */
+	char *leader; /* "IP:PORT" of the manager, as it is shown */
+	char *leader_id;
+	char *store; /* managers that share it: "etcd://..."; may hold a password, as key.pem a key */
+	char *store_ca, *store_cert, *store_key; /* PEM, for "etcds" */
+	char *etcd_cluster; /* of those that run an etcd themselves and joined others: "NAME=URL,..." */
+};
+
+struct member {
+	struct member_options options;
+	pthread_mutex_t changing; /* init, join, leave, close: one at a time */
+	pthread_rwlock_t lock;    /* guards the rest; written only by the above */
+	int dir_fd;               /* -1: no member */
+	struct arena arena;       /* of the card and the texts */
+	struct card card;
+	char *ca, *cert, *key;
+	struct etcd_run *etcd; /* of managers with the store "etcd" */
+	struct leader *leader;
+	struct agent *agent;
+	char error[256];
+};
+
+/* ---- member_card.c: files of the directory ---- */
+
+int member_write_text(int dir_fd, const char *name, const char *text, struct err *err);
+int member_write_card(int dir_fd, const struct card *card, struct err *err);
+int member_read_all(struct member *m, struct err *err); /* from m->dir_fd */
+
+/* ---- member_etcd.c ---- */
+
+bool member_runs_etcd(const struct card *card);
+/* The member's own etcd, as the card says; running already or not. */
+struct etcd_run *member_start_etcd(const struct member *m, int dir_fd, const struct card *card,
+                                   struct err *err);
+/* The first member of a new cluster: makes the CA and the key, writes them to the directory, and waits
+ * until etcd answers. *key is for the node's certificate request; owned. */
+struct etcd_run *member_found_etcd(const struct member *m, int dir_fd, const struct card *card,
+                                   struct ca_identity *ca, struct err *err);
+/* Takes ourselves out of the others' quorum, ends etcd, and frees it. */
+void member_retire_etcd(struct member *m, struct etcd_run *run, const char *peer);
