@@ -206,6 +206,8 @@ static int bring_up(struct etcd_run *run)
 		log_info(&run->log, "etcd found running", "%s", "");
 		return pidfd;
 	}
+	/* Nobody listens on it: one that was killed left it, and etcd would not replace it. */
+	(void)fs_unlink(run->dir_fd, SOCKET, NULL);
 	auto_close int log_fd = open_log(run);
 	int rc = log_fd >= 0 ? spawn(run, log_fd, &pid) : EIO;
 	if (rc != 0) {
