@@ -336,7 +336,7 @@ static const struct flag init_flags[] = {
 	SPEC_FLAGS,
 	{"force-new-cluster", 0, FLAG_BOOL, NULL, "Start anew from this node (not supported)"},
 	{"store", 0, FLAG_STRING, "URL",
-         "Where its state is: etcd://HOST[:PORT],...[/PREFIX], for several managers"},
+         "Where its state is, for several managers: etcd, or etcd://HOST[:PORT],...[/PREFIX]"},
 	{"store-ca", 0, FLAG_STRING, "FILE", "CA of an etcds:// store (the system's)"},
 	{"store-cert", 0, FLAG_STRING, "FILE", "Our certificate for it, if it asks for one"},
 	{"store-key", 0, FLAG_STRING, "FILE", "Its key"},

@@ -44,7 +44,8 @@ static const struct row {
 	{KEY_ADVERTISE, "advertise-addr", "IP", "found out",
          "address of this machine that the others use"},
 	{KEY_STORE, "store", "URL", "a file below --root",
-         "where `swarm init` keeps a cluster's state: etcd://HOST[:PORT],...[/PREFIX]"},
+         "where `swarm init` keeps a cluster's state: etcd (one that we run), or "
+         "etcd://HOST[:PORT],...[/PREFIX]"},
 	{KEY_STORE_CA, "store-ca", "FILE", "the system's CAs", "CA of an etcds:// store"},
 	{KEY_STORE_CERT, "store-cert", "FILE", "none", "our certificate for an etcds:// store"},
 	{KEY_STORE_KEY, "store-key", "FILE", "none", "its key"},
