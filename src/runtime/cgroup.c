@@ -363,7 +363,8 @@ static void drop_made(struct cgroup *cg)
 	}
 }
 
-struct cgroup *cgroup_create(const struct cgroup_layout *layout, const char *path, struct err *err)
+static struct cgroup *make_cgroup(const struct cgroup_layout *layout, const char *path, bool adopt,
+                                  struct err *err)
 {
 	auto_type(cgroup) cg = new_cgroup(layout, path, err);
 
@@ -371,14 +372,25 @@ struct cgroup *cgroup_create(const struct cgroup_layout *layout, const char *pat
 		return NULL;
 	for (size_t i = 0; i < cg->count; i++) {
 		struct cgroup_place *place = &cg->places[i];
-		if (make_place(place, path, err) < 0 || refuse_members(place, err) < 0 ||
-		    open_join(place, err) < 0 || FAILPOINT("cgroup.place", err) < 0) {
+		if (make_place(place, path, err) < 0 ||
+		    (!adopt && refuse_members(place, err) < 0) || open_join(place, err) < 0 ||
+		    FAILPOINT("cgroup.place", err) < 0) {
 			err_wrap(err, "cgroup %s", path);
 			drop_made(cg);
 			return NULL;
 		}
 	}
 	return move_ptr(cg);
+}
+
+struct cgroup *cgroup_create(const struct cgroup_layout *layout, const char *path, struct err *err)
+{
+	return make_cgroup(layout, path, false, err);
+}
+
+struct cgroup *cgroup_adopt(const struct cgroup_layout *layout, const char *path, struct err *err)
+{
+	return make_cgroup(layout, path, true, err);
 }
 
 struct cgroup *cgroup_open(const struct cgroup_layout *layout, const char *path, struct err *err)

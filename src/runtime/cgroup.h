@@ -56,6 +56,8 @@ int cgroup_make_path(const char *cgroups_path, const char *id, char out[CGROUP_P
 /* Makes it, with parents, in every hierarchy. One that exists is taken if it is empty, else
  * ERR_CONFLICT. On failure nothing of it is left. */
 struct cgroup *cgroup_create(const struct cgroup_layout *layout, const char *path, struct err *err);
+/* The same where a service manager has made it already, in one hierarchy at least, and put a process in. */
+struct cgroup *cgroup_adopt(const struct cgroup_layout *layout, const char *path, struct err *err);
 /* NULL: ERR_NOT_FOUND if it is in no hierarchy. */
 struct cgroup *cgroup_open(const struct cgroup_layout *layout, const char *path, struct err *err);
 /* Goes on to a cgroup below that is there: "PATH" in every hierarchy, "CONTROLLER[,...]:PATH" in those that have one of

@@ -13,6 +13,7 @@
 #include <stddef.h>
 
 #include "runtime/options.h"
+#include "runtime/place.h"
 
 struct err;
 struct json;
@@ -24,7 +25,9 @@ struct command_globals {
 	const char *root;
 	const char *log; /* file for errors, or NULL */
 	const char *log_format;
-	bool debug, version;
+	const char *cgroup_manager;
+	enum place_manager manager; /* what that says */
+	bool debug, version, systemd_cgroup;
 };
 
 struct command {

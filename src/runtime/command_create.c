@@ -93,6 +93,7 @@ static int spawn(struct container *c, const struct create_options *o, int start_
 	options.id = c->id;
 	options.bundle_fd = bundle;
 	options.bundle_path = c->bundle;
+	options.place = container_place(c);
 	options.no_pivot = o->no_pivot;
 	options.no_new_keyring = o->no_new_keyring;
 	options.preserve_fds = (size_t)o->preserve_fds;
@@ -113,7 +114,7 @@ static void undo(struct container *c, const struct spawned *p)
 static int announce(struct container *c, const struct create_options *o, const struct spawned *p,
                     struct err *err)
 {
-	if (FAILPOINT("create.spawned", err) < 0 || container_save(c, p->pid, err) < 0 ||
+	if (FAILPOINT("create.spawned", err) < 0 || container_save(c, p->pid, p->cgroup, err) < 0 ||
 	    FAILPOINT("create.saved", err) < 0)
 		return -1;
 	if (o->console_socket && foreground_send_console(o->console_socket, p->console_fd, err) < 0)
@@ -128,8 +129,10 @@ static struct container *make(const struct command_globals *g, const struct crea
 
 	if (!id || check_preserved(o->preserve_fds, err) < 0)
 		return NULL;
-	const struct container_new new = {
-		.root = g->root, .bundle = o->bundle ? o->bundle : ".", .config = o->config};
+	const struct container_new new = {.root = g->root,
+	                                  .bundle = o->bundle ? o->bundle : ".",
+	                                  .config = o->config,
+	                                  .manager = g->manager};
 	return container_create(&new, id, err);
 }
 

@@ -211,6 +211,7 @@ static int execute(const struct command_globals *g, struct container *c,
 
 	options.id = c->id;
 	options.preserve_fds = (size_t)o->preserve_fds;
+	options.place = container_place(c);
 	options.cgroups = o->cgroups.items;
 	options.cgroup_count = o->cgroups.count;
 	if (process->terminal && o->detach && !o->console_socket)

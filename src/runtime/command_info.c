@@ -215,7 +215,7 @@ static struct json *linux_features(void)
 	json_set(j, "capabilities", capabilities());
 	json_set(cgroup, "v1", json_bool(true));
 	json_set(cgroup, "v2", json_bool(true));
-	json_set(cgroup, "systemd", json_bool(false));
+	json_set(cgroup, "systemd", json_bool(true));
 	json_set(cgroup, "systemdUser", json_bool(false));
 	json_set(cgroup, "rdma", json_bool(true));
 	json_set(j, "cgroup", cgroup);

@@ -180,7 +180,10 @@ static int update(const struct command_globals *g, const void *options, char **w
 	if (container_status(k) == CONTAINER_STOPPED)
 		return err_set(err, ERR_CONFLICT, "container %s is not running", id);
 	drop_zeros(&resources->memory);
-	return cgroup_apply(cg, resources, err);
+	const struct place place = container_place(k);
+	if (cgroup_apply(cg, resources, err) < 0)
+		return -1;
+	return place_tell(&place, k->spec, k->id, resources, cg, err);
 }
 
 const struct command command_update = {

@@ -31,6 +31,10 @@ static const struct json_field state_fields[] = {
 	JSON_FIELD(struct container, pid, "pid", JSON_INT, .required = true),
 	JSON_FIELD(struct container, pid_start, "pidStart", JSON_INT, .required = true),
 	JSON_FIELD(struct container, owner, "owner", JSON_INT),
+	JSON_FIELD(struct container, cgroup_manager, "cgroupManager", JSON_STRING,
+                   .empty = JSON_EMPTY_OMIT),
+	JSON_FIELD(struct container, cgroup_path, "cgroupPath", JSON_STRING,
+                   .empty = JSON_EMPTY_OMIT),
 	JSON_END,
 };
 static const struct json_table state_table = JSON_TABLE_STRICT(struct container, state_fields);
@@ -138,6 +142,11 @@ static int fill_new(struct container *c, const struct container_new *new, struct
 	c->rootfs = *root == '/' ? arena_strdup(&c->arena, root, err)
 	                         : arena_printf(&c->arena, err, "%s/%s", path, root);
 	c->owner = (int64_t)getuid();
+	if (new->manager != PLACE_CGROUPFS) {
+		c->cgroup_manager = arena_strdup(&c->arena, place_manager_name(new->manager), err);
+		if (!c->cgroup_manager)
+			return -1;
+	}
 	return c->bundle && c->created && c->rootfs ? 0 : -1;
 }
 
@@ -192,10 +201,15 @@ struct container *container_open(const char *root, const char *id, struct err *e
 	return move_ptr(c);
 }
 
-int container_save(struct container *c, pid_t pid, struct err *err)
+int container_save(struct container *c, pid_t pid, const struct cgroup *cg, struct err *err)
 {
 	char state;
 
+	if (cg && c->cgroup_manager) {
+		c->cgroup_path = arena_strdup(&c->arena, cgroup_path(cg), err);
+		if (!c->cgroup_path)
+			return -1;
+	}
 	c->pid = pid;
 	c->pid_start = read_start_time(pid, &state);
 	return save(c, err);
@@ -232,15 +246,20 @@ const char *container_status_name(enum container_status status)
 	return names[status];
 }
 
+struct place container_place(const struct container *c)
+{
+	struct place place = {.manager = PLACE_CGROUPFS, .path = c->cgroup_path};
+
+	if (c->cgroup_manager)
+		(void)place_parse_manager(c->cgroup_manager, &place.manager, NULL);
+	return place;
+}
+
 struct cgroup *container_cgroup(const struct container *c, struct err *err)
 {
-	struct cgroup_layout layout;
-	char path[CGROUP_PATH_MAX];
+	const struct place place = container_place(c);
 
-	if (cgroup_make_path(c->spec->linux_.cgroups_path, c->id, path, err) < 0 ||
-	    cgroup_layout_read(&layout, err) < 0)
-		return NULL;
-	return cgroup_open(&layout, path, err);
+	return place_open(&place, c->spec, c->id, err);
 }
 
 struct json *container_state(struct container *c, struct err *err)
@@ -282,6 +301,8 @@ int container_remove(struct container *c, struct cgroup *cg, struct err *err)
 		if (cgroup_remove(cg, err) < 0)
 			return -1;
 	}
+	const struct place place = container_place(c);
+	(void)place_forget(&place, c->spec, c->id, NULL);
 	if (FAILPOINT("container.remove.cgroup", err) < 0)
 		return -1;
 	const struct oci_rdt *rdt = c->spec ? c->spec->linux_.intel_rdt : NULL;

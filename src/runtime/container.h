@@ -18,8 +18,8 @@
 
 #include "base/arena.h"
 #include "base/cleanup.h"
+#include "runtime/place.h"
 
-struct cgroup;
 struct err;
 struct json;
 struct oci_spec;
@@ -41,6 +41,8 @@ struct container {
 	int64_t pid;           /* 0: none yet */
 	int64_t pid_start;     /* clock ticks since boot: tells a reused pid */
 	int64_t owner;         /* uid */
+	char *cgroup_manager;  /* in the arena, as place_parse_manager() takes it; NULL: cgroupfs */
+	char *cgroup_path;     /* in the arena; where a manager has put the cgroup, or NULL */
 	struct oci_spec *spec; /* in the arena */
 	struct arena arena;
 };
@@ -48,6 +50,7 @@ struct container {
 struct container_new {
 	const char *root, *bundle;
 	const char *config; /* its path; NULL: config.json in the bundle */
+	enum place_manager manager;
 };
 
 /* Reserves the id and keeps the config. ERR_CONFLICT if it is taken, ERR_INVALID for the config. */
@@ -58,8 +61,10 @@ struct container *container_open(const char *root, const char *id, struct err *e
 void container_free(struct container *c);
 DEFINE_AUTO(container)
 
-/* Records the first process. */
-int container_save(struct container *c, pid_t pid, struct err *err);
+/* Records the first process. cg: its cgroup, or NULL. */
+int container_save(struct container *c, pid_t pid, const struct cgroup *cg, struct err *err);
+/* Where its cgroup is, borrowed from c. */
+struct place container_place(const struct container *c);
 enum container_status container_status(struct container *c);
 const char *container_status_name(enum container_status status);
 bool container_is_alive(const struct container *c);

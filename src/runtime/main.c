@@ -43,6 +43,10 @@ const struct option_entry command_global_options[] = {
 	OPTION(struct command_globals, log_format, "log-format", 0, OPTION_CHOICE, "text|json",
                "how to write them (default: text)"),
 	{"log-level", 0, OPTION_UNUSED, 0, "LEVEL", "accepted: errors are all that is written"},
+	OPTION(struct command_globals, cgroup_manager, "cgroup-manager", 0, OPTION_CHOICE,
+               "cgroupfs|systemd|disabled", "who makes cgroups (default: cgroupfs)"),
+	OPTION(struct command_globals, systemd_cgroup, "systemd-cgroup", 0, OPTION_FLAG, NULL,
+               "the same as --cgroup-manager systemd: cgroupsPath is slice:prefix:name"),
 	OPTION(struct command_globals, debug, "debug", 0, OPTION_FLAG, NULL,
                "also write what was asked for, and how it ended, to the log or stderr"),
 	OPTION(struct command_globals, version, "version", 'v', OPTION_FLAG, NULL,
@@ -56,8 +60,14 @@ static int parse_globals(int argc, char **argv, struct command_globals *g, struc
 	int used = options_parse("", command_global_options, true, argc, argv, g, err);
 	if (used == -1)
 		return -1;
-	if (used != OPTIONS_HELP && !g->version && !g->root)
+	if (used == OPTIONS_HELP || g->version)
+		return used;
+	if (!g->root)
 		g->root = COMMAND_ROOT;
+	if (g->systemd_cgroup)
+		g->manager = PLACE_SYSTEMD;
+	if (g->cgroup_manager && place_parse_manager(g->cgroup_manager, &g->manager, err) < 0)
+		return -1;
 	return used;
 }
 

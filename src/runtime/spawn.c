@@ -51,6 +51,7 @@ struct spawn {
 	struct birth *birth;     /* owned until handed out */
 	struct cgroup *cgroup;   /* owned until handed out */
 	bool made_cgroup, made_rdt;
+	pid_t holder;     /* keeps a scope of systemd's alive until the child is in it; -1 */
 	bool hooks_begun; /* a failure from here on is followed by the poststop hooks */
 	int own_pid_ns;   /* to return to after joining another; -1 */
 	int pid_ns;       /* to be joined for the clone; -1 */
@@ -61,6 +62,13 @@ static void close_all(int *fds, size_t count)
 	for (size_t i = 0; fds && i < count; i++)
 		cleanup_close(&fds[i]);
 	free(fds);
+}
+
+static void drop_cgroup(struct spawn *s)
+{
+	place_release(&s->holder);
+	(void)cgroup_remove(s->cgroup, NULL);
+	s->made_cgroup = false;
 }
 
 static void spawn_done(struct spawn *s)
@@ -78,8 +86,9 @@ static void spawn_done(struct spawn *s)
 		cleanup_close(&plan->joins[i].fd);
 	close_all(plan->mount_fds, plan->spec->mounts.count);
 	close_all(plan->cgroup_fds, CGROUP_HIERARCHIES_MAX);
+	place_release(&s->holder);
 	if (s->cgroup && s->made_cgroup)
-		(void)cgroup_remove(s->cgroup, NULL);
+		drop_cgroup(s);
 	cgroup_free(s->cgroup);
 	free(s->bpf);
 	birth_free(s->birth);
@@ -97,6 +106,7 @@ static void spawn_init(struct spawn *s, const struct oci_spec *spec,
 	                 .root_fd = -1,
 	                 .init_pidfd = -1,
 	                 .init_root_fd = -1},
+		.holder = -1,
 		.own_pid_ns = -1,
 		.pid_ns = -1,
 	};
@@ -242,24 +252,12 @@ static int prepare_cgroup_view(struct spawn *s, struct err *err)
 static int prepare_cgroup(struct spawn *s, struct err *err)
 {
 	const struct oci_linux *lin = &s->plan.spec->linux_;
-	char path[CGROUP_PATH_MAX];
-	struct cgroup_layout layout;
+	const struct spawn_options *options = s->plan.options;
 
-	if (cgroup_layout_read(&layout, err) < 0)
-		return -1;
-	if (layout.count == 0 && !str_empty(lin->cgroups_path))
-		return err_set(err, ERR_UNSUPPORTED,
-		               "linux.cgroupsPath: no cgroup hierarchy is mounted here");
-	if (layout.count == 0)
-		return 0;
-	if (cgroup_make_path(lin->cgroups_path, s->plan.options->id, path, err) < 0)
-		return -1;
-	/* As the kernel has cgroups: programs read their limits there, whoever they are. */
-	mode_t mask = umask(022);
-	s->cgroup = cgroup_create(&layout, path, err);
-	umask(mask);
-	if (!s->cgroup)
-		return -1;
+	int rc = place_make(options->place.manager, s->plan.spec, options->id, &s->cgroup,
+	                    &s->holder, err);
+	if (rc < 0 || !s->cgroup)
+		return rc;
 	s->made_cgroup = true;
 	s->plan.cgroup = s->cgroup;
 	if (FAILPOINT("spawn.cgroup", err) < 0 ||
@@ -562,6 +560,7 @@ static int finish(struct spawn *s, struct spawned *out, struct err *err)
 		drop_rdt(s);
 		return -1;
 	}
+	place_release(&s->holder);
 	s->made_cgroup = false; /* stays */
 	*out = (struct spawned){.pid = pid,
 	                        .pidfd = pidfd,
@@ -586,8 +585,7 @@ static void abort_create(struct spawn *s)
 	                                  .bundle = s->plan.options->bundle_path};
 
 	if (s->cgroup && s->made_cgroup)
-		(void)cgroup_remove(s->cgroup, NULL);
-	s->made_cgroup = false;
+		drop_cgroup(s);
 	hooks_run_poststop(s->plan.spec, &state, warn);
 }
 
@@ -661,19 +659,19 @@ static int prepare_exec(struct spawn *s, pid_t init_pid, struct err *err)
 
 static int open_exec_cgroup(struct spawn *s, struct err *err)
 {
-	char path[CGROUP_PATH_MAX];
+	const struct spawn_options *options = s->plan.options;
 	struct cgroup_layout layout;
 
+	if (options->place.manager == PLACE_NONE && options->cgroup_count == 0)
+		return 0;
 	if (cgroup_layout_read(&layout, err) < 0)
 		return -1;
 	if (layout.count == 0)
 		return 0;
-	if (cgroup_make_path(s->plan.spec->linux_.cgroups_path, s->plan.options->id, path, err) < 0)
-		return -1;
-	s->cgroup = cgroup_open(&layout, path, err);
+	s->cgroup = place_open(&options->place, s->plan.spec, options->id, err);
 	s->plan.cgroup = s->cgroup;
-	for (size_t i = 0; s->cgroup && i < s->plan.options->cgroup_count; i++)
-		if (cgroup_descend(s->cgroup, s->plan.options->cgroups[i], err) < 0)
+	for (size_t i = 0; s->cgroup && i < options->cgroup_count; i++)
+		if (cgroup_descend(s->cgroup, options->cgroups[i], err) < 0)
 			return -1;
 	return s->cgroup ? 0 : -1;
 }

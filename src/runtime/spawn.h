@@ -22,6 +22,7 @@
 #include <sys/types.h>
 
 #include "runtime/notify.h"
+#include "runtime/place.h"
 
 struct birth;
 struct cgroup;
@@ -59,6 +60,8 @@ struct spawn_options {
 	int userns_fd;
 	/* For hooks' state on stdin; may be NULL. */
 	const char *bundle_path;
+	/* Who makes the cgroup; for an exec where the container's is. */
+	struct place place;
 	/* An exec's place below the container's cgroup, each as cgroup_descend() takes it. */
 	const char *const *cgroups;
 	size_t cgroup_count;
