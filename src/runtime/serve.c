@@ -1,8 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "runtime/serve.h"
 
+#include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/prctl.h>
@@ -10,6 +12,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "base/cleanup.h"
 #include "base/err.h"
 #include "base/failpoint.h"
 #include "base/fs.h"
@@ -75,35 +78,111 @@ static void refuse(const struct protocol_packet *request, const struct err *why)
 		(void)protocol_send(fd, protocol_error(why), NULL, 0, NULL);
 }
 
-static void become_supervisor(struct protocol_packet *request)
-{
-	close(PROTOCOL_LAUNCHER_FD);
-	(void)dup2(STDIN_FILENO, STDERR_FILENO);
-	_exit(supervisor_run(request, PROTOCOL_RUN_DIR_FD));
-}
+/* ---- spares ---- */
 
-static void launch(struct protocol_packet *request)
+/*
+ * Forking is the dearest step of a launch after the container itself, so it is done before anybody asks: one spare
+ * process waits on the engine's socket, and when a request has come to it the launcher forks the next. The
+ * two speak over a pipe; its end without a word means that the spare is gone.
+ */
+static void become_supervisor(struct protocol_packet *request, int note_fd)
 {
 	struct err err = ERR_INIT;
 
 	if (FAILPOINT("launcher.request", &err) < 0) {
 		refuse(request, &err);
-		return;
+		_exit(1);
 	}
-	pid_t pid = fork();
+	(void)!write(note_fd, "", 1);
+	close(note_fd);
+	close(PROTOCOL_LAUNCHER_FD);
+	(void)dup2(STDIN_FILENO, STDERR_FILENO);
+	_exit(supervisor_run(request, PROTOCOL_RUN_DIR_FD));
+}
 
-	if (pid == 0)
-		become_supervisor(request);
+/* 1: *request is there; 0: the engine is gone; -1: nobody may go on. A bad packet is passed over: its reply
+ * socket closes, and the engine sees that. */
+static int next_request(struct protocol_packet *request, struct err *err)
+{
+	for (;;) {
+		struct err why = ERR_INIT;
+		int rc = protocol_recv(PROTOCOL_LAUNCHER_FD, request, &why);
+
+		if (rc >= 0)
+			return rc;
+		if (why.kind == ERR_SYSTEM)
+			return err_set(err, ERR_SYSTEM, "%s", why.msg);
+	}
+}
+
+static _Noreturn void wait_as_spare(int note_fd)
+{
+	struct protocol_packet request = PROTOCOL_PACKET_INIT;
+
+	(void)prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0);
+	if (next_request(&request, NULL) != 1)
+		_exit(0);
+	(void)prctl(PR_SET_PDEATHSIG, 0, 0, 0, 0); /* a supervisor outlives us */
+	become_supervisor(&request, note_fd);
+	_exit(1);
+}
+
+/* A process that waits for a request; *note_fd: says when it has one. */
+static int fork_spare(int *note_fd, struct err *err)
+{
+	int ends[2];
+
+	if (pipe2(ends, O_CLOEXEC) < 0)
+		return err_sys(err, "cannot make a pipe");
+	auto_close int ours = ends[0], theirs = ends[1];
+	pid_t pid = fork();
+	if (pid == 0) {
+		close(ours);
+		wait_as_spare(theirs);
+	}
+	if (pid < 0)
+		return err_sys(err, "cannot fork a supervisor");
+	*note_fd = move_fd(&ours);
+	return 0;
+}
+
+/* Without a spare nothing can be launched, and whoever asks is told why. */
+static int refuse_next(const struct err *why, struct err *err)
+{
+	auto_packet struct protocol_packet request = PROTOCOL_PACKET_INIT;
+	int rc = next_request(&request, err);
+
+	if (rc > 0)
+		refuse(&request, why);
+	return rc;
+}
+
+static bool engine_is_gone(void)
+{
+	return recv(PROTOCOL_LAUNCHER_FD, NULL, 0, MSG_PEEK | MSG_TRUNC | MSG_DONTWAIT) == 0;
+}
+
+/* 1: go on; 0: the engine is gone; -1. */
+static int serve_one(struct err *err)
+{
+	struct err why = ERR_INIT;
+	auto_close int note_fd = -1;
+	ssize_t n;
+	char byte;
+
+	if (fork_spare(&note_fd, &why) < 0)
+		return refuse_next(&why, err);
+	do {
+		n = read(note_fd, &byte, 1);
+	} while (n < 0 && errno == EINTR);
 	(void)FAILPOINT("launcher.forked", NULL);
-	if (pid > 0)
-		return;
-	(void)err_sys(&err, "cannot fork a supervisor");
-	refuse(request, &err);
+	return n == 1 || !engine_is_gone();
 }
 
 static int serve(struct err *err)
 {
 	struct json *ready = json_object();
+	int rc;
 
 	if (json_set(ready, "ready", json_bool(true)) < 0) {
 		json_free(ready);
@@ -111,19 +190,9 @@ static int serve(struct err *err)
 	}
 	if (protocol_send(PROTOCOL_LAUNCHER_FD, ready, NULL, 0, err) < 0)
 		return -1;
-	for (;;) {
-		auto_packet struct protocol_packet request = PROTOCOL_PACKET_INIT;
-		struct err why = ERR_INIT;
-		int rc = protocol_recv(PROTOCOL_LAUNCHER_FD, &request, &why);
-
-		if (rc == 0)
-			return 0;
-		if (rc > 0)
-			launch(&request);
-		else if (why.kind == ERR_SYSTEM)
-			return err_set(err, ERR_SYSTEM, "%s", why.msg);
-		/* else a bad packet: its reply socket closes, and the engine sees that */
-	}
+	while ((rc = serve_one(err)) > 0)
+		;
+	return rc;
 }
 
 int serve_main(int argc, char **argv)
