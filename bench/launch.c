@@ -60,14 +60,11 @@ static int run(struct start *s, struct err *err)
 
 	snprintf(id, sizeof(id), "bench-%d-%u", (int)getpid(), s->number);
 	int64_t begin = now_ns();
-	if (launcher_create(s->launcher, &(struct launch){.id = id, .bundle_fd = s->bundle_fd},
-	                    err) < 0)
-		return -1;
-	auto_type(supervisor) connection = supervisor_connect(s->run_dir_fd, id, err);
-	auto_type(supervisor) watch =
-		connection ? supervisor_connect(s->run_dir_fd, id, err) : NULL;
+	const struct launch launch = {.id = id, .bundle_fd = s->bundle_fd};
+	pid_t pid;
+	auto_type(supervisor) watch = launcher_open(s->launcher, &launch, &pid, err);
 
-	if (!watch || supervisor_watch(watch, err) < 0 || supervisor_start(connection, err) < 0)
+	if (!watch || supervisor_start_watched(watch, err) < 0)
 		return -1;
 	s->executed_ns = now_ns() - begin;
 	if (s->stays)

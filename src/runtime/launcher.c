@@ -17,6 +17,7 @@
 #include "base/json.h"
 #include "base/log.h"
 #include "runtime/protocol.h"
+#include "runtime/supervisor_client.h"
 
 #define READY_TIMEOUT_S  10
 #define SEND_TIMEOUT_S   10
@@ -330,18 +331,20 @@ static int send_launch(struct launcher *l, const struct launch *launch, int repl
 }
 
 /* The supervisor's answer. 0; -1; 1 when it closed without one. */
-static int await_answer(int fd, struct err *err)
+static int await_answer(int fd, pid_t *pid, struct err *err)
 {
 	auto_packet struct protocol_packet packet = PROTOCOL_PACKET_INIT;
 	int rc = protocol_recv(fd, &packet, err);
 
 	if (rc <= 0)
 		return rc < 0 ? -1 : 1;
+	*pid = (pid_t)json_get_int(packet.body, "pid", 0);
 	return protocol_check(packet.body, err);
 }
 
-static int launch_once(struct launcher *l, const struct launch *launch, int process_fd,
-                       struct err *err)
+/* *fd: the connection on which the supervisor has answered; the caller's. */
+static int launch_once(struct launcher *l, const struct launch *launch, int process_fd, pid_t *pid,
+                       int *fd, struct err *err)
 {
 	int pair[2];
 
@@ -360,29 +363,48 @@ static int launch_once(struct launcher *l, const struct launch *launch, int proc
 		return -1;
 	cleanup_close(&theirs);
 	theirs = -1;
-	return await_answer(ours, err);
+	rc = await_answer(ours, pid, err);
+	if (rc == 0)
+		*fd = move_fd(&ours);
+	return rc;
 }
 
-int launcher_create(struct launcher *l, const struct launch *launch, struct err *err)
+struct supervisor *launcher_open(struct launcher *l, const struct launch *launch, pid_t *pid,
+                                 struct err *err)
 {
 	auto_close int process_fd = -1;
+	int fd;
 
 	if (check_launch(launch, err) < 0)
-		return -1;
+		return NULL;
 	if (launch->exec_into) {
 		process_fd = process_file(launch->process_json, err);
 		if (process_fd < 0)
-			return -1;
+			return NULL;
 	}
 	/* A launcher that was killed with our request still in its queue answers nothing: what it
 	 * may have begun is cleaned up, and the request is made once more. */
 	for (int attempt = 0; attempt < 2; attempt++) {
-		int rc = launch_once(l, launch, process_fd, err);
+		int rc = launch_once(l, launch, process_fd, pid, &fd, err);
 
-		if (rc <= 0)
-			return rc < 0 ? err_wrap(err, "%s", launch->id) : 0;
+		if (rc == 0)
+			return supervisor_adopt(fd, launch->id, err);
+		if (rc < 0) {
+			err_wrap(err, "%s", launch->id);
+			return NULL;
+		}
 		(void)supervisor_forget(l->run_dir_fd, launch->id, NULL);
 		(void)lseek(process_fd, 0, SEEK_SET);
 	}
-	return err_set(err, ERR_UNAVAILABLE, "%s: its supervisor died while making it", launch->id);
+	err_set(err, ERR_UNAVAILABLE, "%s: its supervisor died while making it", launch->id);
+	return NULL;
+}
+
+int launcher_create(struct launcher *l, const struct launch *launch, struct err *err)
+{
+	pid_t pid;
+	struct supervisor *s = launcher_open(l, launch, &pid, err);
+
+	supervisor_close(s);
+	return s ? 0 : -1;
 }

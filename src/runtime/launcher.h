@@ -83,6 +83,10 @@ struct launch {
  * (OCI create). On success the container waits for supervisor_start(). An exec'ed process likewise.
  * The supervisor outlives everyone from here on. ERR_INVALID (config, with its path), ERR_CONFLICT (id), ... */
 int launcher_create(struct launcher *launcher, const struct launch *launch, struct err *err);
+struct supervisor;
+/* The same, and the connection over which the supervisor has answered: no way to it is shorter. *pid: the process. */
+struct supervisor *launcher_open(struct launcher *launcher, const struct launch *launch, pid_t *pid,
+                                 struct err *err);
 
 enum supervised_state {
 	SUPERVISED_CREATED,
@@ -114,6 +118,8 @@ int supervisor_state(struct supervisor *s, struct supervised *out, struct err *e
 /* Lets the program run. An exec failure (not found 127, not executable 126) is ERR_NOT_FOUND or
  * ERR_DENIED with OCI words: `exec: "x": executable file not found in $PATH`; the exit record then says the code. */
 int supervisor_start(struct supervisor *s, struct err *err);
+/* supervisor_start(), and what supervisor_watch() does, in one question. */
+int supervisor_start_watched(struct supervisor *s, struct err *err);
 int supervisor_kill(struct supervisor *s, int signal, bool all,
                     struct err *err); /* ERR_NOT_FOUND when it has exited */
 int supervisor_resize(struct supervisor *s, uint16_t rows, uint16_t cols, struct err *err);

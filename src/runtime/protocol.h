@@ -19,12 +19,13 @@
  *
  *   N is an index into the packet's descriptors; absent: none. "lowers" is the first of
  *   lower_count in a row. "reply" is a seqpacket socket on which the supervisor answers
- *   {"pid": N} or the error. "process" is a memory file with an OCI process object.
+ *   {"pid": N} or the error; after {"pid"} it is the supervisor's first connection, and takes the requests below.
+ *   "process" is a memory file with an OCI process object.
  *
  * Engine to supervisor (<run>/<id>/socket):
  *
  *   {"op": "state"}                 -> the state (record.h)
- *   {"op": "start"}                 -> {}
+ *   {"op": "start", "watch"}        -> {}, and with "watch" what that op says
  *   {"op": "kill", "signal", "all"} -> {}
  *   {"op": "resize", "rows", "cols"}, {"op": "pause", "pause"} -> {}
  *   {"op": "update", "resources": {OCI linux.resources}} -> {}

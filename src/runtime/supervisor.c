@@ -36,6 +36,17 @@
 
 /* ---- connections ---- */
 
+static void take_connection(struct supervision *s, int fd)
+{
+	for (size_t i = 0; i < SUPERVISOR_CONNECTIONS_MAX; i++) {
+		if (s->connections[i].fd >= 0)
+			continue;
+		s->connections[i] = (struct supervision_connection){.fd = fd, .slot = -1};
+		return;
+	}
+	close(fd);
+}
+
 static void accept_connection(struct supervision *s)
 {
 	auto_close int fd = accept4(s->listen_fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
@@ -45,12 +56,7 @@ static void accept_connection(struct supervision *s)
 	if (fd < 0 || getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &len) < 0 ||
 	    (peer.uid != 0 && peer.uid != geteuid()))
 		return;
-	for (size_t i = 0; i < SUPERVISOR_CONNECTIONS_MAX; i++) {
-		if (s->connections[i].fd >= 0)
-			continue;
-		s->connections[i] = (struct supervision_connection){.fd = move_fd(&fd), .slot = -1};
-		return;
-	}
+	take_connection(s, move_fd(&fd));
 }
 
 static bool connections_full(const struct supervision *s)
@@ -315,6 +321,8 @@ static int begin(struct supervision *s, struct protocol_packet *request, int run
 	struct err err = ERR_INIT;
 	auto_close int reply_fd =
 		fcntl(protocol_fd(request, request->body, "reply"), F_DUPFD_CLOEXEC, 3);
+	int flags = fcntl(reply_fd, F_GETFL); /* -1 is refused by the next call, too */
+	(void)fcntl(reply_fd, F_SETFL, flags | O_NONBLOCK);
 	int rc = supervisor_launch(s, request, run_dir_fd, &err);
 
 	if (rc == 0 && take_signals(s, &err) < 0) {
@@ -338,6 +346,7 @@ static int begin(struct supervision *s, struct protocol_packet *request, int run
 	if (protocol_send(reply_fd, answer, NULL, 0, &err) == 0) {
 		(void)FAILPOINT("supervisor.answered", NULL);
 		enter_confinement(s, rules_fd);
+		take_connection(s, move_fd(&reply_fd));
 		return 0;
 	}
 	abandon(s);

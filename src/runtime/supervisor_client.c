@@ -19,6 +19,7 @@
 #include "runtime/launcher.h"
 #include "runtime/protocol.h"
 #include "runtime/record.h"
+#include "runtime/supervisor_client.h"
 
 #define ANSWER_TIMEOUT_S 15
 #define SOCKET_NAME      "socket"
@@ -45,6 +46,24 @@ static int set_timeouts(int fd, int seconds, struct err *err)
 	return 0;
 }
 
+struct supervisor *supervisor_adopt(int fd, const char *id, struct err *err)
+{
+	auto_close int owned = fd;
+	auto_free struct supervisor *s = calloc(1, sizeof(*s));
+	auto_free char *copy = strdup(id);
+
+	if (!s || !copy) {
+		(void)err_nomem(err);
+		return NULL;
+	}
+	if (set_timeouts(fd, ANSWER_TIMEOUT_S, err) < 0)
+		return NULL;
+	(void)pthread_mutex_init(&s->lock, NULL);
+	s->fd = move_fd(&owned);
+	s->id = move_ptr(copy);
+	return move_ptr(s);
+}
+
 struct supervisor *supervisor_connect(int run_dir_fd, const char *id, struct err *err)
 {
 	if (id_check_name(id, "id", err) < 0)
@@ -64,20 +83,7 @@ struct supervisor *supervisor_connect(int run_dir_fd, const char *id, struct err
 			*err = why;
 		return NULL;
 	}
-	if (set_timeouts(fd, ANSWER_TIMEOUT_S, err) < 0)
-		return NULL;
-
-	auto_free struct supervisor *s = calloc(1, sizeof(*s));
-	auto_free char *copy = strdup(id);
-
-	if (!s || !copy) {
-		(void)err_nomem(err);
-		return NULL;
-	}
-	(void)pthread_mutex_init(&s->lock, NULL);
-	s->fd = move_fd(&fd);
-	s->id = move_ptr(copy);
-	return move_ptr(s);
+	return supervisor_adopt(move_fd(&fd), id, err);
 }
 
 void supervisor_close(struct supervisor *s)
@@ -168,6 +174,13 @@ int supervisor_state(struct supervisor *s, struct supervised *out, struct err *e
 int supervisor_start(struct supervisor *s, struct err *err)
 {
 	return order(s, request("start"), err);
+}
+
+int supervisor_start_watched(struct supervisor *s, struct err *err)
+{
+	if (order(s, with(request("start"), "watch", json_bool(true)), err) < 0)
+		return -1;
+	return set_timeouts(s->fd, 0, err);
 }
 
 int supervisor_kill(struct supervisor *s, int signal, bool all, struct err *err)

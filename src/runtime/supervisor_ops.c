@@ -55,7 +55,6 @@ static int op_state(struct supervision *s, const struct json *body, struct answe
 static int op_start(struct supervision *s, const struct json *body, struct answer *out,
                     struct err *err)
 {
-	(void)body, (void)out;
 	if (s->record.seen.state != SUPERVISED_CREATED)
 		return err_set(err, ERR_CONFLICT, "has been started already");
 	(void)FAILPOINT("supervisor.start.before", NULL);
@@ -67,6 +66,7 @@ static int op_start(struct supervision *s, const struct json *body, struct answe
 	streams_started(&s->streams);
 	(void)FAILPOINT("supervisor.start.released", NULL);
 	supervisor_changed(s);
+	out->watch = json_get_bool(body, "watch", false); /* from the next change on: this is its answer */
 	return 0;
 }
 
