@@ -41,6 +41,47 @@ int64_t clock_wall_ns(void)
 	return read_ns(CLOCK_REALTIME);
 }
 
+/* ---- the calendar ---- */
+
+static bool is_leap(int year)
+{
+	return (year % 4 == 0 && year % 100 != 0) || year % 400 == 0;
+}
+
+static int month_days(int year, int month)
+{
+	static const int days[] = {31, 28, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31};
+
+	return days[month - 1] + (month == 2 && is_leap(year));
+}
+
+static int64_t days_since_1970(int year, int month, int day)
+{
+	int64_t y = year - 1; /* whole years since year 1 */
+	int64_t days = y * 365 + y / 4 - y / 100 + y / 400 - 719162;
+
+	for (int m = 1; m < month; m++)
+		days += month_days(year, m);
+	return days + day - 1;
+}
+
+/* By hand, not by gmtime(3): that reads the time zone's file first, in each of many short processes. */
+static void date_of(int64_t days, int *year, int *month, int *day)
+{
+	int y = 1970 + (int)(days / 366), m = 1;
+
+	while (days_since_1970(y, 1, 1) > days)
+		y--;
+	while (days_since_1970(y + 1, 1, 1) <= days)
+		y++;
+	days -= days_since_1970(y, 1, 1);
+	for (; days >= month_days(y, m); m++)
+		days -= month_days(y, m);
+	*year = y;
+	*month = m;
+	*day = (int)days + 1;
+}
+
 char *clock_format(int64_t wall_ns, char text[CLOCK_TEXT_MAX])
 {
 	if (wall_ns == 0) {
@@ -49,15 +90,20 @@ char *clock_format(int64_t wall_ns, char text[CLOCK_TEXT_MAX])
 	}
 
 	int64_t ns = wall_ns % NS_PER_SECOND;
-	time_t seconds = wall_ns / NS_PER_SECOND;
+	int64_t seconds = wall_ns / NS_PER_SECOND;
 	if (ns < 0) { /* before 1970: C rounds towards zero */
 		ns += NS_PER_SECOND;
 		seconds--;
 	}
-	struct tm tm;
-	gmtime_r(&seconds, &tm);
-	size_t n = strftime(text, CLOCK_TEXT_MAX, "%Y-%m-%dT%H:%M:%S", &tm);
-	snprintf(text + n, CLOCK_TEXT_MAX - n, ".%09" PRId64 "Z", ns);
+	int64_t days = seconds / 86400 - (seconds % 86400 < 0);
+	unsigned second = (unsigned)(seconds - days * 86400) % 86400;
+	int year, month, day;
+
+	date_of(days, &year, &month, &day);
+	/* The remainders change nothing but tell the compiler that it fits. */
+	snprintf(text, CLOCK_TEXT_MAX, "%04u-%02u-%02uT%02u:%02u:%02u.%09uZ",
+	         (unsigned)year % 10000, (unsigned)month % 100, (unsigned)day % 100, second / 3600,
+	         second / 60 % 60, second % 60, (unsigned)ns % (unsigned)NS_PER_SECOND);
 	return text;
 }
 
@@ -115,28 +161,6 @@ static const char *read_offset(const char *text, int *seconds)
 		return NULL;
 	*seconds = (hours * 60 + minutes) * 60 * (west ? -1 : 1);
 	return text;
-}
-
-static bool is_leap(int year)
-{
-	return (year % 4 == 0 && year % 100 != 0) || year % 400 == 0;
-}
-
-static int month_days(int year, int month)
-{
-	static const int days[] = {31, 28, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31};
-
-	return days[month - 1] + (month == 2 && is_leap(year));
-}
-
-static int64_t days_since_1970(int year, int month, int day)
-{
-	int64_t y = year - 1; /* whole years since year 1 */
-	int64_t days = y * 365 + y / 4 - y / 100 + y / 400 - 719162;
-
-	for (int m = 1; m < month; m++)
-		days += month_days(year, m);
-	return days + day - 1;
 }
 
 static int combine(int64_t seconds, int64_t ns, int64_t *wall_ns)
