@@ -18,8 +18,10 @@ static void a_time_is_written_and_read_back(void **state)
 	                    "2026-01-02T03:04:05.678901234Z");
 	assert_string_equal(clock_format(0, text), CLOCK_ZERO);
 	assert_string_equal(clock_format(-1, text), "1969-12-31T23:59:59.999999999Z");
-	assert_string_equal(clock_format(951782400000000000, text), "2000-02-29T00:00:00.000000000Z");
-	assert_string_equal(clock_format(1735689599000000000, text), "2024-12-31T23:59:59.000000000Z");
+	assert_string_equal(clock_format(951782400000000000, text),
+	                    "2000-02-29T00:00:00.000000000Z");
+	assert_string_equal(clock_format(1735689599000000000, text),
+	                    "2024-12-31T23:59:59.000000000Z");
 	assert_string_equal(clock_format(INT64_MAX, text), "2262-04-11T23:47:16.854775807Z");
 	assert_string_equal(clock_format(INT64_MIN, text), "1677-09-21T00:12:43.145224192Z");
 	for (size_t i = 0; i < sizeof(times) / sizeof(times[0]); i++) {

@@ -342,6 +342,23 @@ static int await_answer(int fd, pid_t *pid, struct err *err)
 	return protocol_check(packet.body, err);
 }
 
+/* Who closed without an answer was killed, and a launcher that is dying with it may still take requests
+ * along. */
+static int renew(struct launcher *l, uint64_t generation, struct err *err)
+{
+	int rc = 0;
+
+	pthread_mutex_lock(&l->lock);
+	if (l->generation == generation) {
+		log_warn(l->log, "a launch was cut off, starting another launcher", "pid=%d",
+		         (int)l->pid);
+		stop_locked(l);
+		rc = start_locked(l, err);
+	}
+	pthread_mutex_unlock(&l->lock);
+	return rc;
+}
+
 /* *fd: the connection on which the supervisor has answered; the caller's. */
 static int launch_once(struct launcher *l, const struct launch *launch, int process_fd, pid_t *pid,
                        int *fd, struct err *err)
@@ -357,6 +374,7 @@ static int launch_once(struct launcher *l, const struct launch *launch, int proc
 		return -1;
 	pthread_mutex_lock(&l->lock);
 	int rc = send_launch(l, launch, theirs, process_fd, err);
+	uint64_t generation = l->generation;
 
 	pthread_mutex_unlock(&l->lock);
 	if (rc < 0)
@@ -366,7 +384,7 @@ static int launch_once(struct launcher *l, const struct launch *launch, int proc
 	rc = await_answer(ours, pid, err);
 	if (rc == 0)
 		*fd = move_fd(&ours);
-	return rc;
+	return rc == 1 && renew(l, generation, err) < 0 ? -1 : rc;
 }
 
 struct supervisor *launcher_open(struct launcher *l, const struct launch *launch, pid_t *pid,

@@ -87,7 +87,7 @@ static void refuse(const struct protocol_packet *request, const struct err *why)
 /*
  * Forking is the dearest step of a launch after the container itself, so it is done before anybody asks: one spare
  * process waits on the engine's socket, and when a request has come to it the launcher forks the next. The
- * two speak over a pipe; its end without a word means that the spare is gone.
+ * two speak over a socket pair; its end without a word means that the spare is gone.
  */
 static void become_supervisor(struct protocol_packet *request, int note_fd)
 {
@@ -97,7 +97,7 @@ static void become_supervisor(struct protocol_packet *request, int note_fd)
 		refuse(request, &err);
 		_exit(1);
 	}
-	(void)!write(note_fd, "", 1);
+	(void)send(note_fd, "", 1, MSG_NOSIGNAL); /* a launcher that is dead needs no next one */
 	close(note_fd);
 	close(PROTOCOL_LAUNCHER_FD);
 	(void)dup2(STDIN_FILENO, STDERR_FILENO);
@@ -132,13 +132,14 @@ static __attribute__((noinline)) void warm_up(void)
 	free(heap);
 }
 
-static _Noreturn void wait_as_spare(int note_fd)
+/* It dies with its launcher: the engine sees the end of the connection that they share, and starts another. */
+static _Noreturn void wait_as_spare(int note_fd, pid_t launcher)
 {
 	struct protocol_packet request = PROTOCOL_PACKET_INIT;
 
-	warm_up();
 	(void)prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0);
-	if (next_request(&request, NULL) != 1)
+	warm_up();
+	if (getppid() != launcher || next_request(&request, NULL) != 1)
 		_exit(0);
 	(void)prctl(PR_SET_PDEATHSIG, 0, 0, 0, 0); /* a supervisor outlives us */
 	become_supervisor(&request, note_fd);
@@ -148,15 +149,16 @@ static _Noreturn void wait_as_spare(int note_fd)
 /* A process that waits for a request; *note_fd: says when it has one. */
 static int fork_spare(int *note_fd, struct err *err)
 {
+	pid_t launcher = getpid();
 	int ends[2];
 
-	if (pipe2(ends, O_CLOEXEC) < 0)
-		return err_sys(err, "cannot make a pipe");
+	if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends) < 0)
+		return err_sys(err, "cannot make a socket pair");
 	auto_close int ours = ends[0], theirs = ends[1];
 	pid_t pid = fork();
 	if (pid == 0) {
 		close(ours);
-		wait_as_spare(theirs);
+		wait_as_spare(theirs, launcher);
 	}
 	if (pid < 0)
 		return err_sys(err, "cannot fork a supervisor");

@@ -2,6 +2,8 @@
 
 /* The engine's end of a supervisor's socket; declared in runtime/launcher.h. */
 
+#include "runtime/supervisor_client.h"
+
 #include <errno.h>
 #include <pthread.h>
 #include <signal.h>
@@ -19,7 +21,6 @@
 #include "runtime/launcher.h"
 #include "runtime/protocol.h"
 #include "runtime/record.h"
-#include "runtime/supervisor_client.h"
 
 #define ANSWER_TIMEOUT_S 15
 #define SOCKET_NAME      "socket"
