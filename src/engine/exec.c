@@ -318,17 +318,18 @@ static int exec_user(struct exec *exec, const struct config *config, struct user
 	return ids_check_user(exec->c->first_id, user, err);
 }
 
-static int exec_launch(struct exec *exec, const struct exec_start *start, struct err *err)
+static struct supervisor *exec_launch(struct exec *exec, const struct exec_start *start, pid_t *pid,
+                                      struct err *err)
 {
 	auto_type(config) config = container_config(exec->c);
 	auto_buf struct buf text = BUF_INIT(8u << 20);
 	struct user user;
 
 	if (exec_user(exec, config, &user, err) < 0)
-		return -1;
+		return NULL;
 	auto_type(json) process = spec_exec_process(config, &exec->create, &user, err);
 	if (!process || json_write(process, &text, err) < 0 || buf_check(&text, err) < 0)
-		return -1;
+		return NULL;
 	struct launch launch = {
 		.id = exec->name,
 		.bundle_fd = -1,
@@ -339,7 +340,7 @@ static int exec_launch(struct exec *exec, const struct exec_start *start, struct
 		.stdin_open = exec->create.attach_stdin,
 		.stdin_once = exec->create.attach_stdin,
 	};
-	return launcher_create(exec->engine->launcher, &launch, err);
+	return launcher_open(exec->engine->launcher, &launch, pid, err);
 }
 
 /* The program's stdio, connected before it runs. */
@@ -356,15 +357,11 @@ static int exec_attach(struct exec *exec, struct supervisor *s, struct err *err)
 
 static int exec_go(struct exec *exec, const struct exec_start *start, int *stream, struct err *err)
 {
-	int run = exec->engine->supervisors_fd;
-	struct supervised state = {0};
-
-	if (exec_launch(exec, start, err) < 0)
-		return -1;
-	auto_type(supervisor) s = supervisor_connect(run, exec->name, err);
-	auto_type(supervisor) watch = s ? supervisor_connect(run, exec->name, err) : NULL;
 	auto_close int fd = -1;
-	if (!watch || supervisor_state(s, &state, err) < 0)
+	pid_t pid = 0;
+	auto_type(supervisor) s = exec_launch(exec, start, &pid, err);
+
+	if (!s)
 		return -1;
 	if (!start->detach) {
 		fd = exec_attach(exec, s, err);
@@ -372,10 +369,9 @@ static int exec_go(struct exec *exec, const struct exec_start *start, int *strea
 			return -1;
 	}
 	pthread_mutex_lock(&exec->lock);
-	exec->pid = state.pid;
+	exec->pid = pid;
 	pthread_mutex_unlock(&exec->lock);
-	if (supervisor_watch(watch, err) < 0 || supervisor_start(s, err) < 0 ||
-	    watch_exec(exec, move_ptr(watch), err) < 0)
+	if (supervisor_start_watched(s, err) < 0 || watch_exec(exec, move_ptr(s), err) < 0)
 		return -1;
 	*stream = move_fd(&fd);
 	return 0;

@@ -169,8 +169,9 @@ static int open_userns(const struct container *c, const struct paths *p, int *fd
 	return *fd < 0 ? -1 : 0;
 }
 
-static int launch(struct container *c, const struct config *config, const struct stack *stack,
-                  const struct paths *p, struct err *err)
+static struct supervisor *launch(struct container *c, const struct config *config,
+                                 const struct stack *stack, const struct paths *p, pid_t *pid,
+                                 struct err *err)
 {
 	const struct api_container_create *create = &config->create;
 	auto_close int userns_fd = -1;
@@ -178,7 +179,7 @@ static int launch(struct container *c, const struct config *config, const struct
 
 	if (open_userns(c, p, &userns_fd, err) < 0 ||
 	    check_log_config(&create->host.log_config, &log, err) < 0)
-		return -1;
+		return NULL;
 	struct launch_rootfs rootfs = {
 		.lower_fds = stack->layers.fds,
 		.lower_count = stack->layers.count,
@@ -204,11 +205,13 @@ static int launch(struct container *c, const struct config *config, const struct
 	};
 	/* What an attempt that was cut off may have left. */
 	(void)supervise_end(c->engine, c->id, NULL);
-	return launcher_create(c->engine->launcher, &what, err);
+	return launcher_open(c->engine->launcher, &what, pid, err);
 }
 
-static int prepare(struct container *c, const struct config *config, struct err *err)
+static struct supervisor *prepare(struct container *c, const struct config *config, pid_t *pid,
+                                  struct err *err)
 {
+	struct supervisor *s = NULL;
 	struct stack stack;
 	struct paths paths;
 	int rc = stack_open(c, &stack, err);
@@ -222,17 +225,17 @@ static int prepare(struct container *c, const struct config *config, struct err 
 	if (rc == 0)
 		rc = FAILPOINT("start.launch", err);
 	if (rc == 0)
-		rc = launch(c, config, &stack, &paths, err);
+		s = launch(c, config, &stack, &paths, pid, err);
 	stack_close(&stack);
-	return rc;
+	return s;
 }
 
-static void mark_running(struct container *c, const struct supervised *state)
+static void mark_running(struct container *c, pid_t pid)
 {
 	pthread_mutex_lock(&c->lock);
 	c->status = STATUS_RUNNING;
 	c->run++;
-	c->pid = state->pid;
+	c->pid = pid;
 	c->exit_code = 0;
 	c->oom_killed = false;
 	c->exit_seen = false;
@@ -242,25 +245,13 @@ static void mark_running(struct container *c, const struct supervised *state)
 }
 
 /* The container is there, up to its program. The row says running before the program runs. */
-static int let_go(struct container *c, struct err *err)
+static int let_go(struct container *c, struct supervisor *s, pid_t pid, struct err *err)
 {
-	struct engine *engine = c->engine;
-	auto_type(supervisor) s = supervisor_connect(engine->supervisors_fd, c->id, err);
-	auto_type(supervisor) watch =
-		s ? supervisor_connect(engine->supervisors_fd, c->id, err) : NULL;
-	struct supervised state = {0};
-
-	if (!watch || supervisor_state(s, &state, err) < 0)
-		return -1;
-	mark_running(c, &state);
+	mark_running(c, pid);
 	if (state_save(c, err) < 0 || FAILPOINT("start.saved", err) < 0)
 		return -1;
 	attach_tell(c, s);
-	if (supervisor_watch(watch, err) < 0 || supervisor_start(s, err) < 0)
-		return -1;
-	if (watch_container(c, move_ptr(watch), err) < 0)
-		return -1;
-	return 0;
+	return supervisor_start_watched(s, err);
 }
 
 /* The words that clients look for, and the exit code that goes with them. */
@@ -309,8 +300,10 @@ int start_locked(struct container *c, struct err *err)
 	auto_type(config) config = container_config(c);
 	struct err why = ERR_INIT;
 	int64_t began = clock_mono_ns();
+	pid_t pid = 0;
 
-	if (prepare(c, config, &why) < 0 || let_go(c, &why) < 0) {
+	auto_type(supervisor) s = prepare(c, config, &pid, &why);
+	if (!s || let_go(c, s, pid, &why) < 0 || watch_container(c, move_ptr(s), &why) < 0) {
 		undo(c, &why, err);
 		return -1;
 	}
