@@ -255,6 +255,22 @@ static int run_join(struct cli *cli, const struct args *args, struct err *err)
 	return 0;
 }
 
+static int run_migrate(struct cli *cli, const struct args *args, struct err *err)
+{
+	struct json *body = json_object();
+
+	json_set(body, "Store", json_string(args->words[0]));
+	if (add_store(args, body, err) < 0) {
+		json_free(body);
+		return -1;
+	}
+	if (post(cli, "/buoy/v1/cluster/migrate", body, NULL, err) < 0)
+		return -1;
+	printf("The cluster's state is in etcd now. To add a manager, run 'buoy swarm join-token "
+	       "manager'\nand follow the instructions.\n");
+	return 0;
+}
+
 static int run_leave(struct cli *cli, const struct args *args, struct err *err)
 {
 	if (post(cli, args_bool(args, "force") ? "/swarm/leave?force=1" : "/swarm/leave", NULL,
@@ -331,17 +347,25 @@ static int run_unlock(struct cli *cli, const struct args *args, struct err *err)
 		"listen-addr", 0, FLAG_STRING, "ADDRESS", "Where it listens (0.0.0.0:2377)"        \
 	}
 
+#define STORE_FLAGS                                                                                \
+	{"store-ca", 0, FLAG_STRING, "FILE", "CA of an etcds:// store (the system's)"},            \
+		{"store-cert", 0, FLAG_STRING, "FILE",                                             \
+	         "Our certificate for it, if it asks for one"},                                    \
+	{                                                                                          \
+		"store-key", 0, FLAG_STRING, "FILE", "Its key"                                     \
+	}
+
 static const struct flag init_flags[] = {
 	ADDRESS_FLAGS,
 	SPEC_FLAGS,
 	{"force-new-cluster", 0, FLAG_BOOL, NULL, "Start anew from this node (not supported)"},
 	{"store", 0, FLAG_STRING, "URL",
          "Where its state is, for several managers: etcd, or etcd://HOST[:PORT],...[/PREFIX]"},
-	{"store-ca", 0, FLAG_STRING, "FILE", "CA of an etcds:// store (the system's)"},
-	{"store-cert", 0, FLAG_STRING, "FILE", "Our certificate for it, if it asks for one"},
-	{"store-key", 0, FLAG_STRING, "FILE", "Its key"},
+	STORE_FLAGS,
 	{NULL},
 };
+
+static const struct flag migrate_flags[] = {STORE_FLAGS, {NULL}};
 
 static const struct flag join_flags[] = {
 	ADDRESS_FLAGS,
@@ -424,5 +448,13 @@ const struct command command_swarm[] = {
          .summary = "Change settings of the cluster",
          .flags = update_flags,
          .run = run_update},
+	{.group = "cluster",
+         .name = "migrate-store",
+         .synopsis = "[OPTIONS] etcd|URL",
+         .summary = "Move the state of a living cluster from a file to etcd",
+         .flags = migrate_flags,
+         .min = 1,
+         .max = 1,
+         .run = run_migrate},
 	{.name = NULL},
 };

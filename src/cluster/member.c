@@ -72,7 +72,7 @@ static int keep_directory(struct member *m, int dir_fd, struct err *err)
 
 /* ---- taking up and laying down ---- */
 
-static int start_leader(struct member *m, struct err *err)
+int member_start_leader(struct member *m, struct err *err)
 {
 	char addr[ADDRESS_MAX];
 	struct leader_tls tls = {m->card.store_ca, m->card.store_cert, m->card.store_key};
@@ -140,7 +140,7 @@ static int start_agent(struct member *m, struct err *err)
 	return m->agent ? 0 : -1;
 }
 
-static void lay_down(struct member *m, bool for_good)
+void member_lay_down(struct member *m, bool for_good)
 {
 	char peer[ETCD_URL_MAX] = "", addr[ADDRESS_MAX];
 
@@ -165,7 +165,7 @@ static void lay_down(struct member *m, bool for_good)
 }
 
 /* From the directory. Whatever fails, we are a member still, with an error to show. */
-static int take_up(struct member *m, struct err *err)
+int member_take_up(struct member *m, struct err *err)
 {
 	m->dir_fd = fs_open_dir(m->options.root_fd, DIRECTORY, err);
 	if (m->dir_fd < 0 || member_read_all(m, err) < 0)
@@ -175,7 +175,7 @@ static int take_up(struct member *m, struct err *err)
 	/* The agent starts in any case: its containers go on without a leader. */
 	int rc = !m->card.manager                         ? 0
 	         : member_runs_etcd(&m->card) && !m->etcd ? -1
-	                                                  : start_leader(m, err);
+	                                                  : member_start_leader(m, err);
 	if (rc < 0) {
 		leader_close(m->leader);
 		m->leader = NULL;
@@ -197,7 +197,7 @@ struct member *member_open(const struct member_options *options, struct err *err
 	pthread_mutex_init(&m->changing, NULL);
 	pthread_rwlock_init(&m->lock, NULL);
 	struct err why = ERR_INIT;
-	if (fs_exists(options->root_fd, DIRECTORY) && take_up(m, &why) < 0) {
+	if (fs_exists(options->root_fd, DIRECTORY) && member_take_up(m, &why) < 0) {
 		snprintf(m->error, sizeof(m->error), "%.255s", why.msg);
 		log_error(options->log, "cluster membership not taken up", "error=%s", why.msg);
 	}
@@ -208,7 +208,7 @@ void member_close(struct member *m)
 {
 	if (!m)
 		return;
-	lay_down(m, false);
+	member_lay_down(m, false);
 	pthread_rwlock_destroy(&m->lock);
 	pthread_mutex_destroy(&m->changing);
 	free(m);
@@ -363,7 +363,7 @@ static int found_in(struct member *m, const struct member_init *init, const stru
 	if (rc < 0)
 		etcd_run_end(etcd);
 	else
-		etcd_run_free(etcd); /* take_up() finds it */
+		etcd_run_free(etcd); /* member_take_up() finds it */
 	return rc;
 }
 
@@ -382,9 +382,9 @@ static int init_locked(struct member *m, const struct member_init *init, char no
 	if (found_in(m, init, &f, dir_fd, err) < 0 || keep_directory(m, dir_fd, err) < 0)
 		return -1;
 	pthread_rwlock_wrlock(&m->lock);
-	int rc = take_up(m, err);
+	int rc = member_take_up(m, err);
 	if (rc < 0) { /* the port is taken, most likely: then we are in no cluster */
-		lay_down(m, true);
+		member_lay_down(m, true);
 		(void)fs_remove_tree(m->options.root_fd, DIRECTORY, NULL);
 	}
 	pthread_rwlock_unlock(&m->lock);
@@ -578,7 +578,7 @@ static int join_locked(struct member *m, const struct member_join *join, struct 
 	    keep_directory(m, dir_fd, err) < 0)
 		return -1;
 	pthread_rwlock_wrlock(&m->lock);
-	int rc = take_up(m, err);
+	int rc = member_take_up(m, err);
 	pthread_rwlock_unlock(&m->lock);
 	if (rc == 0 && m->leader)
 		await_leader(m);
@@ -612,7 +612,7 @@ static int leave_locked(struct member *m, bool force, struct err *err)
 		return err_set(err, why.kind, "containers of the cluster are left: %.400s",
 		               why.msg);
 	}
-	lay_down(m, true);
+	member_lay_down(m, true);
 	rc = fs_remove_tree(m->options.root_fd, DIRECTORY, err);
 	pthread_rwlock_unlock(&m->lock);
 	return rc;

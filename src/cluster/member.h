@@ -70,6 +70,10 @@ struct member_join {
 };
 int member_join(struct member *member, const struct member_join *join, struct err *err);
 
+/* Moves the state of a cluster with one manager from its file to an etcd that others can share: init's
+ * store and tls. Requests wait meanwhile, containers go on. On failure all is as before. */
+int member_migrate(struct member *member, const struct member_init *init, struct err *err);
+
 /* Removes the tasks' containers and forgets the cluster. A manager needs force: the cluster's state
  * goes with it. */
 int member_leave(struct member *member, bool force, struct err *err);

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* A member's own etcd: its first start, later ones, and the end. */
+/* A member's own etcd: its first start, later ones, the end; and the way there from a file. */
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -7,6 +7,7 @@
 
 #include "base/clock.h"
 #include "base/err.h"
+#include "base/fs.h"
 #include "base/log.h"
 #include "base/str.h"
 #include "cluster/ca.h"
@@ -14,12 +15,15 @@
 #include "cluster/etcd_members.h"
 #include "cluster/etcd_run.h"
 #include "cluster/member_state.h"
+#include "cluster/store_move.h"
 
 #define START_MS  20000
 #define CALL_MS   1000
 #define RETIRE_MS 6000
 #define STEP_MS   200
 #define NAMES_MAX 256
+#define DATABASE  "cluster.db"
+#define MOVED     "cluster.db.moved" /* kept: for looking into, and for going back by hand */
 
 bool member_runs_etcd(const struct card *card)
 {
@@ -131,4 +135,103 @@ void member_retire_etcd(struct member *m, struct etcd_run *run, const char *peer
 		clock_sleep_ms(STEP_MS);
 	}
 	etcd_run_end(run);
+}
+
+/* ---- from a file to etcd ---- */
+
+static int sign_etcd(struct member *m, struct err *err)
+{
+	auto_free char *key = NULL, *request = NULL, *cert = NULL;
+	char host[ADDRESS_MAX];
+
+	if (ca_request(&key, &request, err) < 0 || address_host(m->card.addr, host, err) < 0 ||
+	    leader_sign(m->leader, request,
+	                &(struct ca_subject){.node_id = m->card.node_id, .etcd_ip = host}, &cert,
+	                err) < 0 ||
+	    member_write_text(m->dir_fd, ETCD_RUN_CERT, cert, err) < 0)
+		return -1;
+	int rc = member_write_text(m->dir_fd, ETCD_RUN_KEY, key, err);
+	explicit_bzero(key, strlen(key));
+	return rc;
+}
+
+/* The state moves while nobody leads; then the card says where it is. */
+static int move(struct member *m, const struct card *next, struct etcd_run *run, struct err *err)
+{
+	struct etcd_options to = {.url = next->store,
+	                          .socket = run ? etcd_run_socket(run) : NULL,
+	                          .ca_pem = next->store_ca,
+	                          .cert_pem = next->store_cert,
+	                          .key_pem = next->store_key};
+
+	leader_close(m->leader);
+	m->leader = NULL;
+	if (store_move_to_etcd(m->dir_fd, DATABASE, &to, err) < 0 ||
+	    member_write_card(m->dir_fd, next, err) < 0)
+		return -1;
+	(void)fs_unlink(m->dir_fd, MOVED, NULL);
+	(void)fs_rename_new(m->dir_fd, DATABASE, m->dir_fd, MOVED, NULL);
+	return 0;
+}
+
+static int move_and_go_on(struct member *m, const struct card *next, struct etcd_run *run,
+                          struct err *err)
+{
+	pthread_rwlock_wrlock(&m->lock);
+	int rc = move(m, next, run, err);
+	if (rc < 0) {
+		struct err why = ERR_INIT;
+
+		if (member_start_leader(m, &why) < 0)
+			snprintf(m->error, sizeof(m->error), "%.255s", why.msg);
+		pthread_rwlock_unlock(&m->lock);
+		return -1;
+	}
+	member_lay_down(m, false);
+	rc = member_take_up(m, err);
+	pthread_rwlock_unlock(&m->lock);
+	return rc;
+}
+
+static int migrate_locked(struct member *m, const struct member_init *init, struct err *err)
+{
+	struct etcd_run *run = NULL;
+
+	if (!m->leader)
+		return err_set(err, ERR_UNAVAILABLE,
+		               "this node is no manager: ask the one that has the cluster's state");
+	if (m->card.store)
+		return err_set(err, ERR_CONFLICT, "the cluster's state is in %s already",
+		               str_eq(m->card.store, MEMBER_ETCD) ? "etcd" : "an etcd");
+	if (str_empty(init->store))
+		return err_set(err, ERR_INVALID, "where to? etcd, or etcd://HOST[:PORT],...");
+	struct card next = m->card;
+	next.store = (char *)init->store;
+	next.store_ca = (char *)init->tls.ca;
+	next.store_cert = (char *)init->tls.cert;
+	next.store_key = (char *)init->tls.key;
+	if (member_runs_etcd(&next)) {
+		/* What an attempt that was cut short has left must not be taken for a cluster. */
+		if (fs_remove_tree(m->dir_fd, ETCD_RUN_DIR, err) < 0 || sign_etcd(m, err) < 0)
+			return -1;
+		run = member_start_etcd(m, m->dir_fd, &next, err);
+		if (!run)
+			return -1;
+	}
+	int rc = run ? await_answer(run, err) : 0;
+	if (rc == 0)
+		rc = move_and_go_on(m, &next, run, err);
+	if (rc < 0)
+		etcd_run_end(run);
+	else
+		etcd_run_free(run);
+	return rc;
+}
+
+int member_migrate(struct member *m, const struct member_init *init, struct err *err)
+{
+	pthread_mutex_lock(&m->changing);
+	int rc = migrate_locked(m, init, err);
+	pthread_mutex_unlock(&m->changing);
+	return rc;
 }

@@ -49,6 +49,13 @@ int member_write_text(int dir_fd, const char *name, const char *text, struct err
 int member_write_card(int dir_fd, const struct card *card, struct err *err);
 int member_read_all(struct member *m, struct err *err); /* from m->dir_fd */
 
+/* ---- member.c: with the lock for writing ---- */
+
+int member_start_leader(struct member *m, struct err *err);
+/* From the directory. Whatever fails, we are a member still, with an error to show. */
+int member_take_up(struct member *m, struct err *err);
+void member_lay_down(struct member *m, bool for_good);
+
 /* ---- member_etcd.c ---- */
 
 bool member_runs_etcd(const struct card *card);

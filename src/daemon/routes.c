@@ -32,9 +32,13 @@ static size_t count(const struct http_route *table)
 /* About this machine's own part. */
 static bool is_local(const struct http_route *route)
 {
-	static const char *const patterns[] = {"/swarm/init",   "/swarm/join",
-	                                       "/swarm/leave",  "/swarm/unlockkey",
-	                                       "/swarm/unlock", "/distribution/{*}/json"};
+	static const char *const patterns[] = {"/swarm/init",
+	                                       "/swarm/join",
+	                                       "/swarm/leave",
+	                                       "/swarm/unlockkey",
+	                                       "/swarm/unlock",
+	                                       "/distribution/{*}/json",
+	                                       "/buoy/v1/cluster/migrate"};
 
 	for (size_t i = 0; i < ARRAY_LEN(patterns); i++)
 		if (str_eq(route->pattern, patterns[i]))

@@ -413,6 +413,19 @@ static int join(void *ctx, struct http_request *req, struct err *err)
 	return -1;
 }
 
+static int migrate(void *ctx, struct http_request *req, struct err *err)
+{
+	struct daemon *d = ctx;
+	__attribute__((cleanup(drop_files))) struct store_files files = {0};
+	auto_type(json) body = http_body_json(req, err);
+	struct member_init init = {0};
+
+	if (!body || read_store(d, body, &files, &init, err) < 0 ||
+	    member_migrate(d->member, &init, err) < 0)
+		return -1;
+	return http_reply_empty(req, 200);
+}
+
 static int leave(void *ctx, struct http_request *req, struct err *err)
 {
 	struct daemon *d = ctx;
@@ -480,6 +493,7 @@ const struct http_route swarm_routes[] = {
 	{"POST", "/swarm/join", join, false},
 	{"POST", "/swarm/leave", leave, false},
 	{"POST", "/swarm/update", update, false},
+	{"POST", "/buoy/v1/cluster/migrate", migrate, false},
 	{"GET", "/swarm/unlockkey", no_unlock, false},
 	{"POST", "/swarm/unlock", no_unlock, false},
 	{"GET", "/distribution/{*}/json", distribution, false},

@@ -7,8 +7,9 @@ import subprocess
 
 import pytest
 
-from conftest import eventually, sh
+from conftest import eventually
 from test_masters import leader_of, spec, states
+from test_store import Etcd
 
 
 @pytest.fixture
@@ -142,3 +143,127 @@ def test_a_manager_leaves_and_the_others_stay_able(fleet):
         eventually(lambda: create(trio[0], f"without-{d.name}") is True, 15)
     assert len(members(trio[0])) == 1
     assert len(names(trio[0])) == 2
+
+
+@pytest.mark.parametrize("where", ["etcd", "external"])
+def test_a_living_cluster_moves_from_its_file_to_etcd(fleet, machines, tmp_path, where):
+    first, second = machines(2)
+    own = where == "etcd"
+    first.buoy("swarm", "init", "--advertise-addr", first.ip)
+    join(second, first, "worker")
+    eventually(lambda: states(first).count("Ready") == 2, 20)
+    first.docker("service", "create", "-d", "--name", "web", "--replicas", "4", "busybox", "sleep", "3600")
+    first.docker("secret", "create", "key", "-", input="hush")
+
+    def containers():
+        return {c["Id"]: c["Created"] for d in (first, second) for c in d.json("GET", "/containers/json")}
+    eventually(lambda: len(containers()) == 4, 30)
+    before = containers(), {n["ID"] for n in first.json("GET", "/nodes")}, first.json("GET", "/secrets")[0]["ID"]
+
+    nowhere = first.buoy("cluster", "migrate-store", "etcd://127.0.0.1:1", check=False)
+    assert nowhere.returncode != 0
+    assert names(first) == {"web"} and create(first, "still") is True # all is as it was
+    etcd = None if own else Etcd(first, tmp_path)
+    try:
+        if etcd:
+            eventually(lambda: etcd.ctl("endpoint", "status", check=False).returncode == 0, 20)
+        first.buoy("cluster", "migrate-store", "etcd" if own else f"etcd://{first.ip}")
+        eventually(lambda: create(first, "more") is True, 15)
+        again = first.buoy("cluster", "migrate-store", "etcd", check=False)
+        assert again.returncode != 0 and "already" in again.stderr
+        assert names(first) == {"web", "still", "more"}
+        eventually(lambda: states(first).count("Ready") == 2, 20)
+        assert {n["ID"] for n in first.json("GET", "/nodes")} == before[1]
+        assert first.json("GET", "/secrets")[0]["ID"] == before[2]
+        # The worker follows the new store's leader: it takes tasks, and has kept what it had.
+        first.docker("service", "scale", "-d", "web=6")
+        eventually(lambda: len(containers()) == 6, 30)
+        assert before[0].items() <= containers().items()
+        # It is a cluster that takes managers now, and a daemon that starts again finds it.
+        first.stop()
+        first.start()
+        eventually(lambda: "web" in names(first), 15)
+        (third,) = machines(1)
+        join(third, first)
+        assert create(third, "third") is True
+        third.api("POST", "/swarm/leave?force=1")
+    finally:
+        for d in (second, first):
+            d.api("POST", "/swarm/leave?force=1")
+        if etcd:
+            etcd.stop()
+    assert not etcd_pids(first)
+
+
+class Hostile:
+    """A worker whose key somebody has: speaks to the leader's port as that node."""
+
+    def __init__(self, d, leader):
+        self.keys, self.d, self.leader = d.root / "cluster", d, leader
+        self.id = json.loads((self.keys / "member.json").read_text())["NodeID"]
+
+    def __call__(self, method, path, body=None, certificate=True, seconds=3):
+        mine = ["--cert", self.keys / "cert.pem", "--key", self.keys / "key.pem"] if certificate else []
+        answer = self.d.inside("curl", "-s", "-w", "\n%{http_code}", "--max-time", str(seconds), "--cacert",
+                               self.keys / "ca.pem", *mine, "--connect-to", f"::{self.leader.ip}:2377", "-X", method,
+                               *(["-d", json.dumps(body)] if body is not None else []),
+                               f"https://swarm-manager{path}", check=False)
+        text, _, status = answer.stdout.rpartition("\n")
+        return int(status or 0), text
+
+
+def test_a_hostile_node_speaks_for_itself_alone(machines):
+    """Every door of the leader's port, with a worker's certificate. Control: the same words about its own."""
+    manager, good, bad = machines(3)
+    manager.buoy("swarm", "init", "--advertise-addr", manager.ip)
+    for d in (good, bad):
+        join(d, manager, "worker")
+    eventually(lambda: states(manager).count("Ready") == 3, 20)
+    manager.docker("secret", "create", "key", "-", input="hush-hush")
+    manager.docker("service", "create", "-d", "--name", "theirs", "--secret", "key", "--constraint",
+                   f"node.hostname=={good.name}", "busybox", "sleep", "3600")
+    manager.docker("service", "create", "-d", "--name", "ours", "--secret", "key", "--constraint",
+                   f"node.hostname=={bad.name}", "busybox", "sleep", "3600")
+
+    def tasks():
+        found = {t["NodeID"]: t for t in manager.json("GET", "/tasks") if t["Status"]["State"] == "running"}
+        return found if len(found) == 2 else None
+    running = eventually(tasks, 30)
+    hostile = Hostile(bad, manager)
+    other = next(id for id in running if id != hostile.id)
+    theirs, ours = running[other]["ID"], running[hostile.id]["ID"]
+    bad.stop() # from here on, what it says is ours
+
+    def hello(node, statuses=()):
+        return {"Protocol": 1, "NodeID": node, "Epoch": 0, "Description": {"Hostname": "evil"},
+                "Statuses": [{"TaskID": t, "Status": {"State": "failed"}} for t in statuses]}
+
+    # Reading: assignments, secrets, logs.
+    assert hostile("POST", "/v1/session", hello(other))[0] == 403
+    assert hostile("GET", f"/v1/files/{theirs}")[0] == 403
+    status, text = hostile("GET", f"/v1/files/{ours}")
+    assert status == 200 and "Files" in text # the control
+    status, text = hostile("POST", "/v1/session", hello(hostile.id, [theirs]), seconds=2)
+    assert ours in text and theirs not in text
+    # Writing: reports for another node, statuses of its tasks, its output.
+    report = {"Protocol": 1, "NodeID": other, "Epoch": 1, "Session": 1, "Sequence": 1, "Applied": 1, "Statuses": []}
+    assert hostile("POST", "/v1/report", report)[0] == 403
+    assert hostile("POST", "/v1/logs/0123456789abcdef0123456789abcdef", {})[0] in (403, 404)
+    # Ruling: what managers ask of each other, joining as one, and all of it without a certificate.
+    for method, path in (("GET", "/v1/api/services"), ("POST", "/v1/api/services/create"), ("GET", "/v1/api/swarm")):
+        assert hostile(method, path, {} if method == "POST" else None)[0] in (403, 404), path
+        assert hostile(method, path, {} if method == "POST" else None, certificate=False)[0] in (403, 404), path
+    for path, body in (("/v1/session", hello(hostile.id)), ("/v1/report", {**report, "NodeID": hostile.id})):
+        assert hostile("POST", path, body, certificate=False)[0] == 403
+    assert hostile("POST", "/v1/join", {"Token": "SWMTKN-1-guess", "Request": "x"})[0] == 403
+    # Nothing of it was believed.
+    task = manager.json("GET", f"/tasks/{theirs}")
+    assert task["Status"]["State"] == "running" and task["NodeID"] == other
+    node = manager.json("GET", f"/nodes/{other}")
+    assert node["Description"]["Hostname"] == good.name and node["Status"]["State"] == "ready"
+    # Once it is removed, it is nobody.
+    bad.start()
+    bad.stop()
+    eventually(lambda: manager.docker("node", "rm", "--force", bad.name, check=False).returncode == 0, 15)
+    assert hostile("GET", f"/v1/files/{ours}")[0] == 403
+    assert hostile("POST", "/v1/session", hello(hostile.id), seconds=2)[0] in (403, 404)
