@@ -15,10 +15,6 @@
 #include "base/str.h"
 #include "image/tarball.h"
 
-#define WHITEOUT        ".wh."
-#define WHITEOUT_OPAQUE ".wh..wh..opq"
-#define WHITEOUT_AUFS   ".wh..wh." /* bookkeeping of an old file system */
-
 /* A directory's time is set last, as every entry made in it changes it. */
 struct later {
 	struct later *next;
@@ -65,8 +61,7 @@ static int drain(struct apply *a, struct err *err)
 
 /* ---- names ---- */
 
-/* Writes path without "/", "." and doubled slashes to out; the root gives "". */
-static int normalise(const char *path, char out[APPLY_PATH_MAX + 1], struct err *err)
+int apply_normalise(const char *path, char out[APPLY_PATH_MAX + 1], struct err *err)
 {
 	size_t used = 0, depth = 0;
 
@@ -140,7 +135,7 @@ static int enter_parent(struct apply *a, const char *path, const char **base, st
 
 /* ---- attributes, all by descriptor ---- */
 
-static bool xattr_wanted(const char *name)
+bool apply_xattr_wanted(const char *name)
 {
 	if (str_starts(name, "user.overlay."))
 		return false;
@@ -152,7 +147,7 @@ static int set_xattrs(struct apply *a, int fd, const struct tarball_entry *e, st
 {
 	for (size_t i = 0; i < e->xattr_count; i++) {
 		const struct tarball_xattr *x = &e->xattrs[i];
-		if (!xattr_wanted(x->name))
+		if (!apply_xattr_wanted(x->name))
 			continue;
 		if (!(a->flags & APPLY_OWNERS) && !str_starts(x->name, "user."))
 			continue;
@@ -354,7 +349,7 @@ static int put_hardlink(struct apply *a, int parent, const char *base,
 	enum standing standing;
 	struct stat st;
 
-	if (normalise(e->hardlink, a->target, err) < 0)
+	if (apply_normalise(e->hardlink, a->target, err) < 0)
 		return -1;
 	if (a->target[0] == '\0')
 		return err_set(err, ERR_INVALID, "%s: hard link to the root", a->path);
@@ -379,12 +374,12 @@ static int put_hardlink(struct apply *a, int parent, const char *base,
 /* ".wh.name" hides name of the layers below, never what this layer itself brings. */
 static int put_whiteout(struct apply *a, int parent, const char *base, struct err *err)
 {
-	const char *name = base + strlen(WHITEOUT);
+	const char *name = base + strlen(APPLY_WHITEOUT);
 	struct stat st;
 
-	if (strcmp(base, WHITEOUT_OPAQUE) == 0)
+	if (strcmp(base, APPLY_WHITEOUT_OPAQUE) == 0)
 		return set_opaque(a, parent, err);
-	if (str_starts(base, WHITEOUT_AUFS))
+	if (str_starts(base, APPLY_WHITEOUT_AUFS))
 		return 0;
 	if (*name == '\0' || strcmp(name, ".") == 0 || strcmp(name, "..") == 0)
 		return err_set(err, ERR_INVALID, "%s: whiteout of nothing", a->path);
@@ -409,14 +404,14 @@ static int put_entry(struct apply *a, struct tarball_reader *tar, const struct t
 	if (++a->result->entries > a->limits->entries)
 		return err_set(err, ERR_LIMIT, "archive has more than %lld entries",
 		               (long long)a->limits->entries);
-	if (normalise(e->path, a->path, err) < 0)
+	if (apply_normalise(e->path, a->path, err) < 0)
 		return -1;
 	if (a->path[0] == '\0')
 		return put_root(a, e, err);
 	int parent = enter_parent(a, a->path, &base, err);
 	if (parent < 0)
 		return -1;
-	if (a->flags & APPLY_LAYER && str_starts(base, WHITEOUT))
+	if (a->flags & APPLY_LAYER && str_starts(base, APPLY_WHITEOUT))
 		return put_whiteout(a, parent, base, err);
 	if (e->hardlink)
 		return put_hardlink(a, parent, base, e, err);

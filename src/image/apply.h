@@ -30,8 +30,14 @@ enum apply_flags {
 	APPLY_FOLLOW = 1 << 3,       /* parents may be symbolic links, resolved inside dir_fd */
 	APPLY_KEEP_TYPE = 1 << 4,    /* a directory never replaces another thing, nor the reverse */
 	APPLY_UNPRIVILEGED = 1 << 5, /* marks use user.overlay.*: for tests without root */
+	APPLY_INDEX = 1 << 6,        /* apply_tar() only: no tree but its index (tarindex.h), as APPLY_INDEX_NAME */
 };
-#define APPLY_FLAGS_ALL 0x3f
+#define APPLY_FLAGS_ALL  0x7f
+#define APPLY_INDEX_NAME "index"
+
+#define APPLY_WHITEOUT        ".wh."
+#define APPLY_WHITEOUT_OPAQUE ".wh..wh..opq"
+#define APPLY_WHITEOUT_AUFS   ".wh..wh." /* bookkeeping of an old file system */
 
 struct apply_limits {
 	int64_t entries;
@@ -63,3 +69,8 @@ int apply_stream(const struct apply_source *source, int dir_fd, unsigned flags,
 /* The same of a descriptor, in any compression. copy_fd gets the uncompressed archive unless it is -1. */
 int apply_tar(int in_fd, int dir_fd, int copy_fd, unsigned flags, const struct apply_limits *limits,
               struct apply_result *result, struct err *err);
+
+/* Writes path without "/", "." and doubled slashes to out; the root gives "". ERR_INVALID (".."), ERR_LIMIT. */
+int apply_normalise(const char *path, char out[APPLY_PATH_MAX + 1], struct err *err);
+/* Is this extended attribute one that an archive may bring? */
+bool apply_xattr_wanted(const char *name);

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* apply_packed - the extractor behind a decompressor: counts, hashes and copies what it hands on. */
 
+#include <fcntl.h>
 #include <stdio.h>
 
 #include "base/err.h"
@@ -8,6 +9,7 @@
 #include "base/hash.h"
 #include "image/apply.h"
 #include "image/compress.h"
+#include "image/tarindex.h"
 
 struct packed {
 	struct compress_reader *reader;
@@ -44,6 +46,15 @@ static ssize_t read_packed(void *arg, void *data, size_t len, struct err *err)
 	return n;
 }
 
+static int index_stream(const struct apply_source *source, int dir_fd,
+                        const struct apply_limits *limits, struct apply_result *result,
+                        struct err *err)
+{
+	auto_close int fd = fs_open(dir_fd, APPLY_INDEX_NAME, O_WRONLY | O_CREAT | O_EXCL, 0600, err);
+
+	return fd < 0 ? -1 : tarindex_stream(source, fd, limits, result, err);
+}
+
 int apply_tar(int in_fd, int dir_fd, int copy_fd, unsigned flags, const struct apply_limits *limits,
               struct apply_result *result, struct err *err)
 {
@@ -54,7 +65,11 @@ int apply_tar(int in_fd, int dir_fd, int copy_fd, unsigned flags, const struct a
 	const struct apply_source source = {.read = read_packed, .arg = &packed};
 	char hex[HASH_HEX_MAX];
 
-	if (!hash || apply_stream(&source, dir_fd, flags, limits, result, err) < 0)
+	if (!hash)
+		return -1;
+	int rc = flags & APPLY_INDEX ? index_stream(&source, dir_fd, limits, result, err)
+	                             : apply_stream(&source, dir_fd, flags, limits, result, err);
+	if (rc < 0)
 		return -1;
 	(void)snprintf(result->diff_id, sizeof(result->diff_id), "sha256:%s", hash_hex(hash, hex));
 	return 0;

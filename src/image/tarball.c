@@ -185,6 +185,13 @@ int tarball_reader_next(struct tarball_reader *r, struct tarball_entry *entry, s
 	return got;
 }
 
+int64_t tarball_reader_position(const struct tarball_reader *r)
+{
+	if (archive_entry_sparse_count(r->entry) > 0)
+		return -1;
+	return archive_filter_bytes(r->archive, 0);
+}
+
 int tarball_reader_data(struct tarball_reader *r, const void **data, size_t *len, int64_t *offset,
                         struct err *err)
 {

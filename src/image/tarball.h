@@ -53,6 +53,9 @@ void tarball_reader_free(struct tarball_reader *r);
 DEFINE_AUTO(tarball_reader)
 /* The next entry, borrowed until the next call. 1, 0 at the end, -1: ERR_INVALID. */
 int tarball_reader_next(struct tarball_reader *r, struct tarball_entry *entry, struct err *err);
+/* Where the content of the entry just read begins, in bytes of the stream; -1: it does not lie there in one piece (sparse
+ * files). Before tarball_reader_data(). */
+int64_t tarball_reader_position(const struct tarball_reader *r);
 /* The next piece of the entry's content and where in the file it goes (files may have
  * holes). Borrowed. 1, 0 at the end of the entry, -1. */
 int tarball_reader_data(struct tarball_reader *r, const void **data, size_t *len, int64_t *offset,
