@@ -30,7 +30,9 @@ enum apply_flags {
 	APPLY_FOLLOW = 1 << 3,       /* parents may be symbolic links, resolved inside dir_fd */
 	APPLY_KEEP_TYPE = 1 << 4,    /* a directory never replaces another thing, nor the reverse */
 	APPLY_UNPRIVILEGED = 1 << 5, /* marks use user.overlay.*: for tests without root */
-	APPLY_INDEX = 1 << 6,        /* apply_tar() only: no tree but its index (tarindex.h), as APPLY_INDEX_NAME */
+	APPLY_INDEX =
+		1
+		<< 6, /* apply_tar() only: no tree but its index (tarindex.h), as APPLY_INDEX_NAME */
 };
 #define APPLY_FLAGS_ALL  0x7f
 #define APPLY_INDEX_NAME "index"

@@ -50,7 +50,8 @@ static int index_stream(const struct apply_source *source, int dir_fd,
                         const struct apply_limits *limits, struct apply_result *result,
                         struct err *err)
 {
-	auto_close int fd = fs_open(dir_fd, APPLY_INDEX_NAME, O_WRONLY | O_CREAT | O_EXCL, 0600, err);
+	auto_close int fd =
+		fs_open(dir_fd, APPLY_INDEX_NAME, O_WRONLY | O_CREAT | O_EXCL, 0600, err);
 
 	return fd < 0 ? -1 : tarindex_stream(source, fd, limits, result, err);
 }

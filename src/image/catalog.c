@@ -457,19 +457,13 @@ static int open_listed(struct image_store *store, const char *sql, const char *i
                        struct image_layers *out, struct err *err)
 {
 	auto_type(db_rows) rows = db_query(store->db, err, sql, "t", id);
-	struct image_layers layers = {.fds = calloc(OCI_LAYERS_MAX + 1, sizeof(int))};
+	struct image_layers layers = {0};
 	int rc = rows ? 1 : -1;
 
-	if (!layers.fds)
-		rc = err_nomem(err);
-	while (rc > 0 && (rc = db_step(rows, err)) > 0) {
-		int fd = layers.count < OCI_LAYERS_MAX ? layer_open(store, db_text(rows, 0), err)
-		                                       : -1;
-		if (fd < 0)
+	while (rc > 0 && (rc = db_step(rows, err)) > 0)
+		if (layers.count == OCI_LAYERS_MAX ||
+		    image_layers_add(store, &layers, db_text(rows, 0), err) < 0)
 			rc = -1;
-		else
-			layers.fds[layers.count++] = fd;
-	}
 	if (rc < 0)
 		return image_layers_close(&layers), -1;
 	*out = layers;

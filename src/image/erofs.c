@@ -32,7 +32,8 @@
 #define CHUNK_INDEXES  0x20u
 #define CHUNK_BITS_MAX 31u
 #define XATTR_HEADER   12u
-#define XATTRS_MAX     (256u << 10) /* bytes; the inode counts them in a 16-bit number of 4-byte units */
+#define XATTRS_MAX                                                                                 \
+	(256u << 10) /* bytes; the inode counts them in a 16-bit number of 4-byte units */
 
 #define WRITE_BUFFER (64u << 10)
 
@@ -235,7 +236,9 @@ static const struct {
 	const char *prefix;
 	uint8_t index;
 } xattr_kinds[] = {
-	{"user.", 1}, {"trusted.", 4}, {"security.", 6},
+	{"user.", 1},
+	{"trusted.", 4},
+	{"security.", 6},
 };
 
 /* The kernel's number of the prefix; *rest is what follows it. 0: not to be stored. */
@@ -280,7 +283,8 @@ static int add_node(struct layout *l, struct erofs_node *node, struct err *err)
 {
 	if (l->count == l->room) {
 		size_t room = l->room ? l->room * 2 : 1024;
-		struct erofs_node **nodes = reallocarray(l->nodes, room, sizeof(struct erofs_node *));
+		struct erofs_node **nodes =
+			reallocarray(l->nodes, room, sizeof(struct erofs_node *));
 		if (!nodes)
 			return err_nomem(err);
 		l->nodes = nodes;
@@ -433,7 +437,8 @@ static int place_inode(struct layout *l, struct erofs_node *node, struct err *er
 	uint64_t together = INODE_SIZE; /* what may not cross a block's end */
 
 	if (xattrs > XATTRS_MAX)
-		return err_set(err, ERR_LIMIT, "a file has more than %u bytes of attributes", XATTRS_MAX);
+		return err_set(err, ERR_LIMIT, "a file has more than %u bytes of attributes",
+		               XATTRS_MAX);
 	if (S_ISLNK(node->mode) && is_inline_link(node))
 		together = size += strlen(node->target);
 	else if (S_ISLNK(node->mode))
@@ -490,8 +495,7 @@ static struct inode inode_of(const struct erofs_node *node)
 	}
 	return (struct inode){
 		.format = htole16((uint16_t)(INODE_EXTENDED | layout)),
-		.xattr_units =
-			htole16(xattrs ? (uint16_t)(1 + (xattrs - XATTR_HEADER) / 4) : 0),
+		.xattr_units = htole16(xattrs ? (uint16_t)(1 + (xattrs - XATTR_HEADER) / 4) : 0),
 		.mode = htole16((uint16_t)node->mode),
 		.size = htole64(size),
 		.what = htole32(what),
@@ -516,7 +520,8 @@ static void put_xattrs(struct writer *w, const struct erofs_node *node)
 		uint8_t kind = xattr_kind(x->name, &rest);
 		if (kind == 0)
 			continue;
-		uint8_t entry[4] = {(uint8_t)strlen(rest), kind, x->len & 0xff, (uint8_t)(x->len >> 8)};
+		uint8_t entry[4] = {(uint8_t)strlen(rest), kind, x->len & 0xff,
+		                    (uint8_t)(x->len >> 8)};
 		put(w, entry, sizeof(entry));
 		put(w, rest, strlen(rest));
 		put(w, x->value, x->len);

@@ -25,8 +25,8 @@ struct err;
 struct map;
 
 #define EROFS_BLOCK    512u
-#define EROFS_DATA     (3 * EROFS_BLOCK)                /* where own content may begin */
-#define EROFS_SIZE_MAX ((int64_t)EROFS_BLOCK << 32)     /* bytes that block numbers reach */
+#define EROFS_DATA     (3 * EROFS_BLOCK)            /* where own content may begin */
+#define EROFS_SIZE_MAX ((int64_t)EROFS_BLOCK << 32) /* bytes that block numbers reach */
 
 struct erofs_xattr {
 	struct erofs_xattr *next;
@@ -55,7 +55,8 @@ struct erofs_node {
 /* A node without a name. The caller owns it until erofs_node_add(). */
 struct erofs_node *erofs_node_create(mode_t mode, struct err *err);
 /* One more name for it. What had the name before must be gone. */
-int erofs_node_add(struct erofs_node *dir, const char *name, struct erofs_node *node, struct err *err);
+int erofs_node_add(struct erofs_node *dir, const char *name, struct erofs_node *node,
+                   struct err *err);
 /* Takes a name away, and with the last one the node and what is below it. */
 void erofs_node_remove(struct erofs_node *dir, const char *name);
 /* Adds or replaces an attribute ("user.x"). Values are copied. */

@@ -12,7 +12,8 @@
  *
  * On disk below the root:
  *   blobs/sha256/<hex>      compressed layers (verified, immutable)
- *   layers/<chain hex>/diff unpacked layer (immutable)
+ *   layers/<chain hex>/diff unpacked layer (immutable); or, empty,
+ *   layers/<chain hex>/tar  ... the layer's tar, and beside it "index": the kernel mounts the two (erofs.h)
  *   staging/                what is being made; emptied at open
  *   partial/<hex>           what came of a blob before its pull gave up; a day, then open removes it
  *   image.db                SQLite: images with their configs, manifests, names, layers, leases
@@ -37,12 +38,19 @@ struct err;
 struct image_store;
 struct log;
 
+enum image_form {
+	IMAGE_FORM_PROBE, /* tars, if this kernel and user can mount them */
+	IMAGE_FORM_DIRECTORIES,
+	IMAGE_FORM_TARS, /* or not at all: ERR_UNSUPPORTED */
+};
+
 struct image_store_options {
 	const char *
 		worker_path; /* program to execute as `PROGRAM worker ...`; normally /proc/self/exe */
 	const char *const
 		*insecure_registries; /* "host:port", NULL-terminated; loopback always is */
 	struct log *log;
+	enum image_form form; /* how layers are stored from now on; both kinds are read */
 };
 
 struct image_store *image_store_open(int root_dir_fd, const struct image_store_options *options,
@@ -104,8 +112,9 @@ int64_t image_prune(struct image_store *store, bool all, const struct image_remo
 /* Directory descriptors of the image's layers, top layer first, for an overlay's lowers. They
  * pin the layers against removal until image_layers_close(). */
 struct image_layers {
-	int *fds;
+	int *fds; /* for what *at() calls take; that of a mounted layer is an O_PATH one */
 	size_t count;
+	int *pins; /* as many: what holds a mounted layer, or -1 */
 };
 int image_layers_open(struct image_store *store, const char *id, struct image_layers *out,
                       struct err *err);

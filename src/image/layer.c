@@ -33,12 +33,15 @@ static int add_to_blob(void *arg, const void *data, size_t len, struct err *err)
 static int start_worker(struct layer_maker *m, struct err *err)
 {
 	struct worker_job job = {
-		.dir_fd = m->diff_fd,
+		.dir_fd = m->tar_dir_fd >= 0 ? m->tar_dir_fd : m->diff_fd,
 		.in_fd = -1,
 		.copy_fd = m->copy_fd,
 		.flags = APPLY_LAYER | APPLY_OWNERS | APPLY_SPECIAL,
 		.limits = APPLY_LIMITS,
 	};
+
+	if (m->tar_dir_fd >= 0)
+		job.flags |= APPLY_INDEX;
 
 	if (geteuid() != 0)
 		job.flags = APPLY_LAYER | APPLY_UNPRIVILEGED;
@@ -57,6 +60,12 @@ static int open_maker(struct layer_maker *m, struct err *err)
 	m->diff_fd = fs_open_dir(staging, DIFF, err);
 	if (m->diff_fd < 0)
 		return -1;
+	if (m->store->erofs && !(m->flags & LAYER_MOVED)) {
+		m->copy_fd = fs_open(staging, LAYER_TAR, O_RDWR | O_CREAT | O_EXCL, 0600, err);
+		m->tar_dir_fd = move_fd(&staging);
+		if (m->copy_fd < 0)
+			return -1;
+	}
 	/* The root of a container for which no layer says otherwise. */
 	if (fchmod(m->diff_fd, 0755) < 0)
 		return err_sys(err, "cannot set the mode of a new layer");
@@ -68,7 +77,7 @@ static int open_maker(struct layer_maker *m, struct err *err)
 		if (!m->gzip)
 			return -1;
 	}
-	if (m->flags & LAYER_COPY) {
+	if (m->flags & LAYER_COPY && m->copy_fd < 0) {
 		m->copy_fd = fs_open_tmp(m->store->staging_fd, err);
 		if (m->copy_fd < 0)
 			return -1;
@@ -86,7 +95,7 @@ struct layer_maker *layer_maker_create(struct image_store *store, unsigned flags
 	}
 	m->store = store;
 	m->flags = flags;
-	m->diff_fd = m->copy_fd = -1;
+	m->diff_fd = m->copy_fd = m->tar_dir_fd = -1;
 	if (open_maker(m, err) < 0)
 		return NULL;
 	return move_ptr(m);
@@ -104,6 +113,8 @@ void layer_maker_free(struct layer_maker *m)
 		close(m->copy_fd);
 	if (m->diff_fd >= 0)
 		close(m->diff_fd);
+	if (m->tar_dir_fd >= 0)
+		close(m->tar_dir_fd);
 	if (m->staging[0])
 		store_staging_remove(m->store, m->staging);
 	free(m);
@@ -291,7 +302,7 @@ int layer_publish(struct image_store *store, struct layer_maker **makers, size_t
 
 /* ---- using ---- */
 
-int layer_open(struct image_store *store, const char *chain, struct err *err)
+int layer_pin(struct image_store *store, const char *chain, struct err *err)
 {
 	char path[DIGEST_TEXT_MAX + sizeof(DIFF)];
 	struct image_layer row;
@@ -309,6 +320,43 @@ int layer_open(struct image_store *store, const char *chain, struct err *err)
 	return move_fd(&fd);
 }
 
+int layer_open(struct image_store *store, const char *chain, int *pin, struct err *err)
+{
+	auto_close int held = layer_pin(store, chain, err);
+	auto_close int dir = held < 0 ? -1 : fs_open_dir(store->layers_fd, digest_hex(chain), err);
+
+	if (dir < 0)
+		return -1;
+	if (!fs_exists(dir, APPLY_INDEX_NAME)) {
+		*pin = -1;
+		return move_fd(&held);
+	}
+	int fd = layer_mount_shared(store, chain, dir, err);
+	if (fd < 0)
+		return err_wrap(err, "layer %s", chain);
+	*pin = move_fd(&held);
+	return fd;
+}
+
+int image_layers_add(struct image_store *store, struct image_layers *layers, const char *chain,
+                     struct err *err)
+{
+	int *fds = reallocarray(layers->fds, layers->count + 1, sizeof(*fds));
+
+	if (!fds)
+		return err_nomem(err);
+	layers->fds = fds;
+	int *pins = reallocarray(layers->pins, layers->count + 1, sizeof(*pins));
+	if (!pins)
+		return err_nomem(err);
+	layers->pins = pins;
+	fds[layers->count] = layer_open(store, chain, &pins[layers->count], err);
+	if (fds[layers->count] < 0)
+		return -1;
+	layers->count++;
+	return 0;
+}
+
 int image_chain_open(struct image_store *store, const char *chain_id, struct image_layers *out,
                      struct err *err)
 {
@@ -317,14 +365,8 @@ int image_chain_open(struct image_store *store, const char *chain_id, struct ima
 
 	(void)snprintf(chain, sizeof(chain), "%s", chain_id);
 	while (chain[0]) {
-		int *fds = reallocarray(layers.fds, layers.count + 1, sizeof(*fds));
-		if (!fds)
-			return image_layers_close(&layers), err_nomem(err);
-		layers.fds = fds;
-		int fd = layer_open(store, chain, err);
-		if (fd < 0)
+		if (image_layers_add(store, &layers, chain, err) < 0)
 			return image_layers_close(&layers), -1;
-		fds[layers.count++] = fd;
 
 		auto_type(db_rows) rows = db_query(
 			store->db, err, "select parent from layer where chain = ?", "t", chain);
@@ -339,8 +381,12 @@ int image_chain_open(struct image_store *store, const char *chain_id, struct ima
 
 void image_layers_close(struct image_layers *layers)
 {
-	for (size_t i = 0; i < layers->count; i++)
+	for (size_t i = 0; i < layers->count; i++) {
 		close(layers->fds[i]);
+		if (layers->pins[i] >= 0)
+			close(layers->pins[i]);
+	}
 	free(layers->fds);
+	free(layers->pins);
 	*layers = (struct image_layers){0};
 }

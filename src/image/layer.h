@@ -4,8 +4,9 @@
 /*
  * layer - the layer store: how a layer lies on the disk is known here and nowhere else.
  *
- * Today a layer is an unpacked directory, layers/<chain hex>/diff, with overlayfs' own marks for
- * what it removes, next to its compressed blob. The rest of the code sees chain ids, directory
+ * A layer is either an unpacked directory, layers/<chain hex>/diff, or, where the kernel can mount that, its tar with
+ * an index (tarindex.h), "tar" and "index" in layers/<chain hex>, beside an empty "diff" that is there to be locked. Both have
+ * overlayfs' own marks for what they remove. What overlayfs wrote itself (build, commit) stays a directory. The rest of the code sees chain ids, directory
  * descriptors and this:
  *
  *	auto_type(layer_maker) m = layer_maker_create(store, 0, err);   // starts an unpacker
@@ -43,7 +44,8 @@ struct layer_maker {
 	char parent[DIGEST_TEXT_MAX]; /* chain id below it, or "" */
 	char staging[STORE_NAME_MAX]; /* "" once it is published */
 	int diff_fd;                  /* the directory; owned */
-	int copy_fd;                  /* owned, or -1 */
+	int copy_fd;                  /* of the uncompressed archive; owned, or -1 */
+	int tar_dir_fd; /* where copy_fd and its index lie; owned, or -1: it is unpacked */
 	struct blob_writer *blob;
 	struct compress_writer *gzip;
 	struct worker worker;
@@ -64,9 +66,24 @@ void layer_chain(const char *parent, const char *diff_id, char chain[DIGEST_TEXT
 int layer_publish(struct image_store *store, struct layer_maker **makers, size_t count,
                   int (*rows)(void *arg, struct err *err), void *arg, struct err *err);
 
-/* The directory of a layer, pinned against collection until the descriptor and its
- * duplicates are closed. ERR_NOT_FOUND. */
-int layer_open(struct image_store *store, const char *chain, struct err *err);
+/* Holds a layer against collection until the descriptor and its duplicates are closed. ERR_NOT_FOUND. */
+int layer_pin(struct image_store *store, const char *chain, struct err *err);
+/* The directory of a layer, or a mount of it; *pin holds it (-1: the result itself does). ERR_NOT_FOUND. */
+int layer_open(struct image_store *store, const char *chain, int *pin, struct err *err);
+/* The next lower one of `layers`. On failure what is there is the caller's to close. */
+int image_layers_add(struct image_store *store, struct image_layers *layers, const char *chain,
+                     struct err *err);
+
+/* layer_mount.c: */
+#define LAYER_TAR "tar"
+/* The mount of the tar and index in dir_fd, made if nobody has it yet: one for all, as each has a page cache of its own.
+ * The caller closes the result. */
+int layer_mount_shared(struct image_store *store, const char *chain, int dir_fd, struct err *err);
+/* 0: tars can be mounted and be an overlay's lowers here; -1: err says why not. */
+int layer_probe(struct image_store *store, struct err *err);
+/* The layer is gone: its mount may go when nobody uses it. */
+void layer_forget(struct image_store *store, const char *chain);
+void layer_forget_all(struct image_store *store);
 /* 1 and its row, or 0. blob_kind may be NULL. */
 int layer_find(struct image_store *store, const char *chain, struct image_layer *out,
                enum compress_kind *blob_kind, struct err *err);

@@ -213,7 +213,7 @@ static int claim_jobs(struct pull *p, struct err *err)
 		if (rc < 0)
 			return -1;
 		if (rc > 0) {
-			j->pin = layer_open(p->store, j->chain, err);
+			j->pin = layer_pin(p->store, j->chain, err);
 			if (j->pin < 0)
 				return -1;
 		}

@@ -22,6 +22,7 @@
 #include "base/log.h"
 #include "image/blob.h"
 #include "image/catalog.h"
+#include "image/layer.h"
 #include "image/store.h"
 
 #define ID_DIGITS     12 /* shown of an id */
@@ -150,6 +151,7 @@ static int64_t collect(struct image_store *store, struct doomed_list *list, stru
 		freed += d->size + blob;
 		if (d->fd < 0)
 			continue;
+		layer_forget(store, d->chain);
 		store_staging_name(d->trash);
 		if (fs_rename(store->layers_fd, digest_hex(d->chain), store->staging_fd, d->trash,
 		              err) < 0)

@@ -121,13 +121,15 @@ static int init_locks(struct image_store *store, struct err *err)
 	if (rc != 0 || pthread_mutex_init(&store->making_lock, NULL) != 0 ||
 	    pthread_cond_init(&store->making_done, NULL) != 0 ||
 	    pthread_mutex_init(&store->flight_lock, NULL) != 0 ||
-	    pthread_cond_init(&store->flight_changed, &clock) != 0)
+	    pthread_cond_init(&store->flight_changed, &clock) != 0 ||
+	    pthread_mutex_init(&store->mounts_lock, NULL) != 0)
 		return err_set(err, ERR_SYSTEM, "cannot make the image store's locks");
 	pthread_condattr_destroy(&clock);
 	store->locks_ready = true;
 	store->making = map_create(err);
 	store->flights = map_create(err);
-	return store->making && store->flights ? 0 : -1;
+	store->mounts = map_create(err);
+	return store->making && store->flights && store->mounts ? 0 : -1;
 }
 
 static int copy_options(struct image_store *store, const struct image_store_options *options,
@@ -268,6 +270,20 @@ static int recover(struct image_store *store, struct err *err)
 	return check_rows(store, err);
 }
 
+static int choose_form(struct image_store *store, enum image_form form, struct err *err)
+{
+	struct err why = ERR_INIT;
+
+	if (form == IMAGE_FORM_DIRECTORIES)
+		return 0;
+	store->erofs = layer_probe(store, &why) == 0;
+	if (!store->erofs && form == IMAGE_FORM_TARS)
+		return err_set(err, ERR_UNSUPPORTED, "layers cannot be mounted here: %s", why.msg);
+	log_info(store->log, store->erofs ? "layers are mounted" : "layers are unpacked",
+	         "reason=%s", store->erofs ? "" : why.msg);
+	return 0;
+}
+
 struct image_store *image_store_open(int root_dir_fd, const struct image_store_options *options,
                                      struct err *err)
 {
@@ -284,7 +300,7 @@ struct image_store *image_store_open(int root_dir_fd, const struct image_store_o
 	    open_dirs(store, root_dir_fd, err) < 0)
 		return image_store_close(store), NULL;
 	store->db = db_open(store->root_fd, "image.db", migrations, DB_FULL, err);
-	if (!store->db || recover(store, err) < 0) {
+	if (!store->db || recover(store, err) < 0 || choose_form(store, options->form, err) < 0) {
 		(void)err_wrap(err, "image store");
 		return image_store_close(store), NULL;
 	}
@@ -311,11 +327,15 @@ void image_store_close(struct image_store *store)
 	if (store->flights)
 		flight_forget_all(store);
 	map_free(store->flights);
+	if (store->mounts)
+		layer_forget_all(store);
+	map_free(store->mounts);
 	if (store->locks_ready) {
 		pthread_cond_destroy(&store->making_done);
 		pthread_mutex_destroy(&store->making_lock);
 		pthread_cond_destroy(&store->flight_changed);
 		pthread_mutex_destroy(&store->flight_lock);
+		pthread_mutex_destroy(&store->mounts_lock);
 		pthread_rwlock_destroy(&store->gate);
 	}
 	for (char **s = store->insecure; s && *s; s++)

@@ -11,7 +11,7 @@
  * A layer in use is pinned by a shared flock on its directory, which ends with the descriptor, wherever
  * that went. `making` makes two pulls of one layer wait for each other instead of working twice.
  * Order: making_lock, then gate, then the database's own lock. None is held while bytes are fetched. flight_lock
- * stands alone.
+ * and mounts_lock stand alone.
  */
 
 #include <pthread.h>
@@ -41,6 +41,10 @@ struct image_store {
 	struct map *flights; /* blob digests to what flight.c has of them; guarded by flight_lock */
 	size_t flight_layers; /* being worked on; guarded by flight_lock */
 	bool locks_ready;
+	bool erofs; /* new layers are tars with an index */
+	pthread_mutex_t mounts_lock;
+	struct map *
+		mounts; /* chain ids to descriptors (int *) of mounted layers; guarded by mounts_lock */
 	int64_t opened_ns; /* wall clock; layers born before and used by no image are left-overs */
 };
 

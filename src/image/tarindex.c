@@ -70,9 +70,9 @@ static struct erofs_node *enter_parent(struct tarindex *t, char *path, bool make
 		if (!next && make)
 			next = make_parent(dir, path, err);
 		else if (!next || !S_ISDIR(next->mode))
-			next = NULL, (void)err_set(err, ERR_INVALID,
-			                           "%s: not a directory inside the archive's root",
-			                           path);
+			next = NULL,
+			(void)err_set(err, ERR_INVALID,
+			              "%s: not a directory inside the archive's root", path);
 		*slash = '/';
 		if (!next)
 			return NULL;
@@ -246,9 +246,10 @@ static int put_hardlink(struct tarindex *t, struct erofs_node *dir, const char *
 	node->links++;
 	if (map_find(dir->children, base))
 		erofs_node_remove(dir, base);
-	int rc = node->links == 1 ? err_set(err, ERR_INVALID, "%s: hard link to %s, which it replaces",
-	                                    t->path, e->hardlink)
-	                          : erofs_node_add(dir, base, node, err);
+	int rc = node->links == 1
+	                 ? err_set(err, ERR_INVALID, "%s: hard link to %s, which it replaces",
+	                           t->path, e->hardlink)
+	                 : erofs_node_add(dir, base, node, err);
 	erofs_node_free_tree(node);
 	return rc;
 }

@@ -16,4 +16,5 @@ struct err;
 /* Reads the source, a plain tar, to its end, and writes the index to index_fd, which is empty. Offsets count from the
  * first byte of the source. ERR_INVALID, ERR_LIMIT, ERR_SYSTEM. */
 int tarindex_stream(const struct apply_source *source, int index_fd,
-                    const struct apply_limits *limits, struct apply_result *result, struct err *err);
+                    const struct apply_limits *limits, struct apply_result *result,
+                    struct err *err);
