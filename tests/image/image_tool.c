@@ -193,18 +193,18 @@ static int do_mount(struct tool *t, struct err *err)
 {
 	struct image_layers layers;
 	auto_close int target = fs_trusted_open_dir(t->args[1], false, err);
-	struct fs_mount_option options[64];
-	char paths[64][32];
+	struct fs_mount_option options[512];
+	char paths[512][32];
 
 	if (target < 0 || image_layers_open(t->store, t->args[0], &layers, err) < 0)
 		return -1;
 	size_t n = 0;
-	for (; n < layers.count && n < 63; n++)
+	for (; n < layers.count && n < 511; n++) {
 		(void)snprintf(paths[n], sizeof(paths[n]), "/proc/self/fd/%d", layers.fds[n]);
-	(void)snprintf(paths[n++], sizeof(paths[0]), "%s",
-	               t->args[2]); /* an empty directory below all */
-	for (size_t i = 0; i < n; i++)
-		options[i] = (struct fs_mount_option){"lowerdir+", paths[i]};
+		options[n] = (struct fs_mount_option){"lowerdir+", paths[n]};
+	}
+	options[n++] =
+		(struct fs_mount_option){"lowerdir+", t->args[2]}; /* an empty one below all */
 	auto_close int mount =
 		fs_mount_detached("overlay", "overlay", options, n, MOUNT_ATTR_RDONLY, err);
 	image_layers_close(&layers);
