@@ -182,6 +182,7 @@ static int run(const struct options *o, struct err *err)
 		.runtime_path = find_runtime(o, runtime),
 		.userns_host = o->userns_host,
 		.insecure_registries = o->insecure_registries,
+		.layers = o->layers,
 		.log = &log,
 	};
 	struct daemon d = {

@@ -24,6 +24,7 @@ enum key {
 	KEY_LOG_LEVEL = 'L',
 	KEY_INSECURE = 'i',
 	KEY_NET_NAME = 'N',
+	KEY_LAYERS = 'y',
 	KEY_RUNTIME = 'x',
 	KEY_USERNS = 'u',
 	KEY_HELP = 'h',
@@ -53,6 +54,8 @@ static const struct row {
          "how long an etcd keeps what was overwritten"},
 	{KEY_INSECURE, "insecure-registry", "HOST:PORT", "none",
          "registry that is spoken to without TLS; repeatable"},
+	{KEY_LAYERS, "layers", "FORM", "mounted where that works",
+         "how images lie on the disk from now on: mounted (tars), or directories"},
 	{KEY_NET_NAME, "net-name", "NAME", "none",
          "suffix of bridge and table names, for a second daemon on one network"},
 	{KEY_RUNTIME, "runtime", "PATH", "beside buoyd, else in PATH", "the buoy-runtime program"},
@@ -156,6 +159,12 @@ static int take(struct options *o, int key, const char *value, struct err *err)
 		return 0;
 	case KEY_STORE_COMPACTION:
 		return take_compaction(o, value, err);
+	case KEY_LAYERS:
+		if (!str_eq(value, "mounted") && !str_eq(value, "directories"))
+			return err_set(err, ERR_INVALID, "--layers: mounted or directories, not %s",
+			               value);
+		o->layers = value;
+		return 0;
 	case KEY_INSECURE:
 		return add(o->insecure_registries, &o->registry_count, OPTIONS_REGISTRY_MAX,
 		           "insecure-registry", value, err);

@@ -21,6 +21,7 @@ struct options {
 	const char *hosts[OPTIONS_HOSTS_MAX + 1];      /* NULL-terminated */
 	size_t host_count;
 	const char *insecure_registries[OPTIONS_REGISTRY_MAX + 1];
+	const char *layers; /* "mounted", "directories", or NULL: as this machine can */
 	size_t registry_count;
 	enum log_level log_level;
 	bool help, version, userns_host;

@@ -49,6 +49,7 @@ struct engine_options {
 	const char *worker_path;  /* executed as `PROGRAM worker ...`; NULL: /proc/self/exe */
 	bool userns_host;         /* containers have the host's ids unless they ask for their own */
 	const char *const *insecure_registries; /* NULL-terminated; may be NULL */
+	const char *layers; /* "mounted", "directories"; NULL: as this machine can */
 	const struct log *log;
 };
 

@@ -286,7 +286,7 @@ static const struct {
 	{"unpack", 2, do_unpack}, {"export", 2, do_export},
 };
 
-/* Directories unless IMAGE_FORM says "tars": most tests look into them. */
+/* Directories unless IMAGE_FORM says "tars" (where the machine can): most tests look into them. */
 static enum image_form form(void)
 {
 	const char *wanted = getenv("IMAGE_FORM");
