@@ -358,7 +358,8 @@ static int run_unlock(struct cli *cli, const struct args *args, struct err *err)
 static const struct flag init_flags[] = {
 	ADDRESS_FLAGS,
 	SPEC_FLAGS,
-	{"force-new-cluster", 0, FLAG_BOOL, NULL, "Start anew from this node (not supported)"},
+	{"force-new-cluster", 0, FLAG_BOOL, NULL,
+         "Go on with this manager alone: the others are lost for good"},
 	{"store", 0, FLAG_STRING, "URL",
          "Where its state is, for several managers: etcd, or etcd://HOST[:PORT],...[/PREFIX]"},
 	STORE_FLAGS,

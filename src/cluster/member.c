@@ -171,7 +171,7 @@ int member_take_up(struct member *m, struct err *err)
 	if (m->dir_fd < 0 || member_read_all(m, err) < 0)
 		return -1;
 	if (m->card.manager && member_runs_etcd(&m->card))
-		m->etcd = member_start_etcd(m, m->dir_fd, &m->card, err);
+		m->etcd = member_start_etcd(m, m->dir_fd, &m->card, false, err);
 	/* The agent starts in any case: its containers go on without a leader. */
 	int rc = !m->card.manager                         ? 0
 	         : member_runs_etcd(&m->card) && !m->etcd ? -1

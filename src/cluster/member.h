@@ -70,6 +70,9 @@ struct member_join {
 };
 int member_join(struct member *member, const struct member_join *join, struct err *err);
 
+/* For a manager of several whose others are lost for good: goes on alone, with what its etcd has. */
+int member_start_anew(struct member *member, char node_id[ID_SWARM_MAX], struct err *err);
+
 /* Moves the state of a cluster with one manager from its file to an etcd that others can share: init's
  * store and tls. Requests wait meanwhile, containers go on. On failure all is as before. */
 int member_migrate(struct member *member, const struct member_init *init, struct err *err);

@@ -37,22 +37,23 @@ static int manager_address(const struct card *card, char out[ADDRESS_MAX], struc
 }
 
 struct etcd_run *member_start_etcd(const struct member *m, int dir_fd, const struct card *card,
-                                   struct err *err)
+                                   bool alone, struct err *err)
 {
-	char addr[ADDRESS_MAX], peer[ETCD_URL_MAX], listen[ETCD_URL_MAX], alone[NAMES_MAX];
+	char addr[ADDRESS_MAX], peer[ETCD_URL_MAX], listen[ETCD_URL_MAX], self[NAMES_MAX];
 
 	if (manager_address(card, addr, err) < 0 || etcd_peer_url(addr, peer, err) < 0 ||
 	    etcd_peer_url(card->listen, listen, err) < 0)
 		return NULL;
-	snprintf(alone, sizeof(alone), "%.40s=%s", card->node_id, peer);
+	snprintf(self, sizeof(self), "%.40s=%s", card->node_id, peer);
 	return etcd_run_start(
 		&(struct etcd_run_options){
 			.dir_fd = dir_fd,
 			.name = card->node_id,
 			.listen = listen,
 			.peer = peer,
-			.cluster = card->etcd_cluster ? card->etcd_cluster : alone,
+			.cluster = card->etcd_cluster ? card->etcd_cluster : self,
 			.existing = card->etcd_cluster != NULL,
+			.alone = alone,
 			.log = m->options.log,
 		},
 		err);
@@ -99,7 +100,7 @@ struct etcd_run *member_found_etcd(const struct member *m, int dir_fd, const str
 {
 	if (make_identity(dir_fd, card, ca, err) < 0)
 		return NULL;
-	struct etcd_run *run = member_start_etcd(m, dir_fd, card, err);
+	struct etcd_run *run = member_start_etcd(m, dir_fd, card, false, err);
 	if (!run || await_answer(run, err) == 0)
 		return run;
 	etcd_run_end(run);
@@ -135,6 +136,51 @@ void member_retire_etcd(struct member *m, struct etcd_run *run, const char *peer
 		clock_sleep_ms(STEP_MS);
 	}
 	etcd_run_end(run);
+}
+
+/* ---- from what one of several has ---- */
+
+/* With the lock for writing. */
+static int start_anew(struct member *m, struct err *err)
+{
+	leader_close(m->leader);
+	m->leader = NULL;
+	etcd_run_end(m->etcd);
+	m->etcd = member_start_etcd(m, m->dir_fd, &m->card, true, err);
+	int rc = m->etcd ? await_answer(m->etcd, err) : -1;
+	/* Also when it does not answer: it is tried again. */
+	struct err why = ERR_INIT;
+	if (m->etcd && member_start_leader(m, &why) < 0 && rc == 0) {
+		*err = why;
+		rc = -1;
+	}
+	if (rc < 0)
+		snprintf(m->error, sizeof(m->error), "%.255s", err->msg);
+	return rc;
+}
+
+int member_start_anew(struct member *m, char node_id[ID_SWARM_MAX], struct err *err)
+{
+	struct err why = ERR_INIT;
+	int rc = 0;
+
+	pthread_mutex_lock(&m->changing);
+	pthread_rwlock_wrlock(&m->lock);
+	if (m->dir_fd < 0 || !m->card.manager)
+		rc = err_set(&why, ERR_UNAVAILABLE, "this node is no manager of a cluster");
+	else if (m->card.store && !member_runs_etcd(&m->card))
+		rc = err_set(&why, ERR_UNSUPPORTED,
+		             "the cluster's state is in an etcd of your own: restore that one, by "
+		             "its own means; managers and nodes will find it");
+	else if (m->card.store) /* a file has no others to be lost */
+		rc = start_anew(m, &why);
+	if (rc == 0)
+		snprintf(node_id, ID_SWARM_MAX, "%s", m->card.node_id);
+	pthread_rwlock_unlock(&m->lock);
+	pthread_mutex_unlock(&m->changing);
+	if (rc < 0 && err)
+		*err = why;
+	return rc;
 }
 
 /* ---- from a file to etcd ---- */
@@ -214,7 +260,7 @@ static int migrate_locked(struct member *m, const struct member_init *init, stru
 		/* What an attempt that was cut short has left must not be taken for a cluster. */
 		if (fs_remove_tree(m->dir_fd, ETCD_RUN_DIR, err) < 0 || sign_etcd(m, err) < 0)
 			return -1;
-		run = member_start_etcd(m, m->dir_fd, &next, err);
+		run = member_start_etcd(m, m->dir_fd, &next, false, err);
 		if (!run)
 			return -1;
 	}

@@ -61,7 +61,7 @@ void member_lay_down(struct member *m, bool for_good);
 bool member_runs_etcd(const struct card *card);
 /* The member's own etcd, as the card says; running already or not. */
 struct etcd_run *member_start_etcd(const struct member *m, int dir_fd, const struct card *card,
-                                   struct err *err);
+                                   bool alone, struct err *err);
 /* The first member of a new cluster: makes the CA and the key, writes them to the directory, and waits
  * until etcd answers. *key is for the node's certificate request; owned. */
 struct etcd_run *member_found_etcd(const struct member *m, int dir_fd, const struct card *card,

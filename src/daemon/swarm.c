@@ -355,10 +355,6 @@ static int init(void *ctx, struct http_request *req, struct err *err)
 
 	if (!body)
 		return -1;
-	if (json_get_bool(body, "ForceNewCluster", false))
-		return err_set(err, ERR_UNSUPPORTED,
-		               "force-new-cluster: a cluster here has one manager, whose state "
-		               "is never lost to others");
 	if (json_get_bool(body, "AutoLockManagers", false))
 		return err_set(err, ERR_UNSUPPORTED, "locked managers are not supported yet");
 	struct json *spec = json_get(body, "Spec");
@@ -376,6 +372,14 @@ static int init(void *ctx, struct http_request *req, struct err *err)
 		.spec = spec,
 		.availability = json_get_string(body, "Availability"),
 	};
+	struct member_view view;
+
+	member_look(d->member, &view);
+	if (json_get_bool(body, "ForceNewCluster", false) && view.active) {
+		if (member_start_anew(d->member, node_id, err) < 0)
+			return -1;
+		return http_reply_json(req, 200, json_string(node_id));
+	}
 	if (read_store(d, body, &files, &init, err) < 0)
 		return -1;
 	if (member_init(d->member, &init, node_id, err) < 0)

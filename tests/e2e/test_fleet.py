@@ -4,6 +4,7 @@ import json
 import os
 import signal
 import subprocess
+import time
 
 import pytest
 
@@ -143,6 +144,38 @@ def test_a_manager_leaves_and_the_others_stay_able(fleet):
         eventually(lambda: create(trio[0], f"without-{d.name}") is True, 15)
     assert len(members(trio[0])) == 1
     assert len(names(trio[0])) == 2
+
+
+def test_one_surviving_manager_goes_on_alone(fleet, machines):
+    trio = fleet(3)
+    eventually(lambda: [learner for _, learner in members(trio[0])] == [False] * 3, 30)
+    trio[0].docker("service", "create", "-d", "--name", "web", "--mode", "global", "busybox", "sleep", "3600")
+    held = eventually(lambda: len(c := trio[2].json("GET", "/containers/json")) == 1 and [x["Id"] for x in c], 20)
+    last = trio[2]
+    for d in trio[:2]:
+        d.power_off()
+    assert create(last, "no") is not True
+    refused = last.docker("swarm", "init", "--advertise-addr", last.ip, check=False)
+    assert refused.returncode != 0 and "already part of a swarm" in refused.stderr # not by accident
+    began = time.monotonic()
+    last.docker("swarm", "init", "--force-new-cluster", "--advertise-addr", last.ip)
+    eventually(lambda: create(last, "yes") is True, 15)
+    print(f"one of three went on alone after {time.monotonic() - began:.1f} s")
+    assert {"web", "yes"} <= names(last) and len(members(last)) == 1
+    assert [c["Id"] for c in last.json("GET", "/containers/json")] == held # adopted, not restarted
+    for d in trio[:2]:
+        eventually(lambda: last.docker("node", "rm", "--force", d.name, check=False).returncode == 0, 15)
+    (fresh,) = machines(1)
+    join(fresh, last)
+    try:
+        eventually(lambda: [learner for _, learner in members(last)] == [False] * 2, 30)
+        assert "web" in names(fresh)
+        # The flag is not for ever: an etcd that is started again keeps the new member.
+        os.kill(etcd_pids(last)[0], signal.SIGKILL)
+        eventually(lambda: create(last, "after") is True, 30)
+        assert [learner for _, learner in members(last)] == [False] * 2
+    finally:
+        fresh.api("POST", "/swarm/leave?force=1")
 
 
 @pytest.mark.parametrize("where", ["etcd", "external"])
