@@ -1,13 +1,17 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* /networks: make, show, connect, remove. */
 
+#include "daemon/networks.h"
+
 #include <stdio.h>
 #include <string.h>
 
 #include "api/container.h"
 #include "base/arena.h"
 #include "base/clock.h"
+#include "base/err.h"
 #include "base/str.h"
+#include "cluster/member.h"
 #include "daemon/daemon.h"
 #include "daemon/reply.h"
 #include "engine/container.h"
@@ -18,7 +22,20 @@
 
 #define NETWORK_ARENA (16u << 20) /* bytes of a list */
 
+/* A cluster's network, which is on this machine alone for now: a bridge with this label. */
+#define SWARM_LABEL   "io.buoy.network.scope"
+#define LEAVE_MS      40000 /* for tasks that are being stopped: longer than they are usually given */
+#define LEAVE_STEP_MS 50
+
 /* ---- what a network looks like ---- */
+
+bool networks_is_swarm(const struct net_network *n)
+{
+	for (size_t i = 0; i < n->labels.count; i++)
+		if (str_eq(n->labels.items[i].key, SWARM_LABEL))
+			return str_eq(n->labels.items[i].value, "swarm");
+	return false;
+}
 
 static struct json *ipam(const struct net_network *n)
 {
@@ -79,13 +96,14 @@ static struct json *view(struct daemon *d, const struct net_network *n, bool wit
 	char created[CLOCK_TEXT_MAX];
 	struct json *from = json_object();
 	struct json *doc = json_object();
+	bool swarm = networks_is_swarm(n);
 
 	json_set(from, "Network", json_string(""));
 	json_set(doc, "Name", json_string(n->name));
 	json_set(doc, "Id", json_string(n->id));
 	json_set(doc, "Created", json_string(clock_format(n->created_ns, created)));
-	json_set(doc, "Scope", json_string(n->scope));
-	json_set(doc, "Driver", json_string(n->driver));
+	json_set(doc, "Scope", json_string(swarm ? "swarm" : n->scope));
+	json_set(doc, "Driver", json_string(swarm ? "overlay" : n->driver));
 	json_set(doc, "EnableIPv4", json_bool(true));
 	json_set(doc, "EnableIPv6", json_bool(n->enable_ipv6));
 	json_set(doc, "IPAM", ipam(n));
@@ -110,8 +128,8 @@ static bool wanted(const struct json *filters, const struct net_network *n)
 {
 	return filter_matches_part(filters, "name", n->name) &&
 	       filter_matches_prefix(filters, "id", n->id) &&
-	       filter_matches(filters, "driver", n->driver) &&
-	       filter_matches(filters, "scope", n->scope) &&
+	       filter_matches(filters, "driver", networks_is_swarm(n) ? "overlay" : n->driver) &&
+	       filter_matches(filters, "scope", networks_is_swarm(n) ? "swarm" : n->scope) &&
 	       filter_matches(filters, "type", predefined(n) ? "builtin" : "custom") &&
 	       filter_matches_labels(filters, &n->labels);
 }
@@ -179,10 +197,11 @@ static int fill_spec(const struct create_body *body, struct net_spec *spec, stru
 	if (body->ingress || body->config_only)
 		return err_set(err, ERR_UNSUPPORTED, "network %s: %s networks are not supported",
 		               body->name, body->ingress ? "ingress" : "config-only");
-	if (!str_empty(body->driver) && strcmp(body->driver, "bridge") != 0)
+	if (!str_empty(body->driver) && !str_eq(body->driver, "bridge") &&
+	    !str_eq(body->driver, "overlay"))
 		return err_set(err, ERR_NOT_FOUND,
-		               "network %s: driver \"%s\" not found (there is: bridge)", body->name,
-		               body->driver);
+		               "network %s: driver \"%s\" not found (there are: bridge, overlay)",
+		               body->name, body->driver);
 	if (json_count(json_get(body->ipam, "Config")) > 1)
 		return err_set(err, ERR_UNSUPPORTED, "network %s: one subnet is supported",
 		               body->name);
@@ -201,6 +220,28 @@ static int fill_spec(const struct create_body *body, struct net_spec *spec, stru
 	return 0;
 }
 
+static int add_swarm_label(struct daemon *d, struct net_spec *spec, struct arena *arena,
+                           struct err *err)
+{
+	struct member_view view;
+	size_t count = spec->labels.count;
+	struct json_pair *labels = arena_array(arena, count + 1, sizeof(*labels), err);
+
+	member_look(d->member, &view);
+	if (!view.manager)
+		return err_set(
+			err, ERR_UNAVAILABLE,
+			"This node is not a swarm manager. Use \"docker swarm init\" or "
+			"\"docker swarm join\" to connect this node to swarm and try again.");
+	if (!labels)
+		return -1;
+	for (size_t i = 0; i < count; i++)
+		labels[i] = spec->labels.items[i];
+	labels[count] = (struct json_pair){(char *)SWARM_LABEL, (char *)"swarm"};
+	spec->labels = (struct json_strmap){.items = labels, .count = count + 1, .present = true};
+	return 0;
+}
+
 static int create(void *ctx, struct http_request *req, struct err *err)
 {
 	struct daemon *d = ctx;
@@ -212,8 +253,11 @@ static int create(void *ctx, struct http_request *req, struct err *err)
 
 	if (!doc || json_decode(doc, &create_table, &arena, &body, err) < 0)
 		return -1;
-	if (id_check_name(body.name, "network name", err) < 0 || fill_spec(&body, &spec, err) < 0 ||
-	    net_network_create(engine_net(d->engine), &spec, id, err) < 0)
+	if (id_check_name(body.name, "network name", err) < 0 || fill_spec(&body, &spec, err) < 0)
+		return -1;
+	if (str_eq(body.driver, "overlay") && add_swarm_label(d, &spec, &arena, err) < 0)
+		return -1;
+	if (net_network_create(engine_net(d->engine), &spec, id, err) < 0)
 		return -1;
 	event_add(d->engine, "network", "create", id, "name", body.name, "type", "bridge", NULL);
 
@@ -221,6 +265,49 @@ static int create(void *ctx, struct http_request *req, struct err *err)
 	json_set(answer, "Id", json_string(id));
 	json_set(answer, "Warning", json_string(""));
 	return http_reply_json(req, 201, answer);
+}
+
+static bool refers(const struct json_array *networks, const struct net_network *n)
+{
+	const struct service_network *items = networks->items;
+
+	for (size_t i = 0; i < networks->count; i++)
+		if (str_eq(items[i].target, n->id) || str_eq(items[i].target, n->name))
+			return true;
+	return false;
+}
+
+/* ERR_CONFLICT while a service is on it. */
+static int check_unused(struct daemon *d, const struct net_network *n, struct err *err)
+{
+	struct control *c = member_enter(d->member, NULL);
+	const struct service *s;
+	int rc = 0;
+
+	if (!c)
+		return 0; /* no manager any more: the containers alone say */
+	for (size_t at = 0; rc == 0 && (s = control_next_service(c, &at)) != NULL;)
+		if (refers(&s->spec.task.networks, n) || refers(&s->spec.networks, n))
+			rc = err_set(err, ERR_CONFLICT, "network %s is in use by service %s",
+			             n->name, s->spec.name);
+	member_exit(d->member);
+	return rc;
+}
+
+/* Tasks whose service was removed a moment ago are still being stopped: their last one lets it go. */
+static int remove_network(struct daemon *d, const struct net_network *n, struct err *err)
+{
+	int64_t until = clock_mono_ms() + LEAVE_MS;
+	int rc;
+
+	if (!networks_is_swarm(n))
+		return net_network_remove(engine_net(d->engine), n->id, err);
+	if (check_unused(d, n, err) < 0)
+		return -1;
+	while ((rc = net_network_remove(engine_net(d->engine), n->id, err)) < 0 &&
+	       err->kind == ERR_CONFLICT && clock_mono_ms() < until)
+		clock_sleep_ms(LEAVE_STEP_MS);
+	return rc;
 }
 
 static int delete (void *ctx, struct http_request *req, struct err *err)
@@ -232,7 +319,7 @@ static int delete (void *ctx, struct http_request *req, struct err *err)
 
 	if (net_network_find(net, http_arg(req, 0), &arena, &network, err) < 0)
 		return -1;
-	if (net_network_remove(net, network.id, err) < 0) {
+	if (remove_network(d, &network, err) < 0) {
 		/* Docker says 403 for a network that is in use as well. */
 		if (err->kind == ERR_CONFLICT)
 			return http_reply_error(req, 403, err->msg);

@@ -359,6 +359,21 @@ static int set_ports(struct draft *d, struct err *err)
 	return 0;
 }
 
+/* The tasks of a service answer to its name, to tasks.NAME, and to what it was given beside. */
+static int set_aliases(struct draft *d, const struct json_strings *given, struct json_strings *to,
+                       struct err *err)
+{
+	to->items = arena_array(d->arena, given->count + 3, sizeof(char *), err);
+	if (!to->items)
+		return -1;
+	for (size_t i = 0; i < given->count; i++)
+		to->items[to->count++] = given->items[i];
+	to->items[to->count++] = d->work->task->service_name;
+	to->items[to->count] = arena_printf(d->arena, err, "tasks.%s", d->work->task->service_name);
+	to->present = true;
+	return to->items[to->count++] ? 0 : -1;
+}
+
 /* The networks of this machine that have the names or ids asked for. */
 static int set_networks(struct draft *d, struct engine *engine, struct err *err)
 {
@@ -380,10 +395,9 @@ static int set_networks(struct draft *d, struct engine *engine, struct err *err)
 		    str_eq(network.name, "host") || str_eq(network.name, "none"))
 			return 0;
 		to[i].network = network.name;
-		if (!str_eq(network.name, "bridge")) {
-			to[i].endpoint.aliases = wanted[i].aliases;
-			to[i].endpoint.aliases.present = true;
-		}
+		if (!str_eq(network.name, "bridge") &&
+		    set_aliases(d, &wanted[i].aliases, &to[i].endpoint.aliases, err) < 0)
+			return -1;
 	}
 	d->out->endpoints = to;
 	d->out->endpoint_count = count;

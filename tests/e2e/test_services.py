@@ -313,3 +313,144 @@ def test_update_with_failures_within_the_ratio_goes_on(web):
     assert result.returncode == 0
     eventually(lambda: state(web)["State"] == "completed", 20)
     assert len(tasks(web, State="failed")) == 3
+
+
+# ---- stacks: Compose files as they are ----
+
+COMPOSE = """
+version: "3.9"
+x-common: &common
+  image: busybox
+  stop_grace_period: 1s
+services:
+  web:
+    <<: *common
+    command: ["sh", "-c", "while true; do wget -qO /w/index.html http://api:8000/; sleep 0.2; done & exec httpd -f -p 80 -h /w"]
+    ports:
+      - "8080:80"
+    networks: [front, back]
+    volumes: [{type: tmpfs, target: /w}]
+    configs:
+      - source: site
+        target: /etc/site.conf
+        mode: 0440
+    deploy:
+      replicas: 2
+      labels: {tier: web}
+      update_config: {parallelism: 1, delay: 100ms, order: start-first, failure_action: rollback, monitor: 300ms}
+      rollback_config: {parallelism: 0, order: stop-first}
+      restart_policy: {condition: on-failure, delay: 100ms, max_attempts: 5, window: 30s}
+      resources:
+        limits: {cpus: "0.50", memory: 64M, pids: 50}
+        reservations: {memory: 16M}
+  api:
+    <<: *common
+    command: ["sh", "-c", "cd /tmp; cat /run/secrets/password > index.html; exec httpd -f -p 8000"]
+    environment: {STAGE: test}
+    networks:
+      back: {aliases: [backend]}
+    secrets:
+      - source: password
+        mode: 0400
+    healthcheck: {test: ["CMD", "wget", "-qO-", "http://127.0.0.1:8000/"], interval: 200ms, retries: 3, start_period: 5s}
+    labels: {app: api}
+    deploy:
+      placement: {constraints: ["node.role == manager"], max_replicas_per_node: 1}
+  db:
+    <<: *common
+    command: ["sh", "-c", "date > /data/since; exec sleep 1000"]
+    volumes: ["data:/data"]
+    networks: [back]
+    ulimits: {nofile: {soft: 100, hard: 200}}
+    cap_drop: [ALL]
+    sysctls: {net.core.somaxconn: 128}
+    deploy: {mode: global, endpoint_mode: dnsrr}
+networks:
+  front:
+  back: {driver: overlay, attachable: true}
+volumes:
+  data:
+configs:
+  site: {file: ./site.conf}
+secrets:
+  password: {file: ./password.txt}
+"""
+
+
+@pytest.fixture
+def stack(manager, tmp_path):
+    (tmp_path / "site.conf").write_text("server")
+    (tmp_path / "password.txt").write_text(CANARY)
+    (tmp_path / "stack.yml").write_text(COMPOSE)
+    manager.docker("stack", "deploy", "--detach=true", "-c", tmp_path / "stack.yml", "shop")
+    eventually(lambda: len(tasks(manager, State="running")) == 4, 30)
+    return manager
+
+
+def by_service(d, name):
+    return [c["Id"] for c in d.json("GET", "/containers/json")
+            if c["Labels"]["com.docker.swarm.service.name"] == f"shop_{name}"]
+
+
+def test_stack_of_three_services_works_as_its_file_says(stack, tmp_path):
+    d = stack
+    assert d.docker("stack", "ls", "--format", "{{.Name}} {{.Services}}").stdout.split() == ["shop", "3"]
+    shown = dict(line.split() for line in d.docker("stack", "services", "shop", "--format", "{{.Name}} {{.Replicas}}").stdout.splitlines()
+                 if line.split()[0] != "shop_api")
+    assert shown == {"shop_web": "2/2", "shop_db": "1/1"}
+    assert d.docker("stack", "ps", "shop", "--format", "{{.CurrentState}}").stdout.count("Running") == 4
+    # web asks api by its name in the file, api reads its secret, and the mesh gives the answer to the outside.
+    eventually(lambda: d.inside("busybox", "wget", "-qO-", f"http://{d.ip}:8080/", timeout=10, check=False).stdout == CANARY)
+    web, api, db = (by_service(d, name)[0] for name in ("web", "api", "db"))
+    for name in ("api", "backend", "shop_api", "tasks.shop_api", "db"):
+        assert d.docker("exec", web, "nslookup", name, check=False).returncode == 0, name
+    assert d.docker("exec", web, "cat", "/etc/site.conf").stdout == "server"
+    assert d.docker("exec", api, "stat", "-c", "%a", "/run/secrets/password").stdout.strip() == "400"
+    host = d.json("GET", f"/containers/{web}/json")["HostConfig"]
+    assert host["Memory"] == 64 << 20 and host["NanoCpus"] == 5 * 10**8 and host["PidsLimit"] == 50
+    assert d.docker("exec", db, "sh", "-c", "grep files /proc/1/limits; cat /proc/sys/net/core/somaxconn; grep CapEff /proc/1/status").stdout.split() == \
+        ["Max", "open", "files", "100", "200", "files", "128", "CapEff:", "0" * 16]
+    assert [m["Name"] for m in d.json("GET", f"/containers/{db}/json")["Mounts"]] == ["shop_data"]
+    assert d.docker("network", "ls", "--filter", "driver=overlay", "--filter", "scope=swarm", "--format", "{{.Name}}").stdout.split() == \
+        ["shop_back", "shop_front"]
+
+
+def test_stack_deployed_again_changes_only_what_changed(stack, tmp_path):
+    d = stack
+    before = {name: set(by_service(d, name)) for name in ("web", "api", "db")}
+    d.docker("stack", "deploy", "--detach=true", "-c", tmp_path / "stack.yml", "shop")
+    file = tmp_path / "stack.yml"
+    file.write_text(COMPOSE.replace("STAGE: test", "STAGE: live"))
+    d.docker("stack", "deploy", "--detach=false", "-c", file, "shop", timeout=90)
+    assert set(by_service(d, "web")) == before["web"] and set(by_service(d, "db")) == before["db"]
+    assert not set(by_service(d, "api")) & before["api"]
+    # A secret does not change its bytes, and the refusal says so.
+    (tmp_path / "password.txt").write_text("other")
+    refused = d.docker("stack", "deploy", "--detach=true", "-c", file, "shop", check=False)
+    assert refused.returncode and "only updates to Labels are allowed" in refused.stderr
+    # A service that the file no longer has goes with --prune.
+    (tmp_path / "password.txt").write_text(CANARY)
+    file.write_text(COMPOSE[:COMPOSE.index("  db:\n")] + COMPOSE[COMPOSE.index("networks:\n  front"):])
+    d.docker("stack", "deploy", "--detach=true", "--prune", "-c", file, "shop")
+    eventually(lambda: not by_service(d, "db"))
+
+
+def test_stack_is_removed_with_all_that_was_its_own(stack):
+    d = stack
+    d.docker("stack", "rm", "shop", timeout=60)
+    eventually(lambda: running(d) == 0, 20)
+    assert not d.json("GET", "/services") and not d.json("GET", "/secrets") and not d.json("GET", "/configs")
+    assert not [n for n in d.json("GET", "/networks") if n["Name"].startswith("shop_")]
+    assert "shop" not in d.docker("stack", "ls").stdout
+
+
+def test_tasks_on_a_network_stay_on_the_machine_that_has_it(cluster):
+    a, b = cluster
+    a.docker("network", "create", "--driver", "overlay", "wide")
+    result = a.docker("service", "create", "-d", "--name", "web", "--replicas", "2", "--network", "wide", "busybox", "sleep", "1000")
+    assert "network wide is on this machine alone" in result.stderr
+    eventually(lambda: running(a) == 2)
+    assert running(b) == 0
+    refused = a.docker("network", "rm", "wide", check=False)
+    assert refused.returncode and "network wide is in use by service web" in refused.stderr
+    assert b.docker("network", "create", "--driver", "overlay", "no", check=False).returncode
