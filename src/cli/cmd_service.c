@@ -13,6 +13,7 @@
 #include "cli/commands.h"
 #include "cli/inspect.h"
 #include "cli/out.h"
+#include "cli/service_explain.h"
 #include "cli/service_show.h"
 #include "cli/service_spec.h"
 #include "cli/service_wait.h"
@@ -287,6 +288,14 @@ const struct command command_service[] = {
          .max = CLI_ARGS_ANY,
          .passes_on = true,
          .run = run_create},
+	{.group = "service",
+         .name = "explain",
+         .synopsis = "SERVICE",
+         .summary = "Say why tasks of a service do not run yet",
+         .flags = none,
+         .min = 1,
+         .max = 1,
+         .run = service_explain_run},
 	{.group = "service",
          .name = "inspect",
          .synopsis = "[OPTIONS] SERVICE [SERVICE...]",

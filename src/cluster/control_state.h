@@ -89,6 +89,10 @@ void reaper_loose(struct control *c);
 
 /* scheduler.c */
 int scheduler_run(struct control *c, struct err *err);
+/* What stands between a task of a service and each node: appends {Name, Reason, Nodes} per filter to `filters`
+ * and {ID, Hostname, Filter} per node to `nodes` ("": it would do). Places nothing. */
+int scheduler_explain(struct control *c, const struct mirror_task *task, struct json *filters,
+                      struct json *nodes, struct err *err);
 /* May a task of this service run there at all (constraints)? */
 bool scheduler_allows(const struct mirror_node *node, const struct service_task *spec);
 

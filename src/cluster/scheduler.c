@@ -5,6 +5,7 @@
 
 #include "base/buf.h"
 #include "base/err.h"
+#include "base/json.h"
 #include "base/str.h"
 #include "cluster/constraint.h"
 #include "cluster/control_state.h"
@@ -28,6 +29,12 @@ enum filter {
 	FILTER_PORTS,
 	FILTER_REPLICAS,
 	FILTERS,
+};
+
+static const char *const filter_names[FILTERS] = {
+	[FILTER_READY] = "ready",           [FILTER_CONSTRAINTS] = "constraints",
+	[FILTER_RESOURCES] = "resources",   [FILTER_PORTS] = "ports",
+	[FILTER_REPLICAS] = "max-replicas",
 };
 
 static const char *const filter_words[FILTERS] = {
@@ -254,6 +261,58 @@ static void explain(const struct batch *batch, struct buf *out)
 	}
 	if (reasons)
 		buf_add(out, ")");
+}
+
+/* ---- explaining without placing ---- */
+
+static int explain_node(const struct mirror_node *node, enum filter filter, struct json *list,
+                        struct err *err)
+{
+	struct json *one = json_object();
+
+	json_set(one, "ID", json_string(node->o.id));
+	json_set(one, "Hostname",
+	         json_string(node->n->description.hostname ? node->n->description.hostname : ""));
+	json_set(one, "Filter", json_string(filter == FILTERS ? "" : filter_names[filter]));
+	return json_append(list, one) < 0 ? err_nomem(err) : 0;
+}
+
+static int explain_filters(const struct batch *batch, struct json *list, struct err *err)
+{
+	for (size_t i = 0; i < FILTERS; i++) {
+		struct json *one = json_object();
+
+		json_set(one, "Name", json_string(filter_names[i]));
+		json_set(one, "Reason", json_string(filter_words[i]));
+		json_set(one, "Nodes", json_int((int64_t)batch->out[i]));
+		if (json_append(list, one) < 0)
+			return err_nomem(err);
+	}
+	return 0;
+}
+
+int scheduler_explain(struct control *c, const struct mirror_task *task, struct json *filters,
+                      struct json *nodes, struct err *err)
+{
+	struct batch batch;
+	int rc = 0;
+
+	if (batch_init(&batch, c, task->service, err) < 0)
+		return -1;
+	for (size_t i = 0; rc == 0 && i < c->m.nodes.count; i++) {
+		const struct mirror_node *node = mirror_node_at(&c->m, i);
+
+		if (task->t->node_id && *task->t->node_id && !str_eq(task->t->node_id, node->o.id))
+			continue; /* a global task is for that node alone */
+		enum filter filter = rule_out(node, task);
+		if (filter != FILTERS)
+			batch.out[filter]++;
+		rc = explain_node(node, filter, nodes, err);
+	}
+	if (rc == 0)
+		rc = explain_filters(&batch, filters, err);
+	free(batch.groups);
+	return rc;
 }
 
 static int place(struct batch *batch, struct mirror_task *task, struct err *err)

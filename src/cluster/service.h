@@ -46,4 +46,9 @@ int service_inspect(struct control *c, const char *ref, struct buf *out, struct 
 int service_list(struct control *c, const struct json *filters, bool status, struct buf *out,
                  struct err *err);
 
+/* Why tasks of it do not run yet: appends an object {ID, Name, Running, Tasks: [{ID, Slot, State, Why, Filters,
+ * Nodes}]} with each task that shall run and does not. Filters and Nodes (scheduler_explain) for those without a
+ * node. */
+int service_explain(struct control *c, const char *ref, struct buf *out, struct err *err);
+
 const struct service *service_find(const struct control *c, const char *ref, struct err *err);

@@ -100,6 +100,36 @@ static void a_secret_is_kept_while_a_service_refers_to_it(void **state)
 	bench_done(&b);
 }
 
+static void a_waiting_task_is_explained_per_filter(void **state)
+{
+	struct bench b;
+	struct err err = ERR_INIT;
+	struct buf text = BUF_INIT(65536);
+
+	(void)state;
+	bench_init(&b, 3);
+	bench_create(&b,
+	             SERVICE("web", "x", 1,
+	                     ",\"Placement\":{\"Constraints\":[\"node.hostname!=host0\"]},"
+	                     "\"Resources\":{\"Reservations\":{\"MemoryBytes\":99999999999}}") "}");
+	assert_int_equal(service_explain(b.c, "web", &text, &err), 0);
+	const char *said = buf_str(&text);
+	assert_non_null(strstr(said, "\"Running\":0"));
+	assert_non_null(strstr(said,
+	                       "{\"Name\":\"constraints\",\"Reason\":\"scheduling constraints "
+	                       "not satisfied on\",\"Nodes\":1}"));
+	assert_non_null(strstr(said, "{\"Name\":\"resources\",\"Reason\":\"insufficient resources "
+	                             "on\",\"Nodes\":2}"));
+	assert_non_null(strstr(said, "\"Hostname\":\"host0\",\"Filter\":\"constraints\""));
+	buf_clear(&text);
+	bench_update(&b, "web", SERVICE("web", "x", 1, "") "}");
+	bench_pass(&b, 1000);
+	assert_int_equal(service_explain(b.c, "web", &text, &err), 0);
+	assert_non_null(strstr(buf_str(&text), "\"Running\":1,\"Tasks\":[]"));
+	buf_free(&text);
+	bench_done(&b);
+}
+
 static void a_taken_name_is_a_conflict(void **state)
 {
 	struct bench b;
@@ -265,6 +295,7 @@ static void objects_are_found_by_name_id_and_beginning(void **state)
 
 TESTING_MAIN(TEST(the_python_sdks_spelling_of_modes_is_understood),
              TEST(bad_specs_are_refused_in_words), TEST(a_taken_name_is_a_conflict),
+             TEST(a_waiting_task_is_explained_per_filter),
              TEST(a_secret_is_kept_while_a_service_refers_to_it),
              TEST(an_update_from_an_old_version_is_out_of_sequence),
              TEST(keys_we_do_not_know_survive), TEST(ports_are_chosen_or_kept_or_refused),

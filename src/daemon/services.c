@@ -181,6 +181,17 @@ static int drop(struct control *c, struct http_request *req, struct err *err)
 	return service_remove(c, leader_now(), http_arg(req, 0), err);
 }
 
+static int write_reasons(struct control *c, struct http_request *req, struct buf *out,
+                         struct err *err)
+{
+	return service_explain(c, http_arg(req, 0), out, err);
+}
+
+static int explain(void *ctx, struct http_request *req, struct err *err)
+{
+	return swarm_show(ctx, req, write_reasons, err);
+}
+
 static int remove_service(void *ctx, struct http_request *req, struct err *err)
 {
 	return swarm_change(ctx, req, drop, err);
@@ -198,5 +209,6 @@ const struct http_route services_routes[] = {
 	{"POST", "/services/{}/update", update, false},
 	{"DELETE", "/services/{}", remove_service, false},
 	{"GET", "/services/{}/logs", logs, false},
+	{"GET", "/services/{}/explain", explain, false},
 	{NULL, NULL, NULL, false},
 };

@@ -454,3 +454,24 @@ def test_tasks_on_a_network_stay_on_the_machine_that_has_it(cluster):
     refused = a.docker("network", "rm", "wide", check=False)
     assert refused.returncode and "network wide is in use by service web" in refused.stderr
     assert b.docker("network", "create", "--driver", "overlay", "no", check=False).returncode
+
+
+# ---- why a task waits ----
+
+def test_explain_says_per_filter_which_machines_it_rules_out(cluster):
+    a, b = cluster
+    create(a, "--replicas", "3", "--reserve-memory", "900g", "--constraint", f"node.hostname=={b.name}", command=("sleep", "1000"))
+    said = eventually(lambda: a.buoy("service", "explain", "web").stdout)
+    assert said.startswith("web: 0 running, 3 waiting\n")
+    for slot in (1, 2, 3):
+        assert f"web.{slot}: pending: no suitable node (" in said
+    rows = [line.split() for line in said.splitlines()]
+    assert ["constraints", "1", a.name] in rows and ["resources", "1", b.name] in rows
+    a.docker("service", "update", "-d", "--reserve-memory", "0", "web")
+    eventually(lambda: a.buoy("service", "explain", "web").stdout == "web: 3 running, 0 waiting\n", 20)
+    assert "service none not found" in a.buoy("service", "explain", "none", check=False).stderr
+
+
+def test_explain_tells_of_a_restart_delay(manager):
+    manager.docker("service", "create", "-d", "--name", "web", "--restart-delay", "60s", "busybox", "true")
+    eventually(lambda: "web.1: ready: restart delay: " in manager.buoy("service", "explain", "web").stdout, 20)
