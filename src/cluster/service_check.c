@@ -162,6 +162,32 @@ static int check_files(const struct json_array *files, const char *kind, struct 
 	return 0;
 }
 
+/* A promise that nobody keeps is refused: what asks for nothing (null, false, empty) passes. */
+static int check_privileges(const struct json *privileges, struct err *err)
+{
+	void *iter = NULL;
+	const char *key;
+	struct json *value;
+
+	while (json_next(privileges, &iter, &key, &value))
+		if (json_truth(value) || json_count(value) > 0 || !str_empty(json_str(value)))
+			return err_set(err, ERR_UNSUPPORTED,
+			               "ContainerSpec: Privileges.%s is not supported", key);
+	return 0;
+}
+
+static int check_generic(const struct json *task, struct err *err)
+{
+	const struct json *reservations = json_get(json_get(task, "Resources"), "Reservations");
+
+	if (json_count(json_get(reservations, "GenericResources")) > 0)
+		return err_set(
+			err, ERR_UNSUPPORTED,
+			"generic resources are not supported: label the nodes that have them, "
+			"and constrain the service to the label");
+	return 0;
+}
+
 static int check_container(const struct service_container *container, struct err *err)
 {
 	if (str_empty(container->image))
@@ -171,6 +197,8 @@ static int check_container(const struct service_container *container, struct err
 		               "ContainerSpec: stop-grace-period cannot be negative");
 	if (check_files(&container->secrets, "secret", err) < 0 ||
 	    check_files(&container->configs, "config", err) < 0)
+		return -1;
+	if (check_privileges(container->privileges, err) < 0)
 		return -1;
 	return check_mounts(&container->mounts, err);
 }
@@ -272,7 +300,8 @@ static int check_mode(const struct service_spec *spec, struct err *err)
 int service_spec_check(const struct service_spec *spec, struct err *err)
 {
 	if (check_name(spec->name, err) < 0 || check_mode(spec, err) < 0 ||
-	    check_task(&spec->task, err) < 0 || check_update(&spec->update, "update", err) < 0 ||
+	    check_task(&spec->task, err) < 0 || check_generic(spec->task_raw, err) < 0 ||
+	    check_update(&spec->update, "update", err) < 0 ||
 	    check_update(&spec->rollback, "rollback", err) < 0)
 		return -1;
 	return check_endpoint(&spec->endpoint, err);

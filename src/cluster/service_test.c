@@ -32,6 +32,13 @@ static void bad_specs_are_refused_in_words(void **state)
 		{"{\"Name\":\"a\",\"TaskTemplate\":{\"ContainerSpec\":{\"Image\":\"x\"}},"
 	         "\"Mode\":{\"ReplicatedJob\":{\"MaxConcurrent\":-1}}}",
 	         "Maximum concurrent jobs must be non-negative integer"},
+		{SERVICE("a", "x", 1,
+	                 ",\"Resources\":{\"Reservations\":{\"GenericResources\":[{}]}}") "}",
+	         "generic resources are not supported: label the nodes that have them, and "
+	         "constrain the service to the label"},
+		{"{\"Name\":\"a\",\"TaskTemplate\":{\"ContainerSpec\":{\"Image\":\"x\",\"Privileges\":{"
+	         "\"SELinuxContext\":null,\"NoNewPrivileges\":true}}}}",
+	         "ContainerSpec: Privileges.NoNewPrivileges is not supported"},
 		{"{\"Name\":\"a\",\"TaskTemplate\":{\"ContainerSpec\":{\"Image\":\"x\"}},"
 	         "\"Mode\":{\"GlobalJob\":{}},\"UpdateConfig\":{}}",
 	         "update and rollback configurations are not for jobs: a job runs again with --force"},
