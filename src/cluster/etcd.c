@@ -250,6 +250,14 @@ static bool is_passing(const struct err *err)
 	return err_is(err, ERR_UNAVAILABLE) || err_is(err, ERR_TIMEOUT) || err_is(err, ERR_SYSTEM);
 }
 
+/* Each of several gets a part of what is left. */
+static int64_t share_of(const struct etcd *e, int64_t left)
+{
+	int64_t share = e->count > 1 && left > TRY_MS ? TRY_MS : left;
+
+	return share > 1 ? share : 1;
+}
+
 static struct json *ask_around(struct etcd *e, const char *what, const struct buf *text,
                                struct err *err)
 {
@@ -258,9 +266,8 @@ static struct json *ask_around(struct etcd *e, const char *what, const struct bu
 	for (size_t attempt = 0;; attempt++) {
 		struct err why = ERR_INIT;
 		int64_t left = until - clock_mono_ms();
-		int64_t share = e->count > 1 && left > TRY_MS ? TRY_MS : left;
+		struct json *reply = ask(e, e->current, what, text, share_of(e, left), &why);
 
-		struct json *reply = ask(e, e->current, what, text, share > 1 ? share : 1, &why);
 		if (reply)
 			return reply;
 		if (is_passing(&why))

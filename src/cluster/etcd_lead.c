@@ -281,14 +281,11 @@ int etcd_watch(struct etcd *e, const char *name, int64_t *since,
                void *arg, struct err *err)
 {
 	for (;;) {
-		struct watch w = {.etcd = e,
-		                  .since = since,
-		                  .fn = fn,
-		                  .stop = stop,
-		                  .arg = arg,
-		                  .line = BUF_INIT(TEXT_MAX)};
+		struct watch w = {
+			.etcd = e, .fn = fn, .stop = stop, .arg = arg, .line = BUF_INIT(TEXT_MAX)};
 		struct err why = ERR_INIT;
 
+		w.since = since;
 		int rc = follow(&w, name, &why);
 		buf_free(&w.line);
 		if (w.done || stop(arg))
@@ -383,7 +380,7 @@ static bool is_leader(struct etcd *e, size_t at)
  * never two are missing. */
 static int defragment(struct etcd *e, struct err *err)
 {
-	bool last[ETCD_POINTS_MAX];
+	bool last[ETCD_POINTS_MAX] = {false};
 
 	for (size_t i = 0; i < e->count; i++)
 		last[i] = is_leader(e, i);

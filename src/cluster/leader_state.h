@@ -107,7 +107,7 @@ void leader_tend_members(struct leader *leader, struct etcd *etcd);
 void *leader_keep(void *leader); /* a thread */
 
 /* leader_elect.c */
-void *leader_elect(void *leader); /* a thread */
+void *leader_elect(void *arg); /* a thread; arg is the leader */
 /* The ticker's: takes over or lays down as the elector says, waiting so long for news. */
 void leader_follow_mandate(struct leader *leader, int64_t wait_ms);
 void leader_lay_down(struct leader *leader);

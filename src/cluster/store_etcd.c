@@ -144,15 +144,32 @@ static struct json *head_op(struct etcd_store *s, int64_t revision, const char *
 
 /* ---- head ---- */
 
+/* "REVISION NONCE CHUNKS". */
+static bool split_head(const char *text, int64_t *revision, char nonce[2 * NONCE_BYTES + 1],
+                       int64_t *chunks)
+{
+	char *end;
+
+	*revision = strtoll(text, &end, 10);
+	size_t len = *end == ' ' ? strcspn(end + 1, " ") : 0;
+	if (end == text || len == 0 || len > 2 * NONCE_BYTES || end[1 + len] != ' ')
+		return false;
+	memcpy(nonce, end + 1, len);
+	nonce[len] = '\0';
+	const char *last = end + 1 + len;
+	*chunks = strtoll(last, &end, 10);
+	return end != last && *end == '\0';
+}
+
 static int read_entry(struct etcd_store *s, const struct json *entry, struct err *err)
 {
 	auto_buf struct buf value = BUF_INIT(ETCD_KEY_MAX);
-	long long revision = 0, chunks = 0;
+	int64_t revision = 0, chunks = 0;
 	char nonce[2 * NONCE_BYTES + 1] = "";
 
 	if (entry && etcd_bytes(entry, "value", &value, err) < 0)
 		return -1;
-	if (entry && sscanf(buf_str(&value), "%lld %16s %lld", &revision, nonce, &chunks) != 3)
+	if (entry && !split_head(buf_str(&value), &revision, nonce, &chunks))
 		return err_set(err, ERR_INTERNAL, "etcd's head is not of this store");
 	int64_t mod = etcd_number(entry, "mod_revision");
 	if (mod != s->head_mod)

@@ -50,7 +50,7 @@ static int clean_path(const char *path, struct buf *out, struct err *err)
 /* What of `path` is below `top`, without a leading slash; NULL: it is not below it. Both are clean. */
 static const char *below(const char *path, const char *top)
 {
-	if (!top)
+	if (!path || !top)
 		return NULL;
 	size_t n = strlen(top);
 	if (n <= 1)

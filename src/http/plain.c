@@ -348,26 +348,38 @@ static int64_t sooner(int64_t a, int64_t b)
 	return a < 0 || (b >= 0 && b < a) ? b : a;
 }
 
+/* Waits for the socket and for no longer than the request may take; what poll(2) says of it. */
+static int await(struct exchange *x, int64_t deadline, struct pollfd *p, struct err *err)
+{
+	int64_t now = clock_mono_ms(), stall = x->request->stall_ms;
+	int64_t left = deadline > now ? deadline - now : 0;
+	int64_t wait = sooner(deadline < 0 ? -1 : left, stall > 0 ? stall : -1);
+
+	*p = (struct pollfd){.fd = x->plain->fd,
+	                     .events = (short)(POLLIN | (sends(x) ? POLLOUT : 0))};
+	int n = poll(p, 1, wait > INT32_MAX ? INT32_MAX : (int)wait);
+	if (n < 0 && errno != EINTR)
+		return err_sys(err, "%s", x->plain->path);
+	if (n == 0)
+		return err_set(err, ERR_TIMEOUT, "%s: no answer in time", x->plain->path);
+	if (n < 0)
+		p->revents = 0;
+	return 0;
+}
+
 static int converse(struct exchange *x, struct err *err)
 {
 	const struct http_plain_request *r = x->request;
 	int64_t deadline = r->timeout_ms > 0 ? clock_mono_ms() + r->timeout_ms : -1;
 
 	while (x->state != READ_DONE) {
-		struct pollfd p = {.fd = x->plain->fd,
-		                   .events = (short)(POLLIN | (sends(x) ? POLLOUT : 0))};
-		int64_t now = clock_mono_ms();
-		int64_t wait = deadline < 0 ? -1 : deadline > now ? deadline - now : 0;
+		struct pollfd p;
 
-		wait = sooner(wait, r->stall_ms > 0 ? r->stall_ms : -1);
-		int n = poll(&p, 1, wait > INT32_MAX ? INT32_MAX : (int)wait);
-		if (n < 0 && errno != EINTR)
-			return err_sys(err, "%s", x->plain->path);
-		if (n == 0)
-			return err_set(err, ERR_TIMEOUT, "%s: no answer in time", x->plain->path);
-		if (n > 0 && (p.revents & ~POLLOUT) && receive_some(x, err) < 0)
+		if (await(x, deadline, &p, err) < 0)
 			return -1;
-		if (n > 0 && (p.revents & POLLOUT) && sends(x) && send_some(x, err) < 0)
+		if ((p.revents & ~POLLOUT) && receive_some(x, err) < 0)
+			return -1;
+		if ((p.revents & POLLOUT) && sends(x) && send_some(x, err) < 0)
 			return -1;
 	}
 	x->keep &= !sends(x) && x->plain->start == x->plain->end;

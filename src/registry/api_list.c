@@ -126,7 +126,7 @@ static int note_referrer(void *arg, const struct repo_manifest *m, size_t tags)
 	struct referrers *f = arg;
 
 	(void)tags;
-	if (!str_eq(m->subject, f->subject) || (f->last && strcmp(m->digest, f->last) <= 0))
+	if (strcmp(m->subject, f->subject) != 0 || (f->last && strcmp(m->digest, f->last) <= 0))
 		return 0;
 	if (f->count == REFERRERS_EACH) {
 		f->more = true;

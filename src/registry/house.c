@@ -160,6 +160,7 @@ static void sweep_page(struct sweep *s, const struct json *names)
 		if (repo && sweep_repo(s, repo) < 0)
 			log_warn(s->r->log, "a repository was not collected", "name=%s error=%s",
 			         repo_name(repo), err.msg);
+		s->err = NULL;
 	}
 }
 

@@ -102,8 +102,9 @@ static int wait_for_signal(struct loop *loop, struct running *running, struct er
 
 static struct http_server *start_server(struct registry *r, struct err *err)
 {
-	static const char *const headers[] = {"Server", "buoy-registry/" BUOY_VERSION,
-	                                      "X-Content-Type-Options", "nosniff", NULL};
+	static const char name[] = "buoy-registry/" BUOY_VERSION;
+	static const char *const headers[] = {"Server", name, "X-Content-Type-Options", "nosniff",
+	                                      NULL};
 	struct http_server_options options = {
 		.routes = registry_routes,
 		.ctx = r,

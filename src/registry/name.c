@@ -47,7 +47,10 @@ static char *translate(const char *from, char *to, char what, char into)
 	size_t i = 0;
 
 	for (; from[i] && i < NAME_FILE_MAX - 1; i++)
-		to[i] = from[i] == what ? into : from[i];
+		if (from[i] == what)
+			to[i] = into;
+		else
+			to[i] = from[i];
 	to[i] = '\0';
 	return to;
 }

@@ -237,10 +237,29 @@ static void read_quota(struct cgroup_place *place, char *quota, size_t size)
 		snprintf(quota, size, "%.*s", (int)strcspn(buf_str(&text), " \n"), buf_str(&text));
 }
 
-static int write_cpu_v2(struct cgroup_place *place, const struct oci_cpu *c, struct err *err)
+/* cpu.max, where a quota or a period is given. */
+static int write_quota_v2(struct cgroup_place *place, const struct oci_cpu *c, struct err *err)
 {
+	bool has_quota = c->quota != SPEC_UNSET && c->quota != 0;
+	bool has_period = c->period != SPEC_UNSET && c->period != 0;
 	char text[VALUE_MAX], quota[32];
 
+	if (!has_quota && !has_period)
+		return 0;
+	if (c->burst != SPEC_UNSET && has_quota) /* as on version 1 */
+		(void)cgroup_write_number(place, "cpu.max.burst", c->burst, NULL);
+	if (has_quota && c->quota > 0)
+		snprintf(quota, sizeof(quota), "%" PRId64, c->quota);
+	else if (has_quota)
+		snprintf(quota, sizeof(quota), "max");
+	else
+		read_quota(place, quota, sizeof(quota));
+	snprintf(text, sizeof(text), "%s %" PRId64, quota, has_period ? c->period : 100000);
+	return cgroup_write(place, "cpu.max", text, err);
+}
+
+static int write_cpu_v2(struct cgroup_place *place, const struct oci_cpu *c, struct err *err)
+{
 	if (c->realtime_runtime > 0 || c->realtime_period > 0)
 		return err_set(err, ERR_UNSUPPORTED,
 		               "realtimeRuntime, realtimePeriod: need cgroup version 1");
@@ -254,22 +273,8 @@ static int write_cpu_v2(struct cgroup_place *place, const struct oci_cpu *c, str
 		                        err) < 0)
 			return -1;
 	}
-	bool has_quota = c->quota != SPEC_UNSET && c->quota != 0;
-	bool has_period = c->period != SPEC_UNSET && c->period != 0;
-	if (c->burst != SPEC_UNSET && has_quota) /* as on version 1 */
-		(void)cgroup_write_number(place, "cpu.max.burst", c->burst, NULL);
-	if (has_quota || has_period) {
-		int64_t period = has_period ? c->period : 100000;
-		if (has_quota && c->quota > 0)
-			snprintf(quota, sizeof(quota), "%" PRId64, c->quota);
-		else if (has_quota)
-			snprintf(quota, sizeof(quota), "max");
-		else
-			read_quota(place, quota, sizeof(quota));
-		snprintf(text, sizeof(text), "%s %" PRId64, quota, period);
-		if (cgroup_write(place, "cpu.max", text, err) < 0)
-			return -1;
-	}
+	if (write_quota_v2(place, c, err) < 0)
+		return -1;
 	if (c->burst != SPEC_UNSET &&
 	    cgroup_write_number(place, "cpu.max.burst", c->burst, err) < 0)
 		return -1;

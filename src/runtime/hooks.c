@@ -123,9 +123,8 @@ static void give_state(const struct oci_hook *hook, int writer, const struct buf
 
 		if (n > 0)
 			done += (size_t)n;
-		else if (n == 0 || (errno != EINTR && errno != EAGAIN))
-			break;
-		else if (hook->timeout > 0 && (left <= 0 || poll(&room, 1, (int)left) == 0))
+		else if (n == 0 || (errno != EINTR && errno != EAGAIN) ||
+		         (hook->timeout > 0 && (left <= 0 || poll(&room, 1, (int)left) == 0)))
 			break;
 	}
 	sigaction(SIGPIPE, &old, NULL);

@@ -80,6 +80,23 @@ static void *after_attr(struct rtattr *attr, int *left)
 	return (char *)attr + len;
 }
 
+/* 1: the end of a dump, or the acknowledgement, was among the messages. */
+static int each_message(char *answer, unsigned left, void (*fn)(void *arg, struct nlmsghdr *m),
+                        void *arg, struct err *err)
+{
+	for (struct nlmsghdr *m = (void *)answer; NLMSG_OK(m, left); m = after(m, &left)) {
+		if (m->nlmsg_type == NLMSG_DONE)
+			return 1;
+		if (m->nlmsg_type == NLMSG_ERROR) {
+			errno = -((struct nlmsgerr *)NLMSG_DATA(m))->error;
+			return errno ? err_sys(err, "netlink") : 1;
+		}
+		if (fn)
+			fn(arg, m);
+	}
+	return 0;
+}
+
 /* Each message of the answer goes to fn, until the end of a dump or the acknowledgement. */
 static int transact(int fd, const struct request *r, void (*fn)(void *arg, struct nlmsghdr *m),
                     void *arg, struct err *err)
@@ -96,17 +113,9 @@ static int transact(int fd, const struct request *r, void (*fn)(void *arg, struc
 			continue;
 		if (n <= 0)
 			return err_sys(err, "netlink: receive");
-		unsigned left = (unsigned)n;
-		for (struct nlmsghdr *m = (void *)answer; NLMSG_OK(m, left); m = after(m, &left)) {
-			if (m->nlmsg_type == NLMSG_DONE)
-				return 0;
-			if (m->nlmsg_type == NLMSG_ERROR) {
-				errno = -((struct nlmsgerr *)NLMSG_DATA(m))->error;
-				return errno ? err_sys(err, "netlink") : 0;
-			}
-			if (fn)
-				fn(arg, m);
-		}
+		int rc = each_message(answer, (unsigned)n, fn, arg, err);
+		if (rc != 0)
+			return rc < 0 ? -1 : 0;
 	}
 }
 

@@ -41,6 +41,19 @@ static bool has_schemata(const struct oci_rdt *rdt)
 	return rdt->l3_schema || rdt->mb_schema || rdt->schemata.count > 0;
 }
 
+/* "0=f": a domain and its mask. false: it is not one. */
+static bool read_entry(const char *text, long *domain, unsigned long *mask)
+{
+	char *end;
+
+	*domain = strtol(text, &end, 10);
+	if (end == text || *end != '=')
+		return false;
+	const char *digits = end + 1;
+	*mask = strtoul(digits, &end, 16);
+	return end != digits;
+}
+
 /* Whether each entry of a schema ("L3:0=f;1=f") stands in the file's line of that resource; numbers are as the
  * kernel writes them, with leading zeros. */
 static bool line_has(const char *line, size_t len, const char *schema)
@@ -48,13 +61,13 @@ static bool line_has(const char *line, size_t len, const char *schema)
 	const char *colon = strchr(schema, ':');
 
 	for (const char *p = colon ? colon + 1 : schema; *p;) {
-		int domain, there;
+		long domain, there;
 		unsigned long mask, value;
 		bool found = false;
-		if (sscanf(p, "%d=%lx", &domain, &mask) != 2)
+		if (!read_entry(p, &domain, &mask))
 			return false;
 		for (const char *q = memchr(line, ':', len); q && q < line + len && !found;) {
-			found = sscanf(q + 1, "%d=%lx", &there, &value) == 2 && there == domain &&
+			found = read_entry(q + 1, &there, &value) && there == domain &&
 			        value == mask;
 			q = memchr(q + 1, ';', (size_t)(line + len - q - 1));
 		}

@@ -97,6 +97,7 @@ __attribute__((no_stack_protector)) void seal_early(const uintptr_t *stack)
 		end++;
 	if (!is_wanted(argv) || is_second((const uintptr_t *)(end + 1)))
 		return;
+	fs.f_flags = 0;
 	if (call(SYS_statfs, "/proc/self/exe", &fs, 0, NULL, 0) < 0 || (fs.f_flags & ST_RDONLY))
 		return;
 	long mount = call(SYS_open_tree, word(AT_FDCWD), "/proc/self/exe",
