@@ -27,7 +27,10 @@ struct command_globals {
 	const char *log_format;
 	const char *cgroup_manager;
 	enum place_manager manager; /* what that says */
+	const char *rootless;
+	bool is_rootless; /* we have gone into a user namespace of the user's own */
 	bool debug, version, systemd_cgroup;
+	char default_root[256];
 };
 
 struct command {
@@ -39,6 +42,7 @@ struct command {
 	int (*run)(const struct command_globals *g, const void *options, char **words,
 	           struct err *err);
 	bool enters;          /* runs inside a container: our program file must be out of reach */
+	bool joins;           /* enters one that is there, named by the first word */
 	bool first_word_ends; /* options end at the first word */
 	bool hidden;
 	int failed_exit; /* status for an error of ours */

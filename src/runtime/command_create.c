@@ -14,11 +14,13 @@
 #include "base/failpoint.h"
 #include "base/fs.h"
 #include "base/id.h"
+#include "base/str.h"
 #include "runtime/cgroup.h"
 #include "runtime/command.h"
 #include "runtime/container.h"
 #include "runtime/foreground.h"
 #include "runtime/hooks.h"
+#include "runtime/rootless.h"
 #include "runtime/spawn.h"
 #include "runtime/spec.h"
 
@@ -82,8 +84,8 @@ static int check_console(const struct oci_spec *spec, const struct create_option
 	return 0;
 }
 
-static int spawn(struct container *c, const struct create_options *o, int start_fd,
-                 struct spawned *p, struct err *err)
+static int spawn(const struct command_globals *g, struct container *c,
+                 const struct create_options *o, int start_fd, struct spawned *p, struct err *err)
 {
 	struct spawn_options options = SPAWN_OPTIONS_INIT;
 	auto_close int bundle = fs_trusted_open_dir(c->bundle, false, err);
@@ -94,6 +96,7 @@ static int spawn(struct container *c, const struct create_options *o, int start_
 	options.bundle_fd = bundle;
 	options.bundle_path = c->bundle;
 	options.place = container_place(c);
+	options.place.may_do_without = !str_eq(g->rootless, "false");
 	options.no_pivot = o->no_pivot;
 	options.no_new_keyring = o->no_new_keyring;
 	options.preserve_fds = (size_t)o->preserve_fds;
@@ -133,7 +136,14 @@ static struct container *make(const struct command_globals *g, const struct crea
 	                                  .bundle = o->bundle ? o->bundle : ".",
 	                                  .config = o->config,
 	                                  .manager = g->manager};
-	return container_create(&new, id, err);
+	auto_type(container) c = container_create(&new, id, err);
+	if (!c)
+		return NULL;
+	if (g->is_rootless && rootless_translate(c->spec, err) < 0) {
+		(void)container_remove(c, NULL, NULL);
+		return NULL;
+	}
+	return move_ptr(c);
 }
 
 static int create(const struct command_globals *g, const void *options, char **words,
@@ -148,7 +158,7 @@ static int create(const struct command_globals *g, const void *options, char **w
 	auto_close int start_fd =
 		fs_listen_unix(c->dir_fd, "start.sock", SOCK_SEQPACKET, 0600, err);
 	if (start_fd < 0 || FAILPOINT("create.socket", err) < 0 ||
-	    check_console(c->spec, o, true, err) < 0 || spawn(c, o, start_fd, &p, err) < 0 ||
+	    check_console(c->spec, o, true, err) < 0 || spawn(g, c, o, start_fd, &p, err) < 0 ||
 	    announce(c, o, &p, err) < 0) {
 		undo(c, &p);
 		return -1;
@@ -218,7 +228,7 @@ static int run(const struct command_globals *g, const void *options, char **word
 
 	if (!c)
 		return -1;
-	if (check_console(c->spec, o, o->detach, err) < 0 || spawn(c, o, -1, &p, err) < 0 ||
+	if (check_console(c->spec, o, o->detach, err) < 0 || spawn(g, c, o, -1, &p, err) < 0 ||
 	    announce(c, o, &p, err) < 0) {
 		undo(c, &p);
 		return -1;

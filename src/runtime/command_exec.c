@@ -260,6 +260,7 @@ const struct command command_exec = {
 	.options_size = sizeof(struct exec_options),
 	.run = exec,
 	.enters = true,
+	.joins = true,
 	.first_word_ends = true,
 	.failed_exit = 255,
 };

@@ -205,6 +205,10 @@ int container_save(struct container *c, pid_t pid, const struct cgroup *cg, stru
 {
 	char state;
 
+	if (!cg)
+		c->cgroup_manager = arena_strdup(&c->arena, place_manager_name(PLACE_NONE), err);
+	if (!cg && !c->cgroup_manager)
+		return -1;
 	if (cg && c->cgroup_manager) {
 		c->cgroup_path = arena_strdup(&c->arena, cgroup_path(cg), err);
 		if (!c->cgroup_path)

@@ -59,7 +59,8 @@ static int set_groups(const struct oci_user *user, struct err *err)
 		return err_nomem(err);
 	for (size_t i = 0; i < user->group_count; i++)
 		groups[i] = user->groups[i];
-	if (setgroups(user->group_count, groups) < 0)
+	/* EPERM: of a user without newgidmap, who can neither take nor give up a group. */
+	if (setgroups(user->group_count, groups) < 0 && (errno != EPERM || user->group_count > 0))
 		return err_sys(err, "process.user.additionalGids");
 	return 0;
 }

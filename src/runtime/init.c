@@ -164,7 +164,9 @@ static void join_keyring(const struct spawn_options *options)
 
 static int become_root(struct err *err)
 {
-	if (setgroups(0, NULL) < 0 || setresgid(0, 0, 0) < 0 || setresuid(0, 0, 0) < 0)
+	/* EPERM: of a user without newgidmap, who can give up no group (user_namespaces(7), "deny"). */
+	if ((setgroups(0, NULL) < 0 && errno != EPERM) || setresgid(0, 0, 0) < 0 ||
+	    setresuid(0, 0, 0) < 0)
 		return err_sys(err, "become root of the user namespace");
 	return 0;
 }

@@ -2,6 +2,7 @@
 /* buoy-runtime: makes containers from OCI bundles; `serve` is the engine's launcher. */
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <linux/mount.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -19,10 +20,13 @@
 #include "base/log.h"
 #include "base/str.h"
 #include "runtime/command.h"
+#include "runtime/container.h"
 #include "runtime/help.h"
+#include "runtime/rootless.h"
 #include "runtime/serve.h"
 
-#define SEALED_MARK "_BUOY_RUNTIME_SEALED"
+#define SEALED_MARK   "_BUOY_RUNTIME_SEALED"
+#define ROOTLESS_MARK "_BUOY_RUNTIME_ROOTLESS" /* the root, for ourselves in a user namespace */
 
 const struct command *const command_list_all[] = {
 	&command_create,  &command_start,      &command_run,
@@ -47,12 +51,36 @@ const struct option_entry command_global_options[] = {
                "cgroupfs|systemd|disabled", "who makes cgroups (default: cgroupfs)"),
 	OPTION(struct command_globals, systemd_cgroup, "systemd-cgroup", 0, OPTION_FLAG, NULL,
                "the same as --cgroup-manager systemd: cgroupsPath is slice:prefix:name"),
+	OPTION(struct command_globals, rootless, "rootless", 0, OPTION_CHOICE, "true|false|auto",
+               "containers of an ordinary user, in a user namespace of his own (default: auto)"),
 	OPTION(struct command_globals, debug, "debug", 0, OPTION_FLAG, NULL,
                "also write what was asked for, and how it ended, to the log or stderr"),
 	OPTION(struct command_globals, version, "version", 'v', OPTION_FLAG, NULL,
                "print the version"),
 	OPTIONS_END,
 };
+
+/* Whether containers are an ordinary user's, and where they are kept then. */
+static int find_rootless(struct command_globals *g, struct err *err)
+{
+	const char *marked = getenv(ROOTLESS_MARK);
+	bool user = geteuid() != 0 && !str_eq(g->rootless, "false");
+
+	g->is_rootless = marked && geteuid() == 0;
+	if (!g->root && g->is_rootless) {
+		(void)snprintf(g->default_root, sizeof(g->default_root), "%s", marked);
+		g->root = g->default_root;
+	}
+	(void)unsetenv(ROOTLESS_MARK);
+	if (!g->root && user) {
+		if (rootless_default_root(g->default_root, sizeof(g->default_root), err) < 0)
+			return -1;
+		g->root = g->default_root;
+	}
+	if (!g->root)
+		g->root = COMMAND_ROOT;
+	return 0;
+}
 
 static int parse_globals(int argc, char **argv, struct command_globals *g, struct err *err)
 {
@@ -62,8 +90,8 @@ static int parse_globals(int argc, char **argv, struct command_globals *g, struc
 		return -1;
 	if (used == OPTIONS_HELP || g->version)
 		return used;
-	if (!g->root)
-		g->root = COMMAND_ROOT;
+	if (find_rootless(g, err) < 0)
+		return -1;
 	if (g->systemd_cgroup)
 		g->manager = PLACE_SYSTEMD;
 	if (g->cgroup_manager && place_parse_manager(g->cgroup_manager, &g->manager, err) < 0)
@@ -72,6 +100,25 @@ static int parse_globals(int argc, char **argv, struct command_globals *g, struc
 }
 
 /* ---- keeping our own program file out of the container's reach ---- */
+
+/* In a mount namespace that was made since, /proc/self/exe still leads to the mount in the old one, which cannot be
+ * cloned: the same file by its name can. */
+static int open_self(struct err *err)
+{
+	char path[PATH_MAX];
+	struct stat running, named;
+	auto_close int exe = fs_trusted_open("/proc/self/exe", O_PATH, 0, err);
+
+	ssize_t len = exe < 0 ? -1 : readlink("/proc/self/exe", path, sizeof(path) - 1);
+	if (len <= 0)
+		return move_fd(&exe);
+	path[len] = '\0';
+	auto_close int again = fs_trusted_open(path, O_PATH, 0, NULL);
+	if (again >= 0 && fstat(exe, &running) == 0 && fstat(again, &named) == 0 &&
+	    running.st_ino == named.st_ino && running.st_dev == named.st_dev)
+		return move_fd(&again);
+	return move_fd(&exe);
+}
 
 /*
  * Whoever is root in a container can open /proc/<pid>/exe of a process that is about to join it, and
@@ -91,7 +138,7 @@ static int run_from_readonly(char **argv, struct err *err)
 	if (marked)
 		return err_set(err, ERR_INTERNAL, "cannot protect the program file");
 
-	auto_close int self = fs_trusted_open("/proc/self/exe", O_PATH, 0, err);
+	auto_close int self = open_self(err);
 	if (self < 0)
 		return -1;
 	auto_close int mount = fs_mount_clone(self, false, err);
@@ -102,6 +149,22 @@ static int run_from_readonly(char **argv, struct err *err)
 		return err_nomem(err);
 	execveat(mount, "", argv, environ, AT_EMPTY_PATH);
 	return err_sys(err, "execute from a read-only mount");
+}
+
+/* An ordinary user has the rights that it takes only in a user namespace of his own. */
+static int become_rootless(const struct command_globals *g, const struct command *command,
+                           char **words, struct err *err)
+{
+	if (geteuid() == 0 || str_eq(g->rootless, "false"))
+		return 0;
+	if (!command->joins && rootless_enter(err) < 0)
+		return -1;
+	if (command->joins && words[0]) {
+		auto_type(container) c = container_open(g->root, words[0], err);
+		if (!c || (container_is_alive(c) && rootless_join((pid_t)c->pid, err) < 0))
+			return -1;
+	}
+	return setenv(ROOTLESS_MARK, g->root, 1) < 0 ? err_nomem(err) : 0;
 }
 
 /* Descriptors that we open must never become 0, 1 or 2. */
@@ -173,7 +236,7 @@ static const struct command *find_command(const char *name)
 }
 
 static int run_parsed(const struct command_globals *g, const struct command *command, int argc,
-                      char **argv)
+                      char **argv, char **all)
 {
 	auto_free void *options = calloc(1, command->options_size + 1);
 	struct err err = ERR_INIT;
@@ -188,6 +251,10 @@ static int run_parsed(const struct command_globals *g, const struct command *com
 		help_command(stdout, command);
 		return fflush(stdout) == 0 ? 0 : 1;
 	}
+	if (used >= 0 && command->enters &&
+	    (become_rootless(g, command, argv + used, &err) < 0 ||
+	     run_from_readonly(all, &err) < 0))
+		used = -1;
 	int status = used < 0 ? -1 : command->run(g, options, argv + used, &err);
 	if (status < 0)
 		return report(g, &err, command->failed_exit);
@@ -203,9 +270,7 @@ static int run_command(const struct command_globals *g, int argc, char **argv, c
 		(void)err_set(&err, ERR_INVALID, "unknown command '%s' (see --help)", argv[0]);
 		return report(g, &err, 1);
 	}
-	if (command->enters && run_from_readonly(all, &err) < 0)
-		return report(g, &err, command->failed_exit);
-	int status = run_parsed(g, command, argc, argv);
+	int status = run_parsed(g, command, argc, argv, all);
 	if (g->debug)
 		debug_command(g, argc, argv, status);
 	return status;

@@ -12,6 +12,7 @@
 
 #include "base/err.h"
 #include "base/str.h"
+#include "runtime/rootless.h"
 #include "runtime/spec.h"
 #include "runtime/systemd.h"
 
@@ -149,14 +150,22 @@ static int make(enum place_manager manager, const struct oci_spec *spec, const c
 	return *out ? 0 : -1;
 }
 
-int place_make(enum place_manager manager, const struct oci_spec *spec, const char *id,
+int place_make(const struct place *place, const struct oci_spec *spec, const char *id,
                struct cgroup **out, pid_t *holder, struct err *err)
 {
+	struct err why = ERR_INIT;
+
 	/* As the kernel has cgroups: programs read their limits there, whoever they are. */
 	mode_t mask = umask(022);
-	int rc = make(manager, spec, id, out, holder, err);
+	int rc = make(place->manager, spec, id, out, holder, &why);
 
 	umask(mask);
+	if (rc < 0 && place->may_do_without && why.kind == ERR_DENIED && rootless_is_inside()) {
+		fprintf(stderr, "buoy-runtime: warning: no cgroup, no limits: %s\n", why.msg);
+		return 0;
+	}
+	if (rc < 0 && err)
+		*err = why;
 	return rc;
 }
 

@@ -32,6 +32,8 @@ struct place {
 	enum place_manager manager;
 	const char
 		*path; /* borrowed: where the manager has put it; NULL or "": as the config says */
+	/* In making it: a user who may make none gets a container without, and a warning. */
+	bool may_do_without;
 };
 
 /* The cgroup of a container that is there. NULL: ERR_NOT_FOUND, ERR_UNSUPPORTED for PLACE_NONE. */
@@ -40,7 +42,7 @@ struct cgroup *place_open(const struct place *place, const struct oci_spec *spec
 
 /* Made without limits; *out NULL: there is none to be. *holder: a process that keeps a scope alive until the
  * container's first one is in, the caller's to end with place_release(); or -1. */
-int place_make(enum place_manager manager, const struct oci_spec *spec, const char *id,
+int place_make(const struct place *place, const struct oci_spec *spec, const char *id,
                struct cgroup **out, pid_t *holder, struct err *err);
 void place_release(pid_t *holder);
 

@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+#include <errno.h>
 #include <fcntl.h>
 #include <sched.h>
 #include <stdio.h>
@@ -83,18 +84,30 @@ static bool is_made(const struct rootfs *fs, const char *path)
 	return fs->plan->dev_made && str_starts(path, "/dev/");
 }
 
+/* A whole runtime may be in a user namespace, as an ordinary user's is, or podman's: no node can be made there
+ * either, and the kernel says so. */
+static int make_default(const struct rootfs *fs, int dev_fd, const struct rootfs_device *d,
+                        struct err *err)
+{
+	dev_t dev = makedev(d->major, d->minor);
+	struct err why = ERR_INIT;
+	char host[32];
+
+	snprintf(host, sizeof(host), "/dev/%s", d->name);
+	if (!in_user_namespace(fs) && make_node(dev_fd, d->name, S_IFCHR | 0666, dev, &why) == 0)
+		return 0;
+	if (in_user_namespace(fs) || why.sys == EPERM)
+		return bind_host_device(fs, dev_fd, d->name, host, err);
+	if (err)
+		*err = why;
+	return -1;
+}
+
 static int make_defaults(const struct rootfs *fs, int dev_fd, struct err *err)
 {
-	for (size_t i = 0; i < ROOTFS_DEVICES; i++) {
-		dev_t dev = makedev(rootfs_devices[i].major, rootfs_devices[i].minor);
-		char host[32];
-		snprintf(host, sizeof(host), "/dev/%s", rootfs_devices[i].name);
-		if (in_user_namespace(fs)
-		            ? bind_host_device(fs, dev_fd, rootfs_devices[i].name, host, err) < 0
-		            : make_node(dev_fd, rootfs_devices[i].name, S_IFCHR | 0666, dev, err) <
-		                      0)
+	for (size_t i = 0; i < ROOTFS_DEVICES; i++)
+		if (make_default(fs, dev_fd, &rootfs_devices[i], err) < 0)
 			return err_wrap(err, "/dev/%s", rootfs_devices[i].name);
-	}
 	return 0;
 }
 

@@ -254,8 +254,8 @@ static int prepare_cgroup(struct spawn *s, struct err *err)
 	const struct oci_linux *lin = &s->plan.spec->linux_;
 	const struct spawn_options *options = s->plan.options;
 
-	int rc = place_make(options->place.manager, s->plan.spec, options->id, &s->cgroup,
-	                    &s->holder, err);
+	int rc =
+		place_make(&options->place, s->plan.spec, options->id, &s->cgroup, &s->holder, err);
 	if (rc < 0 || !s->cgroup)
 		return rc;
 	s->made_cgroup = true;
@@ -388,7 +388,8 @@ static pid_t give_birth(struct spawn *s, int *pidfd, struct err *err)
 	if (task_birth_begin(s->plan.spec, affinity, &birth, err) == 0)
 		pid = clone_child(s, pidfd, err);
 	bool returned = task_birth_end(&birth, pid < 0 ? NULL : err) == 0;
-	if (joins && setns(s->own_pid_ns, CLONE_NEWPID) < 0 && pid > 0) {
+	/* EPERM: in a user namespace of our own (rootless.h) there is no way back, and no need of one. */
+	if (joins && setns(s->own_pid_ns, CLONE_NEWPID) < 0 && pid > 0 && errno != EPERM) {
 		returned = false;
 		err_sys(err, "leave the pid namespace");
 	}
