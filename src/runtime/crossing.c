@@ -30,7 +30,7 @@ static int cross(void *arg)
 	struct crossing *c = arg;
 
 	if ((c->pid_ns_fd < 0 || setns(c->pid_ns_fd, CLONE_NEWPID) == 0) &&
-	    setns(c->birth->options.userns_fd, CLONE_NEWUSER) == 0)
+	    setns(c->birth->plan.userns_fd, CLONE_NEWUSER) == 0)
 		c->pid = birth_clone(c->birth, c->args);
 	if (c->pid < 0) /* else errno is the child's, which runs */
 		c->error = errno;

@@ -65,6 +65,7 @@ struct init_plan {
 	bool cloned_into_cgroup;
 	bool map_ids;   /* wait for the id maps */
 	bool in_userns; /* already in it, as nobody */
+	int userns_fd;  /* that one, borrowed; for crossing.c */
 	bool dev_made;  /* mount_fds has a /dev with its nodes */
 	bool run_hooks; /* there are hooks of create: the parent runs its own, then the child */
 	struct init_join joins[INIT_JOINS_MAX];

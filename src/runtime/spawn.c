@@ -51,10 +51,11 @@ struct spawn {
 	struct birth *birth;     /* owned until handed out */
 	struct cgroup *cgroup;   /* owned until handed out */
 	bool made_cgroup, made_rdt;
-	pid_t holder;     /* keeps a scope of systemd's alive until the child is in it; -1 */
-	bool hooks_begun; /* a failure from here on is followed by the poststop hooks */
-	int own_pid_ns;   /* to return to after joining another; -1 */
-	int pid_ns;       /* to be joined for the clone; -1 */
+	pid_t holder;      /* keeps a scope of systemd's alive until the child is in it; -1 */
+	bool hooks_begun;  /* a failure from here on is followed by the poststop hooks */
+	int joined_userns; /* by path; -1 */
+	int own_pid_ns;    /* to return to after joining another; -1 */
+	int pid_ns;        /* to be joined for the clone; -1 */
 };
 
 static void close_all(int *fds, size_t count)
@@ -80,6 +81,7 @@ static void spawn_done(struct spawn *s)
 	cleanup_close(&plan->root_fd);
 	cleanup_close(&plan->init_pidfd);
 	cleanup_close(&plan->init_root_fd);
+	cleanup_close(&s->joined_userns);
 	cleanup_close(&s->own_pid_ns);
 	cleanup_close(&s->pid_ns);
 	for (size_t i = 0; i < plan->join_count; i++)
@@ -107,6 +109,7 @@ static void spawn_init(struct spawn *s, const struct oci_spec *spec,
 	                 .init_pidfd = -1,
 	                 .init_root_fd = -1},
 		.holder = -1,
+		.joined_userns = -1,
 		.own_pid_ns = -1,
 		.pid_ns = -1,
 	};
@@ -314,10 +317,16 @@ static int prepare_namespaces(struct spawn *s, struct err *err)
 				return -1;
 			continue;
 		}
+		if (all[i].flag == CLONE_NEWUSER) { /* the others have to be made in it */
+			s->joined_userns = fd;
+			s->plan.flags |= CLONE_NEWUSER;
+			continue;
+		}
 		s->plan.joins[s->plan.join_count++] =
 			(struct init_join){.fd = fd, .flag = all[i].flag};
 	}
-	s->plan.in_userns = (s->plan.flags & CLONE_NEWUSER) && s->plan.options->userns_fd > 0;
+	s->plan.userns_fd = s->joined_userns >= 0 ? s->joined_userns : s->plan.options->userns_fd;
+	s->plan.in_userns = (s->plan.flags & CLONE_NEWUSER) && s->plan.userns_fd > 0;
 	s->plan.map_ids = (s->plan.flags & CLONE_NEWUSER) && !s->plan.in_userns;
 	return 0;
 }

@@ -322,10 +322,6 @@ static int check_user_namespace(const struct oci_spec *spec, struct err *err)
 		return err_set(
 			err, ERR_INVALID,
 			"linux.uidMappings, linux.gidMappings: a new user namespace needs both");
-	if (user && user->path)
-		return err_set(
-			err, ERR_UNSUPPORTED,
-			"linux.namespaces: joining a user namespace by path is not supported");
 	return 0;
 }
 

@@ -101,7 +101,8 @@ int userdev_make(struct init_plan *plan, struct err *err)
 	const struct oci_mount *all = plan->spec->mounts.items;
 	size_t i = 0;
 
-	if (!plan->in_userns)
+	/* Of one that is joined by path the maps are not ours to know: the host's nodes are bound in there. */
+	if (!plan->in_userns || plan->options->userns_fd <= 0)
 		return 0;
 	while (i < plan->spec->mounts.count && !str_eq(all[i].destination, "/dev"))
 		i++;

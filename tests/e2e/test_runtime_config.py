@@ -855,3 +855,33 @@ def test_features_tell_the_truth(bundle):
     assert lin["intelRdt"] == {"enabled": True, "schemata": True, "monitoring": True}
     assert lin["apparmor"]["enabled"] and lin["selinux"]["enabled"] and lin["cgroup"]["rdma"]
     assert len(lin["memoryPolicy"]["modes"]) == 7 and len(lin["memoryPolicy"]["flags"]) == 3
+
+
+# ---- a user namespace that is there ----
+
+def test_a_user_namespace_by_path_is_shared_and_owns_the_rest(bundle):
+    maps = [{"containerID": 0, "hostID": 1_700_000_000, "size": 1000}]
+    bundle.config["linux"].update(uidMappings=maps, gidMappings=maps)
+    namespaces = bundle.config["linux"]["namespaces"]
+    bundle.config["linux"]["namespaces"] = [*namespaces, {"type": "user"}]
+    first = bundle.start("/bin/sleep", "61")
+    pid = json.loads(bundle("state", first).stdout)["pid"]
+    del bundle.config["linux"]["uidMappings"], bundle.config["linux"]["gidMappings"]
+    bundle.config["linux"]["namespaces"] = [*namespaces, {"type": "user", "path": f"/proc/{pid}/ns/user"}]
+    script = "id -u; readlink /proc/self/ns/user; readlink /proc/self/ns/mnt; cat /proc/self/uid_map; echo > /dev/null"
+    out = bundle.shell(script).split()
+    assert out[0] == "0"
+    assert out[1] == os.readlink(f"/proc/{pid}/ns/user") and out[2] != os.readlink(f"/proc/{pid}/ns/mnt")
+    assert out[3:] == ["0", "1700000000", "1000"]
+    second = bundle.start("/bin/sleep", "61")
+    assert bundle("exec", second, "/bin/readlink", "/proc/self/ns/user").stdout.strip() == out[1]
+    pid = json.loads(bundle("state", second).stdout)["pid"]
+    assert os.stat(f"/proc/{pid}").st_uid == 1_700_000_000
+
+
+def test_a_path_that_is_no_user_namespace_is_refused(bundle):
+    bundle.config["linux"]["namespaces"].append({"type": "user", "path": "/proc/self/ns/net"})
+    assert bundle.run("/bin/true", check=False).returncode == 1
+    bundle.config["linux"]["namespaces"][-1]["path"] = "/nowhere"
+    done = bundle.run("/bin/true", check=False)
+    assert done.returncode == 1 and "/nowhere" in done.stderr
