@@ -55,6 +55,7 @@ const struct option_entry command_global_options[] = {
                "containers of an ordinary user, in a user namespace of his own (default: auto)"),
 	OPTION(struct command_globals, debug, "debug", 0, OPTION_FLAG, NULL,
                "also write what was asked for, and how it ended, to the log or stderr"),
+	{"criu", 0, OPTION_UNUSED, 0, "PATH", "accepted: there are no checkpoints"},
 	OPTION(struct command_globals, version, "version", 'v', OPTION_FLAG, NULL,
                "print the version"),
 	OPTIONS_END,
@@ -64,7 +65,10 @@ const struct option_entry command_global_options[] = {
 static int find_rootless(struct command_globals *g, struct err *err)
 {
 	const char *marked = getenv(ROOTLESS_MARK);
-	bool user = geteuid() != 0 && !str_eq(g->rootless, "false");
+	/* Root of a user namespace, as podman's callers are, has no /run either. */
+	bool user = !str_eq(g->rootless, "false") &&
+	            (geteuid() != 0 ||
+	             (!g->root && !marked && getenv("XDG_RUNTIME_DIR") && rootless_is_inside()));
 
 	g->is_rootless = marked && geteuid() == 0;
 	if (!g->root && g->is_rootless) {

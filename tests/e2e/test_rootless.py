@@ -6,6 +6,7 @@ import os
 import pathlib
 import pwd
 import shutil
+import signal
 import subprocess
 import tempfile
 
@@ -164,3 +165,37 @@ def test_the_state_is_below_the_users_runtime_directory(user):
     other = user("--root", user.state, "list", "-q")
     assert other.stdout.split() == [id]
     user.env["XDG_RUNTIME_DIR"] = str(user.path / "run")
+
+
+# ---- under podman ----
+
+@pytest.mark.skipif(not shutil.which("podman") or not shutil.which("newuidmap"), reason="no podman or newuidmap")
+def test_podman_of_an_ordinary_user_runs_on_it():
+    user = User(subordinate=True)
+    try:
+        home = user.path / "home"
+        home.mkdir()
+        os.chown(home, NOBODY.pw_uid, NOBODY.pw_gid)
+        env = dict(user.env, HOME=str(home))
+
+        def podman(*words, **kwargs):
+            return subprocess.run(["unshare", "--mount", "--propagation", "private", "sh", "-c", AS_USER, "sh", user.path,
+                                   "podman", "--storage-driver", "vfs", "--runtime", user.runtime, "--cgroup-manager",
+                                   "cgroupfs", "--events-backend", "file", *words], text=True, timeout=120, env=env,
+                                  cwd="/", stdin=subprocess.DEVNULL, **kwargs)
+
+        common = ["--network", "none", "--ulimit", "nofile=1024:1024", "--ulimit", "nproc=1024:1024", "--rootfs",
+                  user.path / "rootfs"]
+        done = podman("run", "--rm", *common, "/bin/sh", "-c", "id -u; cat /proc/self/uid_map; echo > /dev/null; exit 5",
+                      capture_output=True)
+        assert done.returncode == 5, done.stderr
+        assert done.stdout.split() == ["0", "0", str(NOBODY.pw_uid), "1", "1", str(SUBORDINATE), "65536"]
+        podman("run", "--detach", "--name", "web", *common, "/bin/sleep", "300", check=True, stdout=subprocess.DEVNULL)
+        assert podman("exec", "web", "/bin/sh", "-c", "exit 6").returncode == 6
+        podman("rm", "--force", "--time", "0", "web", check=True, stdout=subprocess.DEVNULL)
+        assert "web" not in podman("ps", "--all", capture_output=True, check=True).stdout
+        podman("system", "reset", "--force", capture_output=True)
+    finally:
+        for left in user.path.glob("run/**/pause.pid"):  # what keeps podman's namespaces
+            os.kill(int(left.read_text()), signal.SIGKILL)
+        user.close()
