@@ -20,6 +20,7 @@
 
 #define DIFF       "diff"
 #define LAYER_READ (256u << 10) /* bytes */
+#define LAYER_PUSH (4 << 20)    /* bytes added after which the disk is set to work */
 
 /* ---- making ---- */
 
@@ -131,6 +132,18 @@ static int worker_words(struct layer_maker *m, struct err *err)
 	return -1;
 }
 
+/* What is written already may go to the disk while the rest comes: the sync at the end has less to wait for. */
+static void start_writeback(struct layer_maker *m, size_t len)
+{
+	m->waiting += len;
+	if (m->waiting < LAYER_PUSH)
+		return;
+	m->waiting = 0;
+	(void)sync_file_range(blob_writer_fd(m->blob), 0, 0, SYNC_FILE_RANGE_WRITE);
+	if (m->tar_dir_fd >= 0)
+		(void)sync_file_range(m->copy_fd, 0, 0, SYNC_FILE_RANGE_WRITE);
+}
+
 int layer_maker_add(struct layer_maker *m, const void *data, size_t len, struct err *err)
 {
 	int rc = 0;
@@ -143,6 +156,7 @@ int layer_maker_add(struct layer_maker *m, const void *data, size_t len, struct 
 		return -1;
 	if (m->worker_runs && worker_write(&m->worker, data, len, NULL) < 0)
 		return worker_words(m, err);
+	start_writeback(m, len);
 	return 0;
 }
 

@@ -50,6 +50,7 @@ struct layer_maker {
 	struct compress_writer *gzip;
 	struct worker worker;
 	bool worker_runs;
+	size_t waiting; /* bytes added since the disk was set to work */
 };
 
 struct layer_maker *layer_maker_create(struct image_store *store, unsigned flags, struct err *err);
