@@ -201,3 +201,38 @@ def test_files_of_the_engine_go_where_the_images_links_lead(daemon, tmp_path):
     refused = daemon.docker("run", "--rm", "linked", "true", check=False)
     assert refused.returncode and "/etc/hosts" in refused.stderr
     daemon.docker("rmi", "linked")
+
+
+def test_what_is_opted_out_of_is_seen(daemon):
+    asked = {"a": [], "b": ["--userns", "host", "--cap-add", "NET_ADMIN"], "c": ["--privileged"],
+             "d": ["--security-opt", "no-new-privileges=false", "--security-opt", "caps=docker", "--security-opt", "seccomp=unconfined"]}
+    expected = {"a": [], "b": ["userns=host", "cap-add=NET_ADMIN"], "c": ["privileged", "userns=host"],
+                "d": ["no-new-privileges=false", "caps=docker", "seccomp=unconfined"]}
+    daemon.docker("run", "-d", "--name", "a", "busybox", "sleep", "100")
+    assert "OPT-OUTS" not in daemon.buoy("ps").stdout
+    for name in "bcd":
+        daemon.docker("run", "-d", "--name", name, *asked[name], "busybox", "sleep", "100")
+    listed = {c["Names"][0][1:]: [o.replace("CAP_", "") for o in c["OptOuts"]] for c in daemon.json("GET", "/containers/json")}
+    assert listed == expected
+    assert all(daemon.json("GET", f"/containers/{name}/json")["OptOuts"] for name in "bcd")
+    lines = daemon.buoy("ps", "--format", "table {{.Names}} {{.OptOuts}}").stdout.splitlines()
+    assert "c privileged,userns=host" in [" ".join(line.split()) for line in lines]
+    shown = daemon.buoy("ps").stdout.splitlines()
+    assert "OPT-OUTS" in shown[0] and sum("userns=host" in line for line in shown) == 2
+
+
+def test_a_program_that_lives_by_new_privileges_is_warned_of(daemon, tmp_path):
+    (tmp_path / "Dockerfile").write_text("FROM busybox\nRUN cp /bin/busybox /bin/gains && chmod 4755 /bin/gains\n")
+    daemon.docker("build", "-t", "gains", tmp_path)
+    create = ("create", "--user", "1000")
+    warned = daemon.docker(*create, "gains", "gains", "id")
+    assert "gains is set-user-ID" in warned.stderr and "no-new-privileges=false" in warned.stderr
+    # The controls: nothing to gain, or nothing in the way.
+    for quiet in ((*create, "gains", "id"), ("create", "gains", "gains", "id"),
+                  (*create, "--security-opt", "no-new-privileges=false", "gains", "/bin/gains", "id")):
+        assert "set-user-ID" not in daemon.docker(*quiet).stderr, quiet
+    daemon.docker("run", "-d", "--name", "c", "gains", "sleep", "100")
+    assert "/bin/gains is set-user-ID" in daemon.buoy("exec", "--user", "app", "c", "/bin/gains", "id").stderr
+    assert "warning" not in daemon.buoy("exec", "c", "/bin/gains", "id").stderr
+    daemon.clean()
+    daemon.docker("rmi", "gains")

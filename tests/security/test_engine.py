@@ -115,6 +115,36 @@ def test_descriptors_of_a_default_container(daemon):
     assert [line.split()[0] for line in more] == ["0", "1", "2", "5"]
 
 
+# ---- our own processes, should they be taken over ----
+
+REACHES = ("read", "list", "write", "make", "remove", "execute", "connect")
+
+
+def supervisor_report(machine, tmp_path, off=""):
+    """What a supervisor could do once its container "c" was made."""
+    cells.programs()
+    report = tmp_path / f"report-{off}"
+    report.with_name(report.name + ".gone").touch()
+    machine.stop()
+    machine.start("--runtime", cells.UNSAFE, env={"BUOY_UNSAFE_REPORT": str(report), "BUOY_UNSAFE": off})
+    machine.docker("run", "-d", "--name", "c", "busybox", "sleep", "1000")
+    cells.eventually(lambda: report.exists() and "connect" in report.read_text())
+    return report.read_text().splitlines()[:len(REACHES)]
+
+
+def test_a_supervisor_reaches_no_file_but_its_own(machines, tmp_path):
+    machine, = machines(1)
+    assert supervisor_report(machine, tmp_path) == [f"{what}: refused" for what in REACHES]
+    machine.docker("exec", "c", "true")  # it does its work all the same
+    for verb in ("pause", "unpause"):
+        machine.docker(verb, "c")
+    machine.docker("update", "-m", "64m", "--memory-swap", "64m", "c")
+    machine.docker("stats", "--no-stream", "c")
+    machine.docker("restart", "-t", "0", "c")
+    machine.docker("rm", "-f", "c")
+    assert supervisor_report(machine, tmp_path, "landlock") == [f"{what}: open" for what in REACHES], "the control"
+
+
 # ---- hostile images (rows 1-3, 9, 15) ----
 
 def test_hostile_images_by_way_of_the_engine(daemon, canary, tmp_path):
