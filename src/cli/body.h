@@ -76,7 +76,8 @@ struct err;
 	         "no, always, unless-stopped, on-failure[:N]"},                                    \
 		{"rm", 0, FLAG_BOOL, NULL, "Remove the container when it has ended"},              \
 		{"runtime", 0, FLAG_STRING, "NAME", "OCI runtime"},                                \
-		{"security-opt", 0, FLAG_LIST, "OPTION", "seccomp=, no-new-privileges, ..."},      \
+		{"security-opt", 0, FLAG_LIST, "OPTION",                                           \
+	         "no-new-privileges=false, caps=docker, seccomp=PROFILE, ..."},                    \
 		{"shm-size", 0, FLAG_STRING, "SIZE", "Size of /dev/shm"},                          \
 		{"stop-signal", 0, FLAG_STRING, "SIGNAL", "Signal that stops it"},                 \
 		{"stop-timeout", 0, FLAG_INT, "SECONDS", "Time to stop in before it is killed"},   \
@@ -85,7 +86,7 @@ struct err;
 		{"tty", 't', FLAG_BOOL, NULL, "Give it a terminal"},                               \
 		{"ulimit", 0, FLAG_LIST, "NAME=SOFT[:HARD]", "Resource limit"},                    \
 		{"user", 'u', FLAG_STRING, "USER[:GROUP]", "User of the process"},                 \
-		{"userns", 0, FLAG_STRING, "MODE", "User namespace"},                              \
+		{"userns", 0, FLAG_STRING, "MODE", "auto, user ids of its own, or host"},          \
 		{"uts", 0, FLAG_STRING, "MODE", "UTS namespace: host"},                            \
 		{"volume", 'v', FLAG_LIST, "[SOURCE:]TARGET[:ro]",                                 \
 	         "Mount a volume or a directory"},                                                 \
