@@ -61,14 +61,14 @@ def test_all_spellings_of_a_request_mean_the_same(daemon, what):
     daemon.api("DELETE", "/volumes/named")
 
 
-@pytest.mark.parametrize("text", ['{"Image": "busybox", "HostConfig": {"Privileged": false, "Privileged": true}}',
-                                  '{"Image": "busybox", "HostConfig": {}, "HostConfig": {"Privileged": true}}',
-                                  '{"Image": "busybox"}{"HostConfig": {"Privileged": true}}',
-                                  '{"Image": "busybox"} x'])
+@pytest.mark.parametrize("text", ['{"Image": "busybox", "Cmd": ["true"], "HostConfig": {"Privileged": false, "Privileged": true}}',
+                                  '{"Image": "busybox", "Cmd": ["true"], "HostConfig": {}, "HostConfig": {"Privileged": true}}',
+                                  '{"Image": "busybox", "Cmd": ["true"]}{"HostConfig": {"Privileged": true}}',
+                                  '{"Image": "busybox", "Cmd": ["true"]} x'])
 def test_a_body_that_says_two_things_is_refused(daemon, text):
     status, answer = daemon.api("POST", "/containers/create", text, {"Content-Type": "application/json"})
     assert status == 400, answer
-    good = '{"Image": "busybox", "HostConfig": {"Privileged": true}}'  # the control
+    good = '{"Image": "busybox", "Cmd": ["true"], "HostConfig": {"Privileged": true}}'  # the control
     status, answer = daemon.api("POST", "/containers/create", good, {"Content-Type": "application/json"})
     assert status == 201
     assert "privileged" in daemon.json("GET", f"/containers/{json.loads(answer)['Id']}/json")["OptOuts"]
@@ -114,7 +114,7 @@ def names(daemon):
 
 
 NAMED_HEAD = HEAD.replace("create", f"create?name={NAMED}")
-BODY = b'{"Image": "busybox", "HostConfig": {"Privileged": true}}'
+BODY = b'{"Image": "busybox", "Cmd": ["true"], "HostConfig": {"Privileged": true}}'
 
 
 @pytest.mark.parametrize("parts", [
