@@ -282,3 +282,18 @@ void blobs_discard(struct blobs *b, const char *digest)
 		(void)fs_unlink(b->root_fd, pool, NULL);
 	pthread_mutex_unlock(&b->lock);
 }
+
+int blobs_quarantine(struct blobs *b, const char *digest, struct err *err)
+{
+	char pool[NAME_BLOB_MAX], path[NAME_BLOB_MAX + 40];
+	auto_close int dir = fs_mkdir_all(b->root_fd, "quarantine", 0700, err);
+
+	if (dir < 0)
+		return -1;
+	name_to_blob(digest, pool);
+	snprintf(path, sizeof(path), "%.6s-%s.%lld", digest, digest + 7, (long long)time(NULL));
+	pthread_mutex_lock(&b->lock);
+	int rc = fs_rename(b->root_fd, pool, dir, path, err);
+	pthread_mutex_unlock(&b->lock);
+	return rc < 0 || fs_sync(dir, err) < 0 ? -1 : sync_dir_of(b->root_fd, pool, err);
+}

@@ -62,6 +62,9 @@ int blobs_drop(struct blobs *b, const char *repo, const char *digest, struct err
 /* Frees the pool's file at once if no repository holds it. */
 void blobs_discard(struct blobs *b, const char *digest);
 
+/* Moves the pool's file to <root>/quarantine: no repository gets a link to it any more. */
+int blobs_quarantine(struct blobs *b, const char *digest, struct err *err);
+
 /* The directories of a repository, durable; an existing one is success. */
 int blobs_make_repo(struct blobs *b, const char *repo, struct err *err);
 /* A path inside the repository's layout: "repositories/<file>/<rest>" as seen from repos_fd. */

@@ -18,6 +18,7 @@
 #include "registry/house.h"
 #include "registry/proxy.h"
 #include "registry/registry.h"
+#include "registry/scrub.h"
 #include "registry/token.h"
 
 #define PEM_MAX (1u << 20)
@@ -140,10 +141,13 @@ static int serve(struct registry *r, struct loop *loop, struct err *err)
 	if (!running.server)
 		return -1;
 	struct house *house = house_start(r, err);
-	if (house)
+	struct scrub *scrub = house ? scrub_start(r, err) : NULL;
+	r->scrub = scrub;
+	if (scrub)
 		rc = wait_for_signal(loop, &running, err);
 	proxy_stop(r->proxy);
 	http_server_stop(running.server);
+	scrub_free(scrub);
 	house_free(house);
 	return rc;
 }

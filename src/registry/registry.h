@@ -21,6 +21,7 @@
 struct log;
 struct proxy;
 struct quotas;
+struct scrub;
 struct tokens;
 
 struct registry {
@@ -34,6 +35,7 @@ struct registry {
 	struct proxy *proxy;   /* NULL: no upstream */
 	struct tokens *tokens; /* NULL: none are asked for */
 	struct metrics metrics;
+	struct scrub *scrub; /* the thread that runs; NULL: none yet */
 };
 
 enum registry_action {

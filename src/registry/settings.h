@@ -40,6 +40,7 @@ struct settings {
 	struct settings_list upstreams;
 	const char *upstream_ca;
 	int64_t upstream_ttl_s, upstream_keep_s, upstream_max;
+	int64_t scrub_interval_s, scrub_rate;
 	int64_t gc_interval_s, gc_grace_s;
 	int64_t repositories_max, tags_max, connections_max;
 };
