@@ -9,6 +9,7 @@
 #include "registry/proxy.h"
 #include "registry/quota.h"
 #include "registry/registry.h"
+#include "registry/webhook.h"
 
 #define RANGE_TEXT 80
 
@@ -100,5 +101,12 @@ int api_blob_delete(void *ctx, struct http_request *req, struct err *err)
 	repo_release(repo);
 	if (rc < 0 && err_is(err, ERR_NOT_FOUND))
 		return answer_error(req, 404, "BLOB_UNKNOWN", "%s has no blob %s", name, digest);
-	return rc < 0 ? answer_err(req, err) : http_reply_empty(req, 202);
+	if (rc < 0)
+		return answer_err(req, err);
+	webhooks_tell(r->webhooks, req,
+	              &(struct webhook_event){.action = "delete",
+	                                      .repository = name,
+	                                      .digest = digest,
+	                                      .size = st.st_size});
+	return http_reply_empty(req, 202);
 }

@@ -13,6 +13,7 @@
 #include "registry/proxy.h"
 #include "registry/quota.h"
 #include "registry/registry.h"
+#include "registry/webhook.h"
 
 #define BLOCK_BYTES 16384
 #define TAGS_MAX    64 /* "tag" parameters of one PUT */
@@ -239,6 +240,25 @@ static int reply_stored(struct put *p, struct err *err)
 	return http_reply_empty(p->req, 201);
 }
 
+/* One event for each tag; one for a manifest that has none. */
+static void tell_pushed(const struct put *p)
+{
+	struct webhook_event event = {
+		.action = "push",
+		.repository = p->name,
+		.digest = p->entry.digest,
+		.type = p->entry.type,
+		.size = p->entry.size,
+	};
+
+	if (p->tag_count == 0)
+		webhooks_tell(p->r->webhooks, p->req, &event);
+	for (size_t i = 0; i < p->tag_count; i++) {
+		event.tag = p->tags[i];
+		webhooks_tell(p->r->webhooks, p->req, &event);
+	}
+}
+
 static int put(struct put *p, struct err *err)
 {
 	if (!reference_ok(p->reference))
@@ -253,7 +273,10 @@ static int put(struct put *p, struct err *err)
 	repo_hold(p->repo);
 	int rc = store(p, err);
 	repo_release(p->repo);
-	return rc <= 0 ? rc : reply_stored(p, err);
+	if (rc <= 0)
+		return rc;
+	tell_pushed(p);
+	return reply_stored(p, err);
 }
 
 int api_manifest_put(void *ctx, struct http_request *req, struct err *err)
@@ -279,6 +302,7 @@ int api_manifest_delete(void *ctx, struct http_request *req, struct err *err)
 {
 	struct registry *r = ctx;
 	const char *name = http_arg(req, 0), *reference = http_arg(req, 1);
+	struct repo_manifest m;
 
 	if (!registry_admit(r, req, name, REGISTRY_DELETE))
 		return 0;
@@ -289,7 +313,18 @@ int api_manifest_delete(void *ctx, struct http_request *req, struct err *err)
 	if (!repo)
 		return answer_error(req, 404, "NAME_UNKNOWN", "no such repository: %s", name);
 	repo_hold(repo);
-	int rc = repo_remove(repo, reference, err);
+	int rc = repo_lookup(repo, reference, &m, err);
+	if (rc == 0)
+		rc = repo_remove(repo, reference, err);
 	repo_release(repo);
-	return rc < 0 ? reply_unknown(req, err, name, reference) : http_reply_empty(req, 202);
+	if (rc < 0)
+		return reply_unknown(req, err, name, reference);
+	webhooks_tell(r->webhooks, req,
+	              &(struct webhook_event){.action = "delete",
+	                                      .repository = name,
+	                                      .digest = m.digest,
+	                                      .type = m.type,
+	                                      .tag = digest_any_ok(reference) ? NULL : reference,
+	                                      .size = m.size});
+	return http_reply_empty(req, 202);
 }

@@ -7,6 +7,7 @@
 #include "registry/quota.h"
 #include "registry/registry.h"
 #include "registry/scrub.h"
+#include "registry/webhook.h"
 
 #define TEXT_MAX (1u << 20)
 
@@ -76,6 +77,7 @@ int api_metrics(void *ctx, struct http_request *req, struct err *err)
 	quotas_write_metrics(r->quotas, &text);
 	proxy_write_metrics(r->proxy, &text);
 	scrub_write_metrics(r->scrub, &text);
+	webhooks_write_metrics(r->webhooks, &text);
 	if (buf_check(&text, err) < 0)
 		return -1;
 	return http_reply(req, 200, "text/plain; version=0.0.4; charset=utf-8", text.data,

@@ -9,6 +9,7 @@
 #include "registry/proxy.h"
 #include "registry/quota.h"
 #include "registry/token.h"
+#include "registry/webhook.h"
 
 #define ORIGIN_MAX      300
 #define CHALLENGE_MAX   4096
@@ -33,6 +34,9 @@ const struct http_route registry_routes[] = {
 	{"PUT", "/v2/{*}/manifests/{}", api_manifest_put, true},
 	{"DELETE", "/v2/{*}/manifests/{}", api_manifest_delete},
 	{"GET", "/token", api_token},
+	{"GET", "/", api_page},
+	{"GET", "/ui/page.css", api_page_css},
+	{"GET", "/ui/page.js", api_page_js},
 	{"GET", "/metrics", api_metrics},
 	{NULL},
 };
@@ -50,6 +54,8 @@ static int open_options(struct registry *r, int root_fd, struct err *err)
 	r->quotas = quotas_open(&r->settings->quotas, &r->blobs, &why);
 	if (why.kind == ERR_NONE)
 		r->proxy = proxy_open(r, &why);
+	if (why.kind == ERR_NONE)
+		r->webhooks = webhooks_open(r, &why);
 	if (why.kind == ERR_NONE)
 		return 0;
 	if (err)
@@ -80,6 +86,7 @@ int registry_open(struct registry *r, const struct settings *settings, struct lo
 
 void registry_close(struct registry *r)
 {
+	webhooks_free(r->webhooks);
 	proxy_free(r->proxy);
 	quotas_free(r->quotas);
 	tokens_free(r->tokens);
@@ -108,6 +115,17 @@ static enum access_verdict check(struct registry *r, const struct http_request *
 	return access_check(r->access, authorization, name, actions[action]);
 }
 
+bool registry_actor(struct registry *r, const struct http_request *req, char user[ACCESS_USER_MAX])
+{
+	const char *authorization = http_header(req, "Authorization");
+
+	if (!authorization)
+		return false;
+	if (r->tokens && tokens_is_bearer(authorization))
+		return tokens_subject(r->tokens, authorization, user);
+	return r->settings->htpasswd && access_sign_in(r->access, authorization, user);
+}
+
 bool registry_may(struct registry *r, struct http_request *req, const char *name,
                   enum registry_action action)
 {
@@ -115,8 +133,7 @@ bool registry_may(struct registry *r, struct http_request *req, const char *name
 	       check(r, req, name, action, NULL) == ACCESS_YES;
 }
 
-/* Where the client came to, as its next URL begins. */
-static void add_origin(const struct registry *r, const struct http_request *req, struct buf *out)
+void registry_origin(const struct registry *r, const struct http_request *req, struct buf *out)
 {
 	const char *host = http_header(req, "Host");
 
@@ -135,7 +152,7 @@ static int ask(struct registry *r, struct http_request *req, const char *name,
 	if (!r->tokens)
 		return http_reply_header(req, "WWW-Authenticate",
 		                         "Basic realm=\"buoy-registry\", charset=\"UTF-8\"", NULL);
-	add_origin(r, req, &origin);
+	registry_origin(r, req, &origin);
 	if (tokens_challenge(r->tokens,
 	                     &(struct tokens_challenge){.origin = buf_str(&origin),
 	                                                .name = name,

@@ -23,6 +23,7 @@ struct proxy;
 struct quotas;
 struct scrub;
 struct tokens;
+struct webhooks;
 
 struct registry {
 	const struct settings *settings;
@@ -31,9 +32,10 @@ struct registry {
 	struct repos *repos;
 	struct uploads *uploads;
 	struct access *access;
-	struct quotas *quotas; /* NULL: none */
-	struct proxy *proxy;   /* NULL: no upstream */
-	struct tokens *tokens; /* NULL: none are asked for */
+	struct quotas *quotas;     /* NULL: none */
+	struct proxy *proxy;       /* NULL: no upstream */
+	struct webhooks *webhooks; /* NULL: none */
+	struct tokens *tokens;     /* NULL: none are asked for */
 	struct metrics metrics;
 	struct scrub *scrub; /* the thread that runs; NULL: none yet */
 };
@@ -62,6 +64,12 @@ bool registry_admit(struct registry *r, struct http_request *req, const char *na
 bool registry_may(struct registry *r, struct http_request *req, const char *name,
                   enum registry_action action);
 
+/* Where the client came to: "https://host:port". */
+struct buf;
+void registry_origin(const struct registry *r, const struct http_request *req, struct buf *out);
+/* Who a request that was admitted is from. False: nobody in particular. */
+bool registry_actor(struct registry *r, const struct http_request *req, char user[ACCESS_USER_MAX]);
+
 /* The table for http_server_options.routes; its functions want a struct registry as ctx. */
 extern const struct http_route registry_routes[];
 
@@ -83,4 +91,5 @@ http_fn api_upload_begin, api_upload_status, api_upload_chunk, api_upload_end, /
 	api_upload_cancel;
 http_fn api_manifest_get, api_manifest_put, api_manifest_delete; /* api_manifest.c */
 http_fn api_version, api_tags, api_catalog, api_referrers;       /* api_list.c */
+http_fn api_page, api_page_css, api_page_js;                     /* api_page.c */
 http_fn api_token;                                               /* api_token.c */

@@ -84,6 +84,8 @@ static const struct key {
          "what nobody asked for in this time goes"},
 	{"upstream-max", SIZE, AT(upstream_max), KIB(1), NO_CEILING, "100g",
          "bytes of upstreams' blobs that are kept: what was not asked for longest goes first"},
+	{"webhook", LIST, AT(webhooks), 0, 0, NULL,
+         "\"URL [SECRET-FILE]\": who is told of pushes and deletions"},
 	{"quota", LIST, AT(quotas), 0, 0, NULL,
          "\"PATTERN SIZE [each]\": bytes that repositories may hold, together or each"},
 	{"blob-max", SIZE, AT(blob_max), KIB(1), NO_CEILING, "64g", "largest blob"},

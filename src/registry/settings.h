@@ -36,7 +36,7 @@ struct settings {
 	struct settings_list rules;
 	bool token_serve;
 	const char *token_realm, *token_service, *token_issuer, *token_certs, *token_jwks;
-	struct settings_list quotas;
+	struct settings_list quotas, webhooks;
 	struct settings_list upstreams;
 	const char *upstream_ca;
 	int64_t upstream_ttl_s, upstream_keep_s, upstream_max;

@@ -232,15 +232,34 @@ static bool holds(const struct json *access, const char *name, enum access_actio
 	return false;
 }
 
-enum access_verdict tokens_check(struct tokens *t, const char *authorization, const char *name,
-                                 enum access_action action, struct err *why)
+/* What the header's token says, if one of our keys has signed it. */
+static struct json *read_claims(struct tokens *t, const char *authorization, struct err *why)
 {
 	const char *token = authorization + strlen(BEARER);
 
 	token += strspn(token, " ");
 	pthread_rwlock_rdlock(&t->lock);
-	auto_type(json) claims = jwt_verify(t->keys, token, why);
+	struct json *claims = jwt_verify(t->keys, token, why);
 	pthread_rwlock_unlock(&t->lock);
+	return claims;
+}
+
+bool tokens_subject(struct tokens *t, const char *authorization, char user[ACCESS_USER_MAX])
+{
+	auto_type(json) claims = read_claims(t, authorization, NULL);
+	const char *subject = json_get_string(claims, "sub");
+
+	if (str_empty(subject) || strlen(subject) >= ACCESS_USER_MAX)
+		return false;
+	memcpy(user, subject, strlen(subject) + 1);
+	return true;
+}
+
+enum access_verdict tokens_check(struct tokens *t, const char *authorization, const char *name,
+                                 enum access_action action, struct err *why)
+{
+	auto_type(json) claims = read_claims(t, authorization, why);
+
 	if (!claims || check_claims(t, claims, clock_wall_ns() / SECOND_NS, why) < 0)
 		return ACCESS_SIGN_IN;
 	if (!name || holds(json_get(claims, "access"), name, action))

@@ -42,6 +42,9 @@ bool tokens_is_bearer(const char *authorization);
 enum access_verdict tokens_check(struct tokens *t, const char *authorization, const char *name,
                                  enum access_action action, struct err *why);
 
+/* Whom a good token is for. False: nobody. */
+bool tokens_subject(struct tokens *t, const char *authorization, char user[ACCESS_USER_MAX]);
+
 /* The value of WWW-Authenticate. `origin` ("https://host:port") is what the client came to; `problem` an RFC 6750 error
  * code, or NULL. */
 struct tokens_challenge {
