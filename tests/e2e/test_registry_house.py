@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What buoy-registry does by itself: reading content again, telling others of it, and showing it to people."""
+"""What buoy-registry does by itself: reading content again, telling others of it, showing it to people, and running in a container."""
 import hashlib
 import hmac
 import http.server
@@ -12,8 +12,8 @@ import threading
 import time
 
 import pytest
-from conftest import TOP, eventually, sh
-from test_registry import CONFIG, INDEX, MANIFEST, basic, bcrypt, digest, own  # noqa: F401 (a fixture)
+from conftest import BUILD, TOP, eventually, sh
+from test_registry import CONFIG, INDEX, MANIFEST, basic, bcrypt, digest, layout, need, own  # noqa: F401 (a fixture)
 from test_registry_proxy import upstream  # noqa: F401 (a fixture)
 
 
@@ -185,7 +185,6 @@ def test_events_are_sent_again_in_order_and_hold_up_no_push(own, receiver):
 
 @pytest.mark.parametrize("line", ["ftp://x", "http://x secret more", "http://x /nonexistent", ""])
 def test_a_webhook_that_is_not_understood_is_refused(tmp_path, line):
-    from conftest import BUILD
     got = sh(BUILD / "buoy-registry", "--root", tmp_path / "root", "--listen", "127.0.0.1:0", "--webhook", line, check=False)
     assert got.returncode == 1 and "webhook" in got.stderr
 
@@ -288,3 +287,28 @@ def test_the_page_signs_in_where_there_are_tokens(own, tmp_path):
     assert nobody["rows"] is None and nobody["login"]
     assert wrong["rows"] is None and "wrong user" in wrong["message"]
     assert right["rows"] == [["mine"]] and not right["login"] and tags["rows"] == []
+
+
+# ---- in a container ----
+
+def test_the_registry_runs_in_a_container_of_the_example(cli, daemon, tmp_path, layout):
+    """What is pushed to it is there when another container takes over the volume."""
+    need("skopeo")
+    shutil.copytree(TOP / "examples/registry", tmp_path / "context")
+    sh(tmp_path / "context/collect", BUILD / "buoy-registry")
+    cli("build", "-t", "buoy-registry", tmp_path / "context")
+    enter, name = ("nsenter", f"--net=/run/netns/{daemon.netns}"), "docker://127.0.0.1:5055/app:v1"
+    try:
+        for turn in range(2):
+            cli("run", "-d", "--name", "registry", "-p", "5055:5000", "-v", "registry:/var/lib/buoy-registry", "buoy-registry")
+            eventually(lambda: sh(*enter, "curl", "-sf", "http://127.0.0.1:5055/v2/").returncode == 0, 20, 0.3)
+            if turn == 0:
+                sh(*enter, "skopeo", "copy", "--dest-tls-verify=false", f"oci:{layout[0]}:v1", name)
+            assert json.loads(sh(*enter, "skopeo", "inspect", "--tls-verify=false", name).stdout)["Digest"] == layout[1]
+            assert cli("stop", "registry").returncode == 0
+            assert cli.inspect("registry")[0]["State"]["ExitCode"] == 0
+            cli("rm", "registry")
+    finally:
+        cli("rm", "-f", "registry", check=False)
+        cli("volume", "rm", "registry", check=False)
+        cli("rmi", "buoy-registry", check=False)
