@@ -37,7 +37,7 @@ struct registry {
 	struct webhooks *webhooks; /* NULL: none */
 	struct tokens *tokens;     /* NULL: none are asked for */
 	struct metrics metrics;
-	struct scrub *scrub; /* the thread that runs; NULL: none yet */
+	struct scrub *_Atomic scrub; /* the thread that runs; NULL: none yet */
 };
 
 enum registry_action {

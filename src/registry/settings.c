@@ -375,7 +375,7 @@ void settings_manpage(int fd)
 	        ".SH DESCRIPTION\nServes the OCI distribution specification 1.1 over HTTP/1.1: images\n"
 	        "are pushed, pulled, listed and deleted. Content lies in OCI image layouts below the\n"
 	        "root, each blob once; a push that was answered survives a power cut. SIGTERM ends it;\n"
-	        "SIGHUP makes it read certificates and passwords again.\n"
+	        "SIGHUP makes it read certificates, passwords and keys of tokens again.\n"
 	        ".PP\nEach key may also stand in the file that \\fB\\-\\-config\\fR names, as a line\n"
 	        "\\(dqkey = value\\(dq; \\(dq#\\(dq begins a comment. The command line goes before the file.\n"
 	        ".SH KEYS\n",
