@@ -209,6 +209,8 @@ int settle_locked(struct container *c, struct err *err);
 /* After an exit: removes (--rm), plans the restart, or nothing. */
 void settle_after(struct container *c);
 int remove_locked(struct container *c, bool volumes, struct err *err);
+/* The same for one that ends by itself (--rm): its files go a little later, when whoever waits has been told. */
+int remove_ended(struct container *c, struct err *err);
 /* Watches its supervisor from the loop thread. */
 int watch_container(struct container *c, struct supervisor *s, struct err *err);
 void restart_later(struct container *c, int64_t delay_ms);

@@ -32,7 +32,39 @@ static void leave_tables(struct container *c)
 		container_free(mine);
 }
 
-static int take_apart(struct container *c, bool volumes, struct err *err)
+/* ---- files ---- */
+
+struct leftover {
+	struct engine *engine;
+	char *id; /* owned */
+};
+
+static void sweep_job(void *arg)
+{
+	struct leftover *left = arg;
+	struct err err = ERR_INIT;
+
+	if (fs_remove_tree(left->engine->containers_fd, left->id, &err) < 0)
+		log_warn(left->engine->log, "files of a removed container stay",
+		         "id=%.12s reason=%s", left->id, err.msg);
+	free(left->id);
+	free(left);
+}
+
+/* Nobody needs to wait for them: a directory without a row is swept at the next start, too (reconcile.c). */
+static int remove_files(struct container *c, bool later, struct err *err)
+{
+	auto_free struct leftover *left = later ? calloc(1, sizeof(*left)) : NULL;
+	char *id = left ? strdup(c->id) : NULL;
+
+	if (!id)
+		return fs_remove_tree(c->engine->containers_fd, c->id, err);
+	*left = (struct leftover){.engine = c->engine, .id = id};
+	engine_later(c->engine, sweep_job, move_ptr(left));
+	return 0;
+}
+
+static int take_apart(struct container *c, bool volumes, bool files_later, struct err *err)
 {
 	auto_type(config) config = container_config(c);
 	auto_buf struct buf holder = BUF_INIT(128);
@@ -41,7 +73,7 @@ static int take_apart(struct container *c, bool volumes, struct err *err)
 	buf_addf(&holder, "container:%s", c->id);
 	(void)supervise_end(engine, c->id, NULL);
 	endpoints_down(c);
-	if (fs_remove_tree(engine->containers_fd, c->id, err) < 0)
+	if (remove_files(c, files_later, err) < 0)
 		return err_wrap(err, "unable to remove filesystem for %s", c->id);
 	if (FAILPOINT("remove.files", err) < 0 ||
 	    image_release(engine->images, buf_str(&holder), err) < 0 || state_delete(c, err) < 0)
@@ -51,7 +83,7 @@ static int take_apart(struct container *c, bool volumes, struct err *err)
 	return 0;
 }
 
-int remove_locked(struct container *c, bool volumes, struct err *err)
+static int remove_as(struct container *c, bool volumes, bool files_later, struct err *err)
 {
 	struct err why = ERR_INIT;
 
@@ -60,7 +92,7 @@ int remove_locked(struct container *c, bool volumes, struct err *err)
 	c->status = STATUS_REMOVING;
 	pthread_mutex_unlock(&c->lock);
 	health_stop(c);
-	if ((!marked && state_save(c, &why) < 0) || take_apart(c, volumes, &why) < 0) {
+	if ((!marked && state_save(c, &why) < 0) || take_apart(c, volumes, files_later, &why) < 0) {
 		log_warn(c->engine->log, "container not removed", "id=%.12s reason=%s", c->id,
 		         why.msg);
 		pthread_mutex_lock(&c->lock);
@@ -75,6 +107,16 @@ int remove_locked(struct container *c, bool volumes, struct err *err)
 	container_event(c, "destroy", NULL, NULL);
 	wait_tell(c, CONTAINER_REMOVED);
 	return 0;
+}
+
+int remove_locked(struct container *c, bool volumes, struct err *err)
+{
+	return remove_as(c, volumes, false, err);
+}
+
+int remove_ended(struct container *c, struct err *err)
+{
+	return remove_as(c, true, true, err);
 }
 
 /* Kills what runs and waits for its exit, which is settled here. */

@@ -263,7 +263,7 @@ int settle_locked(struct container *c, struct err *err)
 	if (saved == 0)
 		(void)supervisor_forget(c->engine->supervisors_fd, c->id, NULL);
 	if (rm)
-		(void)remove_locked(c, true, NULL);
+		(void)remove_ended(c, NULL);
 	else
 		settle_after(c);
 	pthread_mutex_lock(&c->lock);
