@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "cli/cli.h"
 
-#include <locale.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -165,9 +164,6 @@ int cli_main(int argc, char **argv)
 	struct args args;
 	int code;
 
-	/* Widths of characters: what the API sends is UTF-8, whatever our environment says. */
-	if (!setlocale(LC_CTYPE, "C.UTF-8"))
-		setlocale(LC_CTYPE, "");
 	signal(SIGPIPE, SIG_IGN);
 	if (args_parse(&self, argc - 1, argv + 1, &cli.arena, &args, &err) < 0) {
 		cli_complain(&cli, &err);

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "cli/table.h"
 
+#include <locale.h>
+#include <stdbool.h>
 #include <string.h>
 #include <wchar.h>
 
@@ -11,23 +13,45 @@
 #define CELL_MIN    10
 #define GAP         3
 
-/* Columns that a cell takes; a byte that is no character counts as one. */
+/* What the API sends is UTF-8, whatever our environment says. Only for those who need it: the tables of a
+ * locale take longer to load than most commands to run. */
+static void know_widths(void)
+{
+	if (!setlocale(LC_CTYPE, "C.UTF-8"))
+		setlocale(LC_CTYPE, "");
+}
+
+/* Columns of the character at text and, in *n, its bytes; a byte that is no character counts as one. */
+static size_t width_of_one(const char *text, size_t len, size_t *n)
+{
+	mbstate_t state = {0};
+	wchar_t c;
+
+	*n = mbrtowc(&c, text, len, &state);
+	if (*n == 0 || *n == (size_t)-1 || *n == (size_t)-2) {
+		*n = 1;
+		return 1;
+	}
+	int w = wcwidth(c);
+	return w > 0 ? (size_t)w : 0;
+}
+
 static size_t width_of(const char *text, size_t len)
 {
-	size_t width = 0;
+	bool knows = false;
+	size_t width = 0, n;
 
-	for (size_t i = 0; i < len;) {
-		wchar_t c;
-		mbstate_t state = {0};
-		size_t n = mbrtowc(&c, text + i, len - i, &state);
-		if (n == 0 || n == (size_t)-1 || n == (size_t)-2) {
+	for (size_t i = 0; i < len; i += n) {
+		unsigned char c = (unsigned char)text[i];
+		if (c < 0x80) {
 			n = 1;
-			width++;
-		} else {
-			int w = wcwidth(c);
-			width += w > 0 ? (size_t)w : 0;
+			width += c >= ' ' && c != 0x7f;
+			continue;
 		}
-		i += n;
+		if (!knows)
+			know_widths();
+		knows = true;
+		width += width_of_one(text + i, len - i, &n);
 	}
 	return width;
 }
