@@ -351,7 +351,8 @@ static int send_local(struct copy *c, const char *from, const char *dir, const c
 		return -1;
 	int rc = put_archive(c, dir, read_counted, &counted, err);
 	struct err why = ERR_INIT;
-	if (context_finish(&counted.context, &why) < 0 && (rc == 0 || why.kind != ERR_CANCELED)) {
+	/* A daemon that refuses reads no further: then its answer counts, not our broken pipe. */
+	if (context_finish(&counted.context, &why) < 0 && (rc == 0 || err_is(err, ERR_CANCELED))) {
 		*err = why;
 		rc = -1;
 	}

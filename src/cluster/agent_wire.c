@@ -270,6 +270,15 @@ static bool has_others(struct agent *agent)
 	return others;
 }
 
+/* With the lock held, which is given away meanwhile. */
+static void rest(struct agent *agent, int64_t ms)
+{
+	int64_t end = clock_mono_ms() + ms;
+
+	while (!agent->stop && clock_mono_ms() < end)
+		agent_wait(agent, end - clock_mono_ms());
+}
+
 void *wire_stream(void *arg)
 {
 	struct agent *agent = arg;
@@ -293,12 +302,10 @@ void *wire_stream(void *arg)
 		}
 		if (!had)
 			pause *= 2;
-		if (pause > (has_others(agent) ? RETRY_MIN_MS : RETRY_MAX_MS))
-			pause = has_others(agent) ? RETRY_MIN_MS : RETRY_MAX_MS;
+		int64_t longest = has_others(agent) ? RETRY_MIN_MS : RETRY_MAX_MS;
+		pause = pause > longest ? longest : pause;
 		pthread_mutex_lock(&agent->lock);
-		for (int64_t end = clock_mono_ms() + (had ? RETRY_HAD_MS : pause);
-		     !agent->stop && clock_mono_ms() < end;)
-			agent_wait(agent, end - clock_mono_ms());
+		rest(agent, had ? RETRY_HAD_MS : pause);
 	}
 	pthread_mutex_unlock(&agent->lock);
 	return NULL;

@@ -66,6 +66,7 @@ static int send_signal(int pidfd, int signal)
 
 static size_t fill_args(const struct etcd_run *run, const char *args[ARGS_MAX])
 {
+	static const char socket_url[] = "unix://" SOCKET;
 	const char *const list[] = {
 		PROGRAM,
 		"--name",
@@ -73,9 +74,9 @@ static size_t fill_args(const struct etcd_run *run, const char *args[ARGS_MAX])
 		"--data-dir",
 		"data",
 		"--listen-client-urls",
-		"unix://" SOCKET,
+		socket_url,
 		"--advertise-client-urls",
-		"unix://" SOCKET,
+		socket_url,
 		"--listen-peer-urls",
 		run->listen,
 		"--initial-advertise-peer-urls",

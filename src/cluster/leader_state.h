@@ -104,7 +104,7 @@ int leader_take_in(struct leader *leader, const char *node_id, const char *addr,
 void leader_tend_members(struct leader *leader, struct etcd *etcd);
 
 /* leader_keep.c: compaction and alarms of the shared store */
-void *leader_keep(void *leader); /* a thread */
+void *leader_keep(void *arg); /* a thread; arg is the leader */
 
 /* leader_elect.c */
 void *leader_elect(void *arg); /* a thread; arg is the leader */

@@ -14,5 +14,5 @@ struct err;
 struct etcd_options;
 
 /* ERR_CONFLICT: there is a cluster already. On failure nothing was written that counts. */
-int store_move_to_etcd(int dir_fd, const char *name, const struct etcd_options *to,
+int store_move_to_etcd(int dir_fd, const char *name, const struct etcd_options *options,
                        struct err *err);

@@ -21,7 +21,6 @@ struct fixture {
 static int setup(void **state)
 {
 	struct fixture *f = calloc(1, sizeof(*f));
-	auto_buf struct buf pem = BUF_INIT(4096);
 	char text[4096];
 
 	snprintf(f->path, sizeof(f->path), "/tmp/buoy-token-XXXXXX");

@@ -95,12 +95,14 @@ static int find_session(void *arg, int dir_fd, const char *name, unsigned char t
 	struct uploads *u = arg;
 	char id[UPLOAD_ID_MAX], mark[MARK_MAX];
 	struct stat st;
-	int algorithm = 0, end = 0;
+	int64_t algorithm = 0;
+	int end = 0;
 
 	(void)type;
 	if (strlen(name) >= FILE_NAME ||
-	    sscanf(name, "%36[0-9a-f-].%32[0-9a-f].%3d%n", id, mark, &algorithm, &end) != 3 ||
-	    name[end] != '\0' || fs_stat(dir_fd, name, &st, NULL) < 0 || !S_ISREG(st.st_mode))
+	    sscanf(name, "%36[0-9a-f-].%32[0-9a-f].%n", id, mark, &end) != 2 || end == 0 ||
+	    id_parse_int(name + end, "algorithm", 0, 999, &algorithm, NULL) < 0 ||
+	    fs_stat(dir_fd, name, &st, NULL) < 0 || !S_ISREG(st.st_mode))
 		return 0;
 	if (st.st_nlink > 1) /* it is content already: nobody may write to it again */
 		return fs_unlink(dir_fd, name, NULL);

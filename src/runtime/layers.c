@@ -64,7 +64,7 @@ static int make_overlay(const struct spawn_rootfs *rootfs, int userns_fd, unsign
 		return err_set(err, ERR_INVALID, "an overlay takes 1 to %d layers", LOWERS_MAX);
 	if (userns_fd <= 0)
 		return mount_overlay(rootfs, rootfs->lower_fds, attr, err);
-	auto_free int *mapped = malloc(rootfs->lower_count * sizeof(*mapped));
+	auto_free int *mapped = calloc(rootfs->lower_count, sizeof(*mapped));
 	if (!mapped)
 		return err_nomem(err);
 	size_t count = map_layers(rootfs, userns_fd, mapped, err);

@@ -292,16 +292,21 @@ static int join_for_clone(struct spawn *s, int fd, struct err *err)
 	return 0;
 }
 
+/* A cgroup namespace is made by the child, clocks with offsets by task.c. */
+static bool is_made_by_clone(const struct spawn *s, const struct oci_namespace *namespace)
+{
+	if (namespace->flag == CLONE_NEWTIME)
+		return !s->plan.spec->linux_.time_offset_count;
+	return namespace->flag != CLONE_NEWCGROUP;
+}
+
 static int prepare_namespaces(struct spawn *s, struct err *err)
 {
 	const struct oci_namespace *all = s->plan.spec->linux_.namespaces.items;
 
 	for (size_t i = 0; i < s->plan.spec->linux_.namespaces.count; i++) {
 		if (!all[i].path) {
-			/* A cgroup namespace is made by the child, clocks with offsets by task.c. */
-			if (all[i].flag != CLONE_NEWCGROUP &&
-			    (all[i].flag != CLONE_NEWTIME ||
-			     !s->plan.spec->linux_.time_offset_count))
+			if (is_made_by_clone(s, &all[i]))
 				s->plan.flags |= all[i].flag;
 			continue;
 		}

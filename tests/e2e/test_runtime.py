@@ -8,6 +8,7 @@ import pathlib
 import pty
 import shutil
 import subprocess
+import tempfile
 import time
 import uuid
 
@@ -574,7 +575,8 @@ def podman(tmp_path_factory):
         pytest.skip("no podman")
     top = tmp_path_factory.mktemp("podman")
     rootfs = make_rootfs(top / "rootfs")
-    base = ["podman", "--root", str(top / "root"), "--runroot", str(top / "run"),
+    run = tempfile.mkdtemp(prefix="buoytest-podman-") # podman takes 50 characters at most
+    base = ["podman", "--root", str(top / "root"), "--runroot", run,
             "--cgroup-manager=cgroupfs", "--runtime", RUNTIME]
     subprocess.run(["tar", "-C", rootfs, "-cf", top / "bb.tar", "."], check=True)
     subprocess.run([*base, "import", top / "bb.tar", "bb"], check=True, capture_output=True)
@@ -587,6 +589,7 @@ def podman(tmp_path_factory):
     call("rm", "-f", "-a", "-t", "0")
     call("system", "reset", "--force")
     subprocess.run(["umount", "-l", str(top / "root/overlay")], capture_output=True)
+    shutil.rmtree(run, ignore_errors=True)
 
 
 def test_podman_runs_on_it(podman):
