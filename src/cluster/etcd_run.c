@@ -67,6 +67,7 @@ static int send_signal(int pidfd, int signal)
 static size_t fill_args(const struct etcd_run *run, const char *args[ARGS_MAX])
 {
 	static const char socket_url[] = "unix://" SOCKET;
+	static const char cert[] = "../" ETCD_RUN_CERT, key[] = "../" ETCD_RUN_KEY;
 	const char *const list[] = {
 		PROGRAM,
 		"--name",
@@ -86,9 +87,9 @@ static size_t fill_args(const struct etcd_run *run, const char *args[ARGS_MAX])
 		"--initial-cluster-state",
 		run->existing ? "existing" : "new",
 		"--peer-cert-file",
-		"../" ETCD_RUN_CERT,
+		cert,
 		"--peer-key-file",
-		"../" ETCD_RUN_KEY,
+		key,
 		"--peer-trusted-ca-file",
 		"../ca.pem",
 		"--peer-client-cert-auth",
