@@ -50,7 +50,7 @@ static inline void bench_close(struct bench *b)
 
 static inline void bench_hello(struct bench *b, size_t i)
 {
-	char host[16], addr[16];
+	char host[32], addr[32];
 	struct err err = ERR_INIT;
 	struct proto_hello hello = {.protocol = PROTO_VERSION, .node_id = (char *)bench_nodes[i]};
 
