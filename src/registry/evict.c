@@ -12,7 +12,6 @@
 #include "registry/proxy.h"
 #include "registry/registry.h"
 
-#define PAGE       256 /* repositories at a time */
 #define FIRST_ROOM 64
 
 struct item {
@@ -29,6 +28,7 @@ struct survey {
 	struct item *items; /* owned */
 	size_t count, room;
 	uint64_t total;
+	struct err *err;
 };
 
 static int note(void *arg, int dir_fd, const char *name, unsigned char type)
@@ -57,42 +57,25 @@ static int note(void *arg, int dir_fd, const char *name, unsigned char type)
 	return 0;
 }
 
-static int survey_repo(struct survey *s, const char *name, struct err *err)
+static int survey_repo(void *arg, struct repo *repo)
 {
+	struct survey *s = arg;
+	const char *name = repo_name(repo);
 	static const char *const algorithms[] = {"sha256", "sha512"};
 	char rest[32], path[BLOBS_PATH_MAX];
 
-	s->repo = repos_find(s->r->repos, name, NULL);
-	for (size_t i = 0; s->repo && i < ARRAY_LEN(algorithms); i++) {
+	if (!proxy_covers(s->r->proxy, name))
+		return 0;
+	s->repo = repo;
+	for (size_t i = 0; i < ARRAY_LEN(algorithms); i++) {
 		s->algorithm = algorithms[i];
 		snprintf(rest, sizeof(rest), "blobs/%s", algorithms[i]);
 		auto_close int fd =
-			fs_open_dir(s->r->blobs.repos_fd, blobs_path(name, rest, path), err);
+			fs_open_dir(s->r->blobs.repos_fd, blobs_path(name, rest, path), s->err);
 		if (fd < 0)
 			return -1;
-		if (fs_list(fd, note, s, err) != 0)
-			return err_nomem(err);
-	}
-	return 0;
-}
-
-static int survey_all(struct survey *s, struct err *err)
-{
-	char last[NAME_FILE_MAX] = "";
-	bool more = true;
-
-	while (more) {
-		auto_type(json) names = repos_list(s->r->repos, last, PAGE, &more, err);
-
-		if (!names)
-			return -1;
-		for (size_t i = 0; i < json_count(names); i++) {
-			const char *name = json_str(json_at(names, i));
-
-			if (proxy_covers(s->r->proxy, name) && survey_repo(s, name, err) < 0)
-				return -1;
-			snprintf(last, sizeof(last), "%s", name);
-		}
+		if (fs_list(fd, note, s, s->err) != 0)
+			return err_nomem(s->err);
 	}
 	return 0;
 }
@@ -125,13 +108,13 @@ static bool drop(struct registry *r, const struct item *item, bool aged)
 
 int evict(struct registry *r, size_t *count, struct err *err)
 {
-	struct survey s = {.r = r};
+	struct survey s = {.r = r, .err = err};
 	time_t before = time(NULL) - r->settings->upstream_keep_s;
 
 	*count = 0;
 	if (!r->proxy)
 		return 0;
-	int rc = survey_all(&s, err);
+	int rc = repos_each(r->repos, survey_repo, &s, err);
 	if (rc == 0 && s.count > 0)
 		qsort(s.items, s.count, sizeof(s.items[0]), by_age);
 	for (size_t i = 0; rc == 0 && i < s.count; i++) {

@@ -1,9 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "registry/house.h"
 
-#include <errno.h>
 #include <fcntl.h>
-#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -22,15 +20,6 @@
 #include "registry/registry.h"
 
 #define EXPIRE_MS 10000 /* between two looks at idle uploads */
-#define PAGE      256   /* repositories at a time */
-
-struct house {
-	struct registry *registry;
-	pthread_t thread;
-	pthread_mutex_t lock;
-	pthread_cond_t wake;
-	bool stops; /* guarded by lock */
-};
 
 /* ---- collecting ---- */
 
@@ -150,36 +139,26 @@ static int sweep_repo(struct sweep *s, struct repo *repo)
 	return rc;
 }
 
-static void sweep_page(struct sweep *s, const struct json *names)
+/* One that cannot be collected does not keep the others from it. */
+static int sweep_next(void *arg, struct repo *repo)
 {
-	for (size_t i = 0; i < json_count(names); i++) {
-		struct repo *repo = repos_find(s->r->repos, json_str(json_at(names, i)), NULL);
-		struct err err = ERR_INIT;
+	struct sweep *s = arg;
+	struct err err = ERR_INIT;
 
-		s->err = &err;
-		if (repo && sweep_repo(s, repo) < 0)
-			log_warn(s->r->log, "a repository was not collected", "name=%s error=%s",
-			         repo_name(repo), err.msg);
-		s->err = NULL;
-	}
+	s->err = &err;
+	if (sweep_repo(s, repo) < 0)
+		log_warn(s->r->log, "a repository was not collected", "name=%s error=%s",
+		         repo_name(repo), err.msg);
+	s->err = NULL;
+	return 0;
 }
 
 int house_collect(struct registry *r, struct house_swept *swept, struct err *err)
 {
 	struct sweep s = {.r = r, .before = time(NULL) - r->settings->gc_grace_s};
-	char last[NAME_FILE_MAX] = "";
-	bool more = true;
 
-	while (more) {
-		auto_type(json) names = repos_list(r->repos, last, PAGE, &more, err);
-
-		if (!names)
-			return -1;
-		sweep_page(&s, names);
-		if (json_count(names) > 0)
-			snprintf(last, sizeof(last), "%s",
-			         json_str(json_at(names, json_count(names) - 1)));
-	}
+	if (repos_each(r->repos, sweep_next, &s, err) < 0)
+		return -1;
 	swept->links = s.count;
 	s.count = 0;
 	s.err = err;
@@ -190,23 +169,8 @@ int house_collect(struct registry *r, struct house_swept *swept, struct err *err
 
 /* ---- the thread ---- */
 
-/* False: it is time to stop. */
-static bool wait_until(struct house *h, int64_t mono_ms)
+static void collect(struct registry *r)
 {
-	struct timespec until = {mono_ms / 1000, mono_ms % 1000 * 1000000};
-	int rc = 0;
-
-	pthread_mutex_lock(&h->lock);
-	while (!h->stops && rc != ETIMEDOUT)
-		rc = pthread_cond_timedwait(&h->wake, &h->lock, &until);
-	bool stops = h->stops;
-	pthread_mutex_unlock(&h->lock);
-	return !stops;
-}
-
-static void collect(struct house *h)
-{
-	struct registry *r = h->registry;
 	struct house_swept swept = {0};
 	struct err err = ERR_INIT;
 	int64_t start = clock_mono_ms();
@@ -220,68 +184,33 @@ static void collect(struct house *h)
 	         swept.files, evicted, (long long)(clock_mono_ms() - start));
 }
 
-static void *keep(void *arg)
+static void keep(void *arg, struct chore *chore)
 {
-	struct house *h = arg;
-	const struct settings *s = h->registry->settings;
+	struct registry *r = arg;
+	const struct settings *s = r->settings;
 	int64_t idle_ms = s->upload_expiry_s * 1000, every_ms = s->gc_interval_s * 1000;
 	int64_t step_ms = idle_ms < EXPIRE_MS ? idle_ms : EXPIRE_MS;
 	int64_t expire = clock_mono_ms() + step_ms, sweep = clock_mono_ms() + every_ms;
 
-	while (wait_until(h, expire < sweep ? expire : sweep)) {
+	while (chore_wait(chore, expire < sweep ? expire : sweep)) {
 		int64_t now = clock_mono_ms();
 
 		if (now >= expire) {
-			size_t n = uploads_expire(h->registry->uploads, idle_ms);
+			size_t n = uploads_expire(r->uploads, idle_ms);
 
 			if (n > 0)
-				log_info(h->registry->log, "uploads expired", "count=%zu", n);
+				log_info(r->log, "uploads expired", "count=%zu", n);
 			expire = now + step_ms;
 		}
 		if (now >= sweep) {
 			if (!s->read_only)
-				collect(h);
+				collect(r);
 			sweep = clock_mono_ms() + every_ms;
 		}
 	}
-	return NULL;
 }
 
-struct house *house_start(struct registry *registry, struct err *err)
+struct chore *house_start(struct registry *registry, struct err *err)
 {
-	struct house *h = calloc(1, sizeof(*h));
-	pthread_condattr_t attr;
-
-	if (!h) {
-		err_nomem(err);
-		return NULL;
-	}
-	h->registry = registry;
-	pthread_mutex_init(&h->lock, NULL);
-	pthread_condattr_init(&attr);
-	pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
-	pthread_cond_init(&h->wake, &attr);
-	pthread_condattr_destroy(&attr);
-	errno = pthread_create(&h->thread, NULL, keep, h); /* signals are blocked already */
-	if (errno == 0)
-		return h;
-	err_sys(err, "starting a thread");
-	pthread_cond_destroy(&h->wake);
-	pthread_mutex_destroy(&h->lock);
-	free(h);
-	return NULL;
-}
-
-void house_free(struct house *h)
-{
-	if (!h)
-		return;
-	pthread_mutex_lock(&h->lock);
-	h->stops = true;
-	pthread_cond_signal(&h->wake);
-	pthread_mutex_unlock(&h->lock);
-	pthread_join(h->thread, NULL);
-	pthread_cond_destroy(&h->wake);
-	pthread_mutex_destroy(&h->lock);
-	free(h);
+	return chore_start(keep, registry, err);
 }

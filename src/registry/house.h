@@ -13,16 +13,13 @@
 
 #include <stddef.h>
 
-#include "base/cleanup.h"
+#include "registry/chore.h"
 
 struct err;
-struct house;
 struct registry;
 
-/* Starts the thread. `registry` is borrowed. */
-struct house *house_start(struct registry *registry, struct err *err);
-void house_free(struct house *house); /* waits for the thread; accepts NULL */
-DEFINE_AUTO(house)
+/* Starts the thread; chore_free() ends it. `registry` is borrowed. */
+struct chore *house_start(struct registry *registry, struct err *err);
 
 struct house_swept {
 	size_t links, files; /* taken from repositories, and from the pool */

@@ -140,7 +140,7 @@ static int serve(struct registry *r, struct loop *loop, struct err *err)
 
 	if (!running.server)
 		return -1;
-	struct house *house = house_start(r, err);
+	struct chore *house = house_start(r, err);
 	struct scrub *scrub = house ? scrub_start(r, err) : NULL;
 	r->scrub = scrub;
 	if (scrub)
@@ -148,7 +148,7 @@ static int serve(struct registry *r, struct loop *loop, struct err *err)
 	proxy_stop(r->proxy);
 	http_server_stop(running.server);
 	scrub_free(scrub);
-	house_free(house);
+	chore_free(house);
 	return rc;
 }
 

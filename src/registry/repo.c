@@ -637,6 +637,27 @@ struct json *repos_list(struct repos *repos, const char *last, size_t max, bool 
 	return move_ptr(names);
 }
 
+int repos_each(struct repos *repos, int (*fn)(void *arg, struct repo *repo), void *arg,
+               struct err *err)
+{
+	const char *name;
+	void *repo;
+	size_t count = 0;
+	int rc = 0;
+
+	pthread_rwlock_rdlock(&repos->lock);
+	auto_free struct repo **all = calloc(map_count(repos->by_name) + 1, sizeof(*all));
+	if (all)
+		map_for_each (repos->by_name, iter, &name, &repo)
+			all[count++] = repo;
+	pthread_rwlock_unlock(&repos->lock); /* as above: none is freed while the table lives */
+	if (!all)
+		return err_nomem(err);
+	for (size_t i = 0; i < count && rc == 0; i++)
+		rc = fn(arg, all[i]);
+	return rc;
+}
+
 size_t repos_count(struct repos *repos)
 {
 	pthread_rwlock_rdlock(&repos->lock);

@@ -47,6 +47,10 @@ struct repo *repos_make(struct repos *repos, const char *name, struct err *err);
  * *more when there are others behind them. NULL: ERR_NOMEM. The caller owns the result. */
 struct json *repos_list(struct repos *repos, const char *last, size_t max, bool *more,
                         struct err *err);
+/* Calls fn for each one that is there at the call, in no order. Stops at the first non-zero and returns it; -1
+ * with ERR_NOMEM. fn may call back into the table. */
+int repos_each(struct repos *repos, int (*fn)(void *arg, struct repo *repo), void *arg,
+               struct err *err);
 size_t repos_count(struct repos *repos);
 
 const char *repo_name(const struct repo *repo);

@@ -4,7 +4,6 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
-#include <pthread.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <string.h>
@@ -19,107 +18,78 @@
 #include "base/json.h"
 #include "base/log.h"
 #include "base/str.h"
+#include "registry/chore.h"
 #include "registry/proxy.h"
 #include "registry/quota.h"
 #include "registry/registry.h"
 
 #define BLOCK_BYTES (256u << 10)
 #define FIRST_MS    (10 * 60000) /* after the start: not with everything else at once */
-#define PAGE        256          /* repositories at a time */
 #define QUARANTINE  "quarantine"
 
 struct scrub {
-	struct registry *r; /* borrowed */
-	pthread_t thread;
-	pthread_mutex_t lock;
-	pthread_cond_t wake;
-	bool stops; /* guarded by lock */
+	struct registry *r;  /* borrowed */
+	struct chore *chore; /* owned */
+	/* The thread's own: */
+	struct chore *self; /* as it was told; `chore` may not be set yet when it begins */
 	const char *algorithm;
 	int64_t begun_ms; /* of the round */
 	uint64_t read;    /* bytes in the round */
+	/* Read by /metrics too: */
 	atomic_ullong bytes, damaged, mended, rounds;
 };
-
-/* ---- waiting ---- */
-
-/* False: it is time to stop. */
-static bool wait_until(struct scrub *s, int64_t mono_ms)
-{
-	struct timespec until = {mono_ms / 1000, mono_ms % 1000 * 1000000};
-	int rc = 0;
-
-	pthread_mutex_lock(&s->lock);
-	while (!s->stops && rc != ETIMEDOUT)
-		rc = pthread_cond_timedwait(&s->wake, &s->lock, &until);
-	bool stops = s->stops;
-	pthread_mutex_unlock(&s->lock);
-	return !stops;
-}
 
 /* Counts what was read, and waits until that many bytes are due. */
 static bool pace(struct scrub *s, uint64_t bytes)
 {
 	s->read += bytes;
 	atomic_fetch_add(&s->bytes, bytes);
-	return wait_until(s, s->begun_ms + (int64_t)((double)s->read * 1000 /
-	                                             (double)s->r->settings->scrub_rate));
+	return chore_wait(s->self, s->begun_ms + (int64_t)((double)s->read * 1000 /
+	                                                   (double)s->r->settings->scrub_rate));
 }
 
 /* ---- damage ---- */
 
-/* Takes the file from one repository. True: it held it. */
-static bool take_from(struct scrub *s, struct repo *repo, const char *digest,
-                      const struct stat *bad)
+struct damage {
+	struct scrub *s;
+	const char *digest;
+	const struct stat *st; /* of the damaged file */
+};
+
+/* Takes the file from one repository, where it holds it. */
+static int take_from(void *arg, struct repo *repo)
 {
-	struct registry *r = s->r;
-	const char *name = repo_name(repo);
+	const struct damage *bad = arg;
+	struct registry *r = bad->s->r;
+	const char *name = repo_name(repo), *digest = bad->digest;
 	struct stat st;
 	bool gone = false;
 
 	repo_hold(repo);
 	auto_close int fd = blobs_read(&r->blobs, name, digest, &st, NULL);
-	if (fd >= 0 && st.st_ino == bad->st_ino && st.st_dev == bad->st_dev)
+	if (fd >= 0 && st.st_ino == bad->st->st_ino && st.st_dev == bad->st->st_dev)
 		gone = blobs_drop(&r->blobs, name, digest, NULL) == 0;
 	repo_release(repo);
 	if (!gone)
-		return false;
-	quotas_give(r->quotas, name, (uint64_t)bad->st_size);
+		return 0;
+	quotas_give(r->quotas, name, (uint64_t)bad->st->st_size);
 	bool mends = proxy_covers(r->proxy, name) && proxy_fetch(r->proxy, name, digest, NULL) == 0;
-	atomic_fetch_add(&s->mended, mends);
+	atomic_fetch_add(&bad->s->mended, mends);
 	log_error(r->log, "content is damaged", "digest=%s repository=%s mended=%s", digest, name,
 	          mends ? "yes" : "no: push it again");
-	return true;
-}
-
-static int take_from_all(struct scrub *s, const char *digest, const struct stat *bad,
-                         struct err *err)
-{
-	char last[NAME_FILE_MAX] = "";
-	bool more = true;
-
-	while (more) {
-		auto_type(json) names = repos_list(s->r->repos, last, PAGE, &more, err);
-
-		if (!names)
-			return -1;
-		for (size_t i = 0; i < json_count(names); i++) {
-			snprintf(last, sizeof(last), "%s", json_str(json_at(names, i)));
-			struct repo *repo = repos_find(s->r->repos, last, NULL);
-			if (repo)
-				(void)take_from(s, repo, digest, bad);
-		}
-	}
 	return 0;
 }
 
 /* Out of the pool first: from then on no repository gets a link to it. */
-static int quarantine(struct scrub *s, const char *digest, const struct stat *bad, struct err *err)
+static int quarantine(struct scrub *s, const char *digest, const struct stat *st, struct err *err)
 {
+	struct damage bad = {.s = s, .digest = digest, .st = st};
+
 	atomic_fetch_add(&s->damaged, 1);
 	if (blobs_quarantine(&s->r->blobs, digest, err) < 0)
 		return err_wrap(err, "quarantine of %s", digest);
 	log_error(s->r->log, "a damaged file is in quarantine", "digest=%s", digest);
-	return take_from_all(s, digest, bad, err);
+	return repos_each(s->r->repos, take_from, &bad, err);
 }
 
 /* ---- a round ---- */
@@ -204,41 +174,32 @@ static void scrub_all(struct scrub *s)
 	         atomic_load(&s->damaged) - damaged, clock_mono_ms() - s->begun_ms);
 }
 
-static void *run(void *arg)
+static void run(void *arg, struct chore *chore)
 {
 	struct scrub *s = arg;
 	int64_t every_ms = s->r->settings->scrub_interval_s * 1000;
 	int64_t pause_ms = every_ms < FIRST_MS ? every_ms : FIRST_MS;
 
-	while (wait_until(s, clock_mono_ms() + pause_ms)) {
+	s->self = chore;
+	while (chore_wait(chore, clock_mono_ms() + pause_ms)) {
 		if (!s->r->settings->read_only)
 			scrub_all(s);
 		pause_ms = every_ms;
 	}
-	return NULL;
 }
 
 struct scrub *scrub_start(struct registry *r, struct err *err)
 {
 	struct scrub *s = calloc(1, sizeof(*s));
-	pthread_condattr_t attr;
 
 	if (!s) {
 		err_nomem(err);
 		return NULL;
 	}
 	s->r = r;
-	pthread_mutex_init(&s->lock, NULL);
-	pthread_condattr_init(&attr);
-	pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
-	pthread_cond_init(&s->wake, &attr);
-	pthread_condattr_destroy(&attr);
-	errno = pthread_create(&s->thread, NULL, run, s); /* signals are blocked already */
-	if (errno == 0)
+	s->chore = chore_start(run, s, err);
+	if (s->chore)
 		return s;
-	err_sys(err, "starting a thread");
-	pthread_cond_destroy(&s->wake);
-	pthread_mutex_destroy(&s->lock);
 	free(s);
 	return NULL;
 }
@@ -247,13 +208,7 @@ void scrub_free(struct scrub *s)
 {
 	if (!s)
 		return;
-	pthread_mutex_lock(&s->lock);
-	s->stops = true;
-	pthread_cond_signal(&s->wake);
-	pthread_mutex_unlock(&s->lock);
-	pthread_join(s->thread, NULL);
-	pthread_cond_destroy(&s->wake);
-	pthread_mutex_destroy(&s->lock);
+	chore_free(s->chore);
 	free(s);
 }
 
