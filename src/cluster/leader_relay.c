@@ -155,6 +155,19 @@ static bool may_repeat(struct http_request *req, const struct err *err)
 	       strstr(err->msg, "Connection timed out") || strstr(err->msg, "Connection timeout");
 }
 
+/* A client of the leader at `holder`, as one manager of another; limits: how long it may take. */
+static struct http_client *dial(struct leader *leader, const char *holder,
+                                struct http_client_options limits, struct err *err)
+{
+	limits.base = "https://" CA_MANAGER_NAME;
+	limits.connect_to = holder;
+	limits.ca_pem = leader->ca;
+	limits.cert_pem = leader->cert;
+	limits.key_pem = leader->key;
+	limits.connect_timeout_ms = CONNECT_MS;
+	return http_client_create(&limits, err);
+}
+
 static int ask(struct leader *leader, const char *holder, struct http_request *req, bool *again,
                struct err *err)
 {
@@ -164,15 +177,8 @@ static int ask(struct leader *leader, const char *holder, struct http_request *r
 	struct relay relay = {.leader = leader, .holder = holder, .req = req};
 	size_t len;
 	const char *body = http_body(req, &len);
-	auto_type(http_client) client =
-		http_client_create(&(struct http_client_options){.base = "https://" CA_MANAGER_NAME,
-	                                                         .connect_to = holder,
-	                                                         .ca_pem = leader->ca,
-	                                                         .cert_pem = leader->cert,
-	                                                         .key_pem = leader->key,
-	                                                         .connect_timeout_ms = CONNECT_MS,
-	                                                         .stall_timeout_ms = ANSWER_MS},
-	                           err);
+	auto_type(http_client) client = dial(
+		leader, holder, (struct http_client_options){.stall_timeout_ms = ANSWER_MS}, err);
 
 	*again = false;
 	if (!client || write_path(req, &path, err) < 0)
@@ -225,14 +231,7 @@ int leader_relay_join(struct leader *leader, struct http_request *req, struct js
 	if (!leader_holder(leader, holder))
 		return -1;
 	auto_type(http_client) client =
-		http_client_create(&(struct http_client_options){.base = "https://" CA_MANAGER_NAME,
-	                                                         .connect_to = holder,
-	                                                         .ca_pem = leader->ca,
-	                                                         .cert_pem = leader->cert,
-	                                                         .key_pem = leader->key,
-	                                                         .connect_timeout_ms = CONNECT_MS,
-	                                                         .timeout_ms = WAIT_MS},
-	                           err);
+		dial(leader, holder, (struct http_client_options){.timeout_ms = WAIT_MS}, err);
 	json_set(doc, "Peer", json_string(http_peer_address(req)));
 	if (!client || http_call_json(client, "POST", "/v1/join", json_ref(doc), &reply, err) < 0)
 		return -1;
