@@ -12,7 +12,7 @@ import sys
 import time
 
 TOP = pathlib.Path(__file__).resolve().parent.parent
-PYTEST = ["/usr/bin/python3", "-m", "pytest", "-q", "-p", "no:cacheprovider", "--durations=10"]
+PYTEST = ["/usr/bin/python3", "-m", "pytest", "-q", "-p", "no:cacheprovider", "--durations=10", "-rs"]
 
 
 class Tally:
@@ -80,8 +80,6 @@ def pytest(tally, folder, *options):
     count = lambda word: sum(int(n) for n in re.findall(rf"(\d+) {word}", last))
     names = re.findall(r"^(?:FAILED|ERROR) (\S+)", text, re.M)
     tally.add(count("passed"), count("failed") + count("errors?"), names)
-    if count("skipped"):
-        run([*PYTEST[:3], "-q", "-p", "no:cacheprovider", "-rs", "--collect-only", folder])
     if code and not count("failed") and not count("errors?"):
         tally.one(f"pytest {folder}", False)
 
