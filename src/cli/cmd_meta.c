@@ -13,34 +13,49 @@ static int run_completion(struct cli *cli, const struct args *args, struct err *
 	return help_completion(stdout, args->words[0], err);
 }
 
-static void list_pages(void)
+#define PAGE_MAX 64
+
+static const char *page_of(const struct command *c, char page[PAGE_MAX])
 {
-	puts("buoy");
+	(void)snprintf(page, PAGE_MAX, "buoy-%s%s%s", c->group ? c->group : "", c->group ? "-" : "",
+	               c->name);
+	return page;
+}
+
+/* Prints the page of that name; NULL: the names of all. True: there is one. */
+static bool print_page(const char *wanted)
+{
+	char page[PAGE_MAX];
+
 	for (const struct command *const *table = cli_commands; *table; table++)
-		for (const struct command *c = *table; c->name; c++)
-			if (!c->hidden)
-				printf("buoy-%s%s%s\n", c->group ? c->group : "",
-				       c->group ? "-" : "", c->name);
+		for (const struct command *c = *table; c->name; c++) {
+			if (c->hidden)
+				continue;
+			if (!wanted)
+				puts(page_of(c, page));
+			else if (str_eq(page_of(c, page), wanted)) {
+				help_manpage(stdout, c);
+				return true;
+			}
+		}
+	return !wanted;
 }
 
 /* Without a word the names of all pages, for the build; "buoy" is the program's own. */
 static int run_manpage(struct cli *cli, const struct args *args, struct err *err)
 {
-	int used;
+	const char *wanted = args->count ? args->words[0] : NULL;
 
 	(void)cli;
-	if (args->count == 0) {
-		list_pages();
-		return 0;
-	}
-	if (str_eq(args->words[0], "buoy")) {
+	if (!wanted)
+		puts("buoy");
+	if (str_eq(wanted, "buoy")) {
 		help_manpage(stdout, NULL);
 		return 0;
 	}
-	const struct command *c = cli_find((int)args->count, (char *const *)args->words, &used);
-	if (!c)
-		return err_set(err, ERR_NOT_FOUND, "no such command: %s", args->words[0]);
-	help_manpage(stdout, c);
+	if (!print_page(wanted))
+		return err_set(err, ERR_NOT_FOUND, "no such page: %s ('buoy manpage' lists them)",
+		               wanted);
 	return 0;
 }
 
@@ -55,11 +70,11 @@ const struct command command_meta[] = {
          .max = 1,
          .run = run_completion},
 	{.name = "manpage",
-         .synopsis = "[COMMAND]",
+         .synopsis = "[PAGE]",
          .summary = "Print a manual page",
          .flags = none,
          .hidden = true,
-         .max = 2,
+         .max = 1,
          .run = run_manpage},
 	{.name = NULL},
 };
