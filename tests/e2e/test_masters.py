@@ -192,7 +192,7 @@ def test_a_planned_handover_fails_no_write(masters):
         leader.start()
         eventually(lambda: states(trio[0]).count("Ready") == 3, 20)
     print("planned handover: longest gaps between writes", [f"{gap * 1000:.0f} ms" for gap in gaps])
-    assert max(gaps) <= 1, gaps
+    assert max(gaps) <= 0.5, gaps
 
 
 def test_quorum_lost_stops_no_container(masters):
