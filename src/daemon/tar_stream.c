@@ -65,9 +65,9 @@ int tar_stream_run(struct http_request *req, struct tar_stream *p, const char *t
 		log_warn(p->d->log, "a tar ends early", "path=%s error=%s", http_path(req),
 		         p->err.msg);
 	if (stream) {
+		/* Left open: the client sees that the tar is cut. */
 		if (p->rc == 0)
-			http_stream_end(
-				stream); /* else left open: the client sees that it is cut */
+			http_stream_end(stream);
 		return 0;
 	}
 	if (p->rc < 0)

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Containers through the docker CLI: from create to removal, and what they are shut into."""
+import concurrent.futures
 import json
 import subprocess
 import time
@@ -184,6 +185,24 @@ def test_exec(daemon):
     for code in (0, 3, 42):
         assert daemon.docker("exec", "c", "sh", "-c", f"exit {code}", check=False).returncode == code
     assert daemon.docker("exec", "c", "nosuch", check=False).returncode == 127
+
+
+def test_only_the_latest_execs_that_ended_are_remembered(daemon):
+    """A daemon that is asked for many neither grows with each nor runs out of them."""
+    daemon.docker("run", "-d", "--name", "c", "busybox", "sleep", "1000")
+
+    def run_one(_):
+        id = daemon.json("POST", "/containers/c/exec", {"Cmd": ["true"], "AttachStdout": True})["Id"]
+        assert daemon.api("POST", f"/exec/{id}/start", {"Detach": False})[0] == 200
+        eventually(lambda: not daemon.json("GET", f"/exec/{id}/json")["Running"])
+        return id
+
+    first = run_one(0)
+    assert daemon.json("GET", f"/exec/{first}/json")["ExitCode"] == 0
+    with concurrent.futures.ThreadPoolExecutor(4) as pool:
+        rest = list(pool.map(run_one, range(270)))
+    assert daemon.api("GET", f"/exec/{first}/json")[0] == 404
+    assert daemon.json("GET", f"/exec/{rest[-1]}/json")["ExitCode"] == 0
 
 
 @pytest.mark.parametrize("user", ["4294967295", "4294967296", "99999999999999999999", "+1", " 1", "0x0", "-1", "nobody"])
