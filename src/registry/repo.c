@@ -646,7 +646,7 @@ int repos_each(struct repos *repos, int (*fn)(void *arg, struct repo *repo), voi
 	int rc = 0;
 
 	pthread_rwlock_rdlock(&repos->lock);
-	auto_free struct repo **all = calloc(map_count(repos->by_name) + 1, sizeof(*all));
+	auto_free void **all = calloc(map_count(repos->by_name) + 1, sizeof(*all));
 	if (all)
 		map_for_each (repos->by_name, iter, &name, &repo)
 			all[count++] = repo;
