@@ -12,7 +12,7 @@ import sys
 import time
 
 TOP = pathlib.Path(__file__).resolve().parent.parent
-PYTEST = ["/usr/bin/python3", "-m", "pytest", "-q", "-p", "no:cacheprovider", "--durations=10", "-rs"]
+PYTEST = ["/usr/bin/python3", "-m", "pytest", "-q", "-p", "no:cacheprovider", "--durations=10", "-rfEs"]
 
 
 class Tally:

@@ -243,6 +243,10 @@ static void turn(struct supervision *s, bool *calm)
 		(void)!read(s->signal_fd, &info, sizeof(info));
 		reap(s);
 	}
+	/* Nobody hears of the end before it is on record: who asks now sees his connection close
+	 * once it is, in finish(). */
+	if (s->ended)
+		return;
 	for (size_t i = 0; i < SUPERVISOR_CONNECTIONS_MAX; i++)
 		if (pollset_seen(&set, s->connections[i].slot) &&
 		    supervisor_answer(s, &s->connections[i]) < 0)

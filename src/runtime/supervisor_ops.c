@@ -28,13 +28,6 @@ struct answer {
 	bool watch;
 };
 
-static int check_alive(const struct supervision *s, struct err *err)
-{
-	if (s->ended)
-		return err_set(err, ERR_NOT_FOUND, "has ended");
-	return 0;
-}
-
 static int check_cgroup(const struct supervision *s, const char *what, struct err *err)
 {
 	if (!s->spawned.cgroup)
@@ -260,8 +253,6 @@ static int run_op(struct supervision *s, const struct json *body, struct answer 
 {
 	const char *name = json_get_string(body, "op");
 
-	if (check_alive(s, err) < 0)
-		return -1;
 	for (size_t i = 0; i < ARRAY_LEN(ops); i++)
 		if (str_eq(name, ops[i].name))
 			return ops[i].run(s, body, out, err);

@@ -13,6 +13,8 @@ import time
 
 import pytest
 
+from conftest import eventually
+
 TOP = pathlib.Path(__file__).resolve().parents[2]
 BUILD = pathlib.Path(os.environ.get("BUOY_BUILD", TOP / "build")).resolve()
 RUNTIME = os.environ.get("BUOY_RUNTIME", str(BUILD / "buoy-runtime"))
@@ -647,6 +649,31 @@ def test_garbage_and_crowds_on_its_socket_do_no_harm(world):
     time.sleep(0.2)
     assert p.state(id).state == "running"
     assert rss(supervisor) < 8192
+
+
+def test_the_end_is_on_record_before_anybody_hears_of_it(world):
+    """Stopped while its process ends, a supervisor finds the end and a request at once: the record comes first."""
+    id = world.create("sh", "-c", "sleep 0.2; exit 6")
+    world.probe("start", id)
+    supervisor, pid = world.record(id)["supervisor"], world.probe.state(id).pid
+    with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as s:
+        s.settimeout(10)
+        s.connect(str(world.run / id / "socket"))
+        s.send(b'{"op":"state"}')
+        assert json.loads(s.recv(65536))["state"] == "running"
+        os.kill(supervisor, signal.SIGSTOP)
+        try:
+            eventually(lambda: not alive(pid))
+            assert not (world.run / id / "exit.json").exists()
+            s.send(b'{"op":"state"}')
+        finally:
+            os.kill(supervisor, signal.SIGCONT)
+        try:
+            told = s.recv(65536)
+        except ConnectionResetError:  # closed with our request unread
+            told = b""
+        assert world.probe.exit(id).code == 6
+    assert told == b""
 
 
 def whole_records(run):
