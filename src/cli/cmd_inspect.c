@@ -24,6 +24,8 @@ static const struct kind {
 	{"service", "/services/", NULL},
 	{"node", "/nodes/", NULL},
 	{"task", "/tasks/", NULL},
+	{"secret", "/secrets/", NULL},
+	{"config", "/configs/", NULL},
 };
 
 /* "self" is the node that answers. */
@@ -70,7 +72,7 @@ static struct json *find(struct cli *cli, const struct args *args, const char *t
 	err_set(err, known ? ERR_NOT_FOUND : ERR_INVALID,
 	        known ? "no such object: %s"
 	              : "--type %s: container, image, network, volume, "
-	                "service, node or task",
+	                "service, node, task, secret or config",
 	        known ? name : type);
 	return NULL;
 }
@@ -137,7 +139,8 @@ static int run(struct cli *cli, const struct args *args, struct err *err)
 static const struct flag flags[] = {
 	INSPECT_FLAGS,
 	{"size", 's', FLAG_BOOL, NULL, "Sizes of a container"},
-	{"type", 0, FLAG_STRING, "TYPE", "container, image, network, volume, service, node, task"},
+	{"type", 0, FLAG_STRING, "TYPE",
+         "container, image, network, volume, service, node, task, secret, config"},
 	{NULL},
 };
 
@@ -154,7 +157,8 @@ static int run_container(struct cli *cli, const struct args *args, struct err *e
 const struct command command_inspect[] = {
 	{.name = "inspect",
          .synopsis = "[OPTIONS] NAME|ID [NAME|ID...]",
-         .summary = "Show everything about containers, images, networks, volumes, services, nodes",
+         .summary =
+                 "Show everything about containers, images, networks, volumes, services, nodes, secrets",
          .flags = flags,
          .min = 1,
          .max = CLI_ARGS_ANY,

@@ -14,6 +14,7 @@
 #include "cli/inspect.h"
 #include "cli/out.h"
 #include "cli/service_explain.h"
+#include "cli/service_files.h"
 #include "cli/service_show.h"
 #include "cli/service_spec.h"
 #include "cli/service_wait.h"
@@ -67,7 +68,7 @@ static int run_create(struct cli *cli, const struct args *args, struct err *err)
 	auto_type(json) spec = service_spec_new(args, err);
 	struct json *answer = NULL;
 
-	if (!path || !spec)
+	if (!path || !spec || service_files_resolve(cli, spec, err) < 0)
 		return -1;
 	int rc = send_spec(cli, args, path, spec, &answer, err);
 	auto_type(json) reply = answer;
@@ -118,7 +119,8 @@ static int run_update(struct cli *cli, const struct args *args, struct err *err)
 
 	if (!service)
 		return -1;
-	if (!rollback && service_spec_apply(args, json_get(service, "Spec"), err) < 0)
+	if (!rollback && (service_spec_apply(args, json_get(service, "Spec"), err) < 0 ||
+	                  service_files_resolve(cli, json_get(service, "Spec"), err) < 0))
 		return -1;
 	if (write_service(cli, args, service, rollback, err) < 0)
 		return -1;

@@ -7,6 +7,7 @@
 #include "base/err.h"
 #include "base/id.h"
 #include "base/str.h"
+#include "cli/service_files.h"
 #include "cli/spec.h"
 
 static struct json *part(struct json *object, const char *key)
@@ -34,6 +35,35 @@ static bool same_text(const struct json *item, const char *text)
 static bool same_target(const struct json *item, const char *text)
 {
 	return str_eq(json_get_string(item, "Target"), text);
+}
+
+static bool same_secret(const struct json *item, const char *text)
+{
+	return str_eq(json_get_string(item, "SecretName"), text);
+}
+
+static bool same_config(const struct json *item, const char *text)
+{
+	return str_eq(json_get_string(item, "ConfigName"), text);
+}
+
+static const char *descriptor(const struct json *preference)
+{
+	return json_get_string(json_get(preference, "Spread"), "SpreadDescriptor");
+}
+
+/* "spread=LABEL". */
+static bool same_preference(const struct json *item, const char *text)
+{
+	const char *equals = strchr(text, '=');
+
+	return str_eq(descriptor(item), equals ? equals + 1 : text);
+}
+
+/* {"Name": "nofile", ...} */
+static bool same_limit(const struct json *item, const char *text)
+{
+	return str_eq(json_get_string(item, "Name"), text);
 }
 
 /* "80", "80/udp": the container's port; tcp unless it is said. */
@@ -138,6 +168,28 @@ static int add_mount(const char *text, struct json *list, struct err *err)
 	return mount ? json_append(list, mount) : -1;
 }
 
+#define SPREAD "spread="
+
+static int add_preference(const char *text, struct json *list, struct err *err)
+{
+	if (!str_starts(text, SPREAD) || !text[strlen(SPREAD)])
+		return err_set(err, ERR_INVALID,
+		               "placement-pref %s: not spread=LABEL, as in "
+		               "spread=node.labels.rack",
+		               text);
+	struct json *preference = json_object();
+	json_set(part(preference, "Spread"), "SpreadDescriptor",
+	         json_string(text + strlen(SPREAD)));
+	return json_append(list, preference) < 0 ? err_nomem(err) : 0;
+}
+
+static int add_limit(const char *text, struct json *list, struct err *err)
+{
+	struct json *limit = spec_ulimit(text, err);
+
+	return limit ? json_append(list, limit) : -1;
+}
+
 /* "name:1.2.3.4" is "1.2.3.4 name" in the spec, as in /etc/hosts. */
 static int add_host(const char *text, struct json *list, struct err *err)
 {
@@ -181,6 +233,29 @@ static const char *name_target(const struct json *item, char text[64])
 {
 	(void)text;
 	return json_get_string(item, "Target");
+}
+
+/* NOLINTNEXTLINE(readability-non-const-parameter): the shape of a callback */
+static const char *name_limit(const struct json *item, char text[64])
+{
+	(void)text;
+	return json_get_string(item, "Name");
+}
+
+/* NOLINTNEXTLINE(readability-non-const-parameter): the shape of a callback */
+static const char *name_preference(const struct json *item, char text[64])
+{
+	(void)text;
+	return descriptor(item);
+}
+
+/* For what may be there more than once: nothing is replaced. */
+/* NOLINTNEXTLINE(readability-non-const-parameter): the shape of a callback */
+static const char *name_none(const struct json *item, char text[64])
+{
+	(void)item;
+	(void)text;
+	return NULL;
 }
 
 static const char *name_port(const struct json *item, char text[64])
@@ -240,31 +315,91 @@ static int apply_list(const struct args *args, struct json *object, const struct
 	return given(args, rule) ? apply(args, rule, object, added, err) : 0;
 }
 
+/* What DNSConfig holds, made only if a flag asks for it. */
+static int apply_dns(const struct args *args, struct json *container, struct err *err)
+{
+	static const struct rule rules[] = {
+		{"Nameservers", {"dns", "dns-add"}, "dns-rm", same_text, add_text, name_text},
+		{"Search",
+	         {"dns-search", "dns-search-add"},
+	         "dns-search-rm",
+	         same_text,
+	         add_text,
+	         name_text},
+		{"Options",
+	         {"dns-option", "dns-option-add"},
+	         "dns-option-rm",
+	         same_text,
+	         add_text,
+	         name_text},
+	};
+
+	for (size_t i = 0; i < ARRAY_LEN(rules); i++)
+		if (given(args, &rules[i]) &&
+		    apply_list(args, part(container, "DNSConfig"), &rules[i], err) < 0)
+			return -1;
+	return 0;
+}
+
+static int apply_container(const struct args *args, struct json *container, struct err *err)
+{
+	static const struct rule rules[] = {
+		{"Mounts", {"mount", "mount-add"}, "mount-rm", same_target, add_mount, name_target},
+		{"Hosts", {"host", "host-add"}, "host-rm", same_host, add_host, name_text},
+		{"Groups", {"group", "group-add"}, "group-rm", same_text, add_text, name_text},
+		{"Ulimits",
+	         {"ulimit", "ulimit-add"},
+	         "ulimit-rm",
+	         same_limit,
+	         add_limit,
+	         name_limit},
+		{"Secrets",
+	         {"secret", "secret-add"},
+	         "secret-rm",
+	         same_secret,
+	         service_files_secret,
+	         name_none},
+		{"Configs",
+	         {"config", "config-add"},
+	         "config-rm",
+	         same_config,
+	         service_files_config,
+	         name_none},
+	};
+
+	for (size_t i = 0; i < ARRAY_LEN(rules); i++)
+		if (apply_list(args, container, &rules[i], err) < 0)
+			return -1;
+	if (apply_env(args, container, err) < 0 || apply_dns(args, container, err) < 0 ||
+	    service_lists_labels(args, "sysctl", "sysctl-rm", container, "Sysctls", err) < 0 ||
+	    service_lists_labels(args, "sysctl-add", "", container, "Sysctls", err) < 0 ||
+	    service_lists_labels(args, "container-label", "container-label-rm", container, "Labels",
+	                         err) < 0)
+		return -1;
+	return service_lists_labels(args, "container-label-add", "", container, "Labels", err);
+}
+
 int service_lists_apply(const struct args *args, struct json *spec, struct err *err)
 {
 	static const struct rule constraints = {"Constraints",   {"constraint", "constraint-add"},
 	                                        "constraint-rm", same_text,
 	                                        add_text,        name_text};
-	static const struct rule mounts = {
-		"Mounts", {"mount", "mount-add"}, "mount-rm", same_target, add_mount, name_target};
-	static const struct rule hosts = {
-		"Hosts", {"host", "host-add"}, "host-rm", same_host, add_host, name_text};
-	static const struct rule networks = {"Networks",  {"network"}, NULL,
-	                                     same_target, add_network, name_target};
+	static const struct rule preferences = {
+		"Preferences",       {"placement-pref", "placement-pref-add"},
+		"placement-pref-rm", same_preference,
+		add_preference,      name_preference};
+	static const struct rule networks = {"Networks",   {"network", "network-add"},
+	                                     "network-rm", same_target,
+	                                     add_network,  name_target};
 	static const struct rule ports = {"Ports",   {"publish", "publish-add"}, "publish-rm",
 	                                  same_port, spec_service_port,          name_port};
 	struct json *task = part(spec, "TaskTemplate");
-	struct json *container = part(task, "ContainerSpec");
 
-	if (apply_env(args, container, err) < 0 ||
+	if (apply_container(args, part(task, "ContainerSpec"), err) < 0 ||
 	    service_lists_labels(args, "label", "label-rm", spec, "Labels", err) < 0 ||
 	    service_lists_labels(args, "label-add", "", spec, "Labels", err) < 0 ||
-	    service_lists_labels(args, "container-label", "container-label-rm", container, "Labels",
-	                         err) < 0 ||
-	    service_lists_labels(args, "container-label-add", "", container, "Labels", err) < 0 ||
 	    apply_list(args, part(task, "Placement"), &constraints, err) < 0 ||
-	    apply_list(args, container, &mounts, err) < 0 ||
-	    apply_list(args, container, &hosts, err) < 0 ||
+	    apply_list(args, part(task, "Placement"), &preferences, err) < 0 ||
 	    apply_list(args, task, &networks, err) < 0)
 		return -1;
 	return apply_list(args, part(spec, "EndpointSpec"), &ports, err);

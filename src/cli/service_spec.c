@@ -298,26 +298,6 @@ static int set_log(const struct args *args, struct json *task, struct err *err)
 	return 0;
 }
 
-static int set_preferences(const struct args *args, struct json *task, struct err *err)
-{
-	size_t count = args_count(args, "placement-pref");
-	auto_type(json) list = json_array();
-
-	for (size_t i = 0; i < count; i++) {
-		const char *text = args_at(args, "placement-pref", i);
-		if (!str_starts(text, "spread=") || !text[strlen("spread=")])
-			return err_set(err, ERR_INVALID,
-			               "--placement-pref %s: not spread=LABEL, as in "
-			               "spread=node.labels.rack",
-			               text);
-		struct json *preference = json_object();
-		json_set(part(preference, "Spread"), "SpreadDescriptor",
-		         json_string(text + strlen("spread=")));
-		json_append(list, preference);
-	}
-	return count ? json_set(part(task, "Placement"), "Preferences", json_ref(list)) : 0;
-}
-
 static int set_task(const struct args *args, struct json *task, struct err *err)
 {
 	static const struct rule placement[] = {
@@ -326,7 +306,7 @@ static int set_task(const struct args *args, struct json *task, struct err *err)
 
 	if (set_container(args, part(task, "ContainerSpec"), err) < 0 ||
 	    set_resources(args, task, err) < 0 || set_restart(args, task, err) < 0 ||
-	    set_log(args, task, err) < 0 || set_preferences(args, task, err) < 0 ||
+	    set_log(args, task, err) < 0 ||
 	    apply(args, placement, ARRAY_LEN(placement), task, "Placement", err) < 0)
 		return -1;
 	if (args_bool(args, "force"))

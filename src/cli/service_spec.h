@@ -74,10 +74,17 @@ struct err;
 	}
 
 #define SERVICE_CREATE_FLAGS                                                                       \
-	SERVICE_SPEC_FLAGS, {"constraint", 0, FLAG_LIST, "RULE", "As in node.role==worker"},       \
+	SERVICE_SPEC_FLAGS,                                                                        \
+		{"config", 0, FLAG_LIST, "CONFIG",                                                 \
+	         "A config: its name, or source=,target=,mode=,uid=,gid="},                        \
+		{"constraint", 0, FLAG_LIST, "RULE", "As in node.role==worker"},                   \
 		{"container-label", 0, FLAG_LIST, "KEY=VALUE", "Set a label of the containers"},   \
+		{"dns", 0, FLAG_LIST, "IP", "Name server"},                                        \
+		{"dns-option", 0, FLAG_LIST, "OPTION", "Option of resolv.conf"},                   \
+		{"dns-search", 0, FLAG_LIST, "DOMAIN", "Domain that names are looked up in"},      \
 		{"env", 'e', FLAG_LIST, "KEY[=VALUE]", "Set a variable"},                          \
 		{"env-file", 0, FLAG_LIST, "FILE", "Read variables from a file"},                  \
+		{"group", 0, FLAG_LIST, "GROUP", "Further group of the process"},                  \
 		{"host", 0, FLAG_LIST, "HOST:IP", "Add a line to /etc/hosts"},                     \
 		{"label", 'l', FLAG_LIST, "KEY=VALUE", "Set a label of the service"},              \
 		{"max-concurrent", 0, FLAG_INT, "N",                                               \
@@ -89,19 +96,33 @@ struct err;
 		{"name", 0, FLAG_STRING, "NAME", "Name of the service"},                           \
 		{"network", 0, FLAG_LIST, "NETWORK", "Network to connect to"},                     \
 		{"placement-pref", 0, FLAG_LIST, "spread=LABEL", "Spread evenly over a label"},    \
+		{"publish", 'p', FLAG_LIST, "[PUBLISHED:]PORT",                                    \
+	         "Publish a port; also published=,target=,protocol=,mode=ingress|host"},           \
+		{"secret", 0, FLAG_LIST, "SECRET",                                                 \
+	         "A secret: its name, or source=,target=,mode=,uid=,gid="},                        \
+		{"sysctl", 0, FLAG_LIST, "KEY=VALUE", "Set a kernel parameter of the containers"}, \
 	{                                                                                          \
-		"publish", 'p', FLAG_LIST, "[PUBLISHED:]PORT",                                     \
-			"Publish a port; also published=,target=,protocol=,mode=ingress|host"      \
+		"ulimit", 0, FLAG_LIST, "NAME=SOFT[:HARD]", "Limit of the process"                 \
 	}
 
 #define SERVICE_UPDATE_FLAGS                                                                       \
-	SERVICE_SPEC_FLAGS, {"constraint-add", 0, FLAG_LIST, "RULE", "Add a constraint"},          \
+	SERVICE_SPEC_FLAGS, {"config-add", 0, FLAG_LIST, "CONFIG", "Add a config"},                \
+		{"config-rm", 0, FLAG_LIST, "CONFIG", "Remove a config"},                          \
+		{"constraint-add", 0, FLAG_LIST, "RULE", "Add a constraint"},                      \
 		{"constraint-rm", 0, FLAG_LIST, "RULE", "Remove a constraint"},                    \
 		{"container-label-add", 0, FLAG_LIST, "KEY=VALUE", "Add or change a label"},       \
 		{"container-label-rm", 0, FLAG_LIST, "KEY", "Remove a label of the containers"},   \
+		{"dns-add", 0, FLAG_LIST, "IP", "Add a name server"},                              \
+		{"dns-option-add", 0, FLAG_LIST, "OPTION", "Add an option of resolv.conf"},        \
+		{"dns-option-rm", 0, FLAG_LIST, "OPTION", "Remove an option of resolv.conf"},      \
+		{"dns-rm", 0, FLAG_LIST, "IP", "Remove a name server"},                            \
+		{"dns-search-add", 0, FLAG_LIST, "DOMAIN", "Add a domain"},                        \
+		{"dns-search-rm", 0, FLAG_LIST, "DOMAIN", "Remove a domain"},                      \
 		{"env-add", 0, FLAG_LIST, "KEY=VALUE", "Add or change a variable"},                \
 		{"env-rm", 0, FLAG_LIST, "KEY", "Remove a variable"},                              \
 		{"force", 0, FLAG_BOOL, NULL, "Replace the tasks even if nothing changes"},        \
+		{"group-add", 0, FLAG_LIST, "GROUP", "Add a further group"},                       \
+		{"group-rm", 0, FLAG_LIST, "GROUP", "Remove a further group"},                     \
 		{"host-add", 0, FLAG_LIST, "HOST:IP", "Add a line to /etc/hosts"},                 \
 		{"host-rm", 0, FLAG_LIST, "HOST:IP", "Remove a line of /etc/hosts"},               \
 		{"image", 0, FLAG_STRING, "IMAGE", "Another image"},                               \
@@ -109,9 +130,19 @@ struct err;
 		{"label-rm", 0, FLAG_LIST, "KEY", "Remove a label of the service"},                \
 		{"mount-add", 0, FLAG_LIST, "SPEC", "Add or change a mount"},                      \
 		{"mount-rm", 0, FLAG_LIST, "TARGET", "Remove a mount"},                            \
+		{"network-add", 0, FLAG_LIST, "NETWORK", "Connect to a network"},                  \
+		{"network-rm", 0, FLAG_LIST, "NETWORK", "Leave a network"},                        \
+		{"placement-pref-add", 0, FLAG_LIST, "spread=LABEL", "Add a preference"},          \
+		{"placement-pref-rm", 0, FLAG_LIST, "spread=LABEL", "Remove a preference"},        \
 		{"publish-add", 0, FLAG_LIST, "[PUBLISHED:]PORT", "Add or change a port"},         \
+		{"publish-rm", 0, FLAG_LIST, "PORT", "Remove a port by the container's"},          \
+		{"secret-add", 0, FLAG_LIST, "SECRET", "Add a secret"},                            \
+		{"secret-rm", 0, FLAG_LIST, "SECRET", "Remove a secret"},                          \
+		{"sysctl-add", 0, FLAG_LIST, "KEY=VALUE", "Add or change a kernel parameter"},     \
+		{"sysctl-rm", 0, FLAG_LIST, "KEY", "Leave a kernel parameter as it is"},           \
+		{"ulimit-add", 0, FLAG_LIST, "NAME=SOFT[:HARD]", "Add or change a limit"},         \
 	{                                                                                          \
-		"publish-rm", 0, FLAG_LIST, "PORT", "Remove a port by the container's"             \
+		"ulimit-rm", 0, FLAG_LIST, "NAME", "Remove a limit"                                \
 	}
 
 /* A spec from the flags and the words IMAGE [COMMAND] [ARG...]; the caller owns it. NULL:

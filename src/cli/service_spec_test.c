@@ -296,6 +296,60 @@ static void mounts_are_known_by_their_target(void **state)
 	          "true}]");
 }
 
+static void secrets_are_named_short_and_long_and_removed_by_their_name(void **state)
+{
+	struct err err = ERR_INIT;
+
+	(void)state;
+	auto_type(json) spec = make(WORDS("--secret", "key", "--config",
+	                                  "source=conf,target=/etc/conf,mode=0400,uid=7,gid=8",
+	                                  "--name", "web", "hello"),
+	                            NULL);
+	assert_at(spec, "TaskTemplate.ContainerSpec.Secrets",
+	          "[{\"File\":{\"UID\":\"0\",\"GID\":\"0\",\"Mode\":292,\"Name\":\"key\"},"
+	          "\"SecretName\":\"key\"}]");
+	assert_at(spec, "TaskTemplate.ContainerSpec.Configs",
+	          "[{\"File\":{\"UID\":\"7\",\"GID\":\"8\",\"Mode\":256,\"Name\":\"/etc/conf\"},"
+	          "\"ConfigName\":\"conf\"}]");
+	assert_int_equal(
+		change(spec, WORDS("--secret-rm", "key", "--config-rm", "none", "web"), NULL), 0);
+	assert_at(spec, "TaskTemplate.ContainerSpec.Secrets", "[]");
+	assert_int_equal(
+		json_count(json_get(json_get(json_get(spec, "TaskTemplate"), "ContainerSpec"),
+	                            "Configs")),
+		1);
+	assert_int_equal(change(spec, WORDS("--secret-add", "target=/x", "web"), &err), -1);
+	assert_non_null(strstr(err.msg, "source is missing"));
+	assert_int_equal(change(spec, WORDS("--secret-add", "source=a,mode=999", "web"), &err), -1);
+	assert_non_null(strstr(err.msg, "not octal"));
+	assert_int_equal(change(spec, WORDS("--config-add", "source=a,owner=1", "web"), &err), -1);
+	assert_non_null(strstr(err.msg, "uid, gid, mode"));
+}
+
+static void limits_name_servers_and_preferences_are_lists(void **state)
+{
+	(void)state;
+	auto_type(json) spec =
+		make(WORDS("--ulimit", "nofile=10:20", "--dns", "10.0.0.1", "--sysctl", "a.b=1",
+	                   "--placement-pref", "spread=node.labels.rack", "--name", "web", "x"),
+	             NULL);
+
+	assert_at(spec, "TaskTemplate.ContainerSpec.DNSConfig", "{\"Nameservers\":[\"10.0.0.1\"]}");
+	assert_int_equal(change(spec,
+	                        WORDS("--ulimit-add", "nofile=5", "--dns-rm", "10.0.0.1",
+	                              "--sysctl-add", "a.c=2", "--sysctl-rm", "a.b",
+	                              "--placement-pref-rm", "spread=node.labels.rack",
+	                              "--placement-pref-add", "spread=node.labels.zone", "web"),
+	                        NULL),
+	                 0);
+	assert_at(spec, "TaskTemplate.ContainerSpec.Ulimits",
+	          "[{\"Name\":\"nofile\",\"Soft\":5,\"Hard\":5}]");
+	assert_at(spec, "TaskTemplate.ContainerSpec.DNSConfig", "{\"Nameservers\":[]}");
+	assert_at(spec, "TaskTemplate.ContainerSpec.Sysctls", "{\"a.c\":\"2\"}");
+	assert_at(spec, "TaskTemplate.Placement.Preferences",
+	          "[{\"Spread\":{\"SpreadDescriptor\":\"node.labels.zone\"}}]");
+}
+
 TESTING_MAIN(TEST(the_image_and_the_words_behind_it_make_a_replicated_service),
              TEST(a_service_without_a_name_gets_one), TEST(ports_are_written_short_and_long),
              TEST(numbers_become_billionths_bytes_and_nanoseconds),
@@ -308,4 +362,6 @@ TESTING_MAIN(TEST(the_image_and_the_words_behind_it_make_a_replicated_service),
              TEST(a_port_published_again_takes_the_place_of_the_old_one),
              TEST(arguments_are_split_as_a_shell_would),
              TEST(force_counts_up_and_the_health_check_can_be_taken_away),
-             TEST(mounts_are_known_by_their_target))
+             TEST(mounts_are_known_by_their_target),
+             TEST(secrets_are_named_short_and_long_and_removed_by_their_name),
+             TEST(limits_name_servers_and_preferences_are_lists))

@@ -58,6 +58,29 @@ def test_secrets_and_configs_are_made_listed_shown_and_removed(manager, kind):
     assert status == 400 and b"invalid name" in text
 
 
+@pytest.mark.parametrize("kind", ["secret", "config"])
+def test_buoy_makes_lists_shows_gives_and_removes_them(manager, tmp_path, kind):
+    file = tmp_path / "data"
+    file.write_text("hello")
+    id = manager.buoy(kind, "create", "--label", "a=b", "one", file).stdout.strip()
+    piped = manager.buoy(kind, "create", "two", input="world").stdout.strip()
+    assert sorted(manager.buoy(kind, "ls", "-q").stdout.split()) == sorted([id, piped])
+    header, row = manager.buoy(kind, "ls", "--filter", "label=a=b").stdout.splitlines()
+    assert header.split()[:2] == ["ID", "NAME"] and row.split()[:2] == [id, "one"] and "ago" in row
+    assert json.loads(manager.buoy(kind, "inspect", "two").stdout)[0]["ID"] == piped
+    assert manager.buoy("inspect", "--type", kind, "--format", "{{.ID}}", "one").stdout.strip() == id
+    manager.buoy("service", "create", "--name", "web", f"--{kind}", "one", f"--{kind}", "source=two,target=/in/two,mode=0400",
+                 "busybox", "sleep", "1000")
+    assert inside(manager, "cat", "/run/secrets/one" if kind == "secret" else "/one") == "hello"
+    assert inside(manager, "stat", "-c", "%a", "/in/two").strip() == "400"
+    assert "in use" in manager.buoy(kind, "rm", "one", check=False).stderr
+    manager.buoy("service", "update", f"--{kind}-rm", "one", "web")
+    assert manager.buoy(kind, "rm", "one").stdout.strip() == "one"
+    missing = manager.buoy("service", "create", f"--{kind}", "gone", "busybox", check=False)
+    assert missing.returncode == 1 and f"{kind} gone not found" in missing.stderr
+    assert manager.buoy(kind, "create", "three", tmp_path / "no", check=False).returncode == 1
+
+
 @pytest.mark.parametrize("kind,most", [("secret", 500 * 1024), ("config", 1000 * 1024)])
 def test_sizes_at_the_limit_are_taken_and_beyond_refused(manager, kind, most):
     words = f"{kind} data must be larger than 0 and less than {most} bytes"
