@@ -10,6 +10,7 @@
 #include "base/str.h"
 #include "cluster/leader.h"
 #include "cluster/member.h"
+#include "cluster/plan.h"
 #include "cluster/service.h"
 #include "daemon/daemon.h"
 #include "daemon/networks.h"
@@ -192,6 +193,24 @@ static int explain(void *ctx, struct http_request *req, struct err *err)
 	return swarm_show(ctx, req, write_reasons, err);
 }
 
+/* What services would become; see cluster/plan.h. The copy is made under the lock, the plan without it. */
+static int plan(void *ctx, struct http_request *req, struct err *err)
+{
+	struct daemon *d = ctx;
+	auto_buf struct buf out = BUF_INIT(HTTP_BODY_MAX);
+	auto_type(json) request = http_body_json(req, err);
+	struct control *c = request ? member_enter(d->member, err) : NULL;
+
+	if (!c)
+		return -1;
+	auto_type(plan) plan = plan_open(c, leader_now(), err);
+	member_exit(d->member);
+	if (!plan || plan_run(plan, request, &out, err) < 0)
+		return -1;
+	auto_type(json) doc = json_parse(buf_str(&out), out.len, err);
+	return doc ? http_reply_json(req, 200, json_ref(doc)) : -1;
+}
+
 static int remove_service(void *ctx, struct http_request *req, struct err *err)
 {
 	return swarm_change(ctx, req, drop, err);
@@ -210,5 +229,6 @@ const struct http_route services_routes[] = {
 	{"DELETE", "/services/{}", remove_service, false},
 	{"GET", "/services/{}/logs", logs, false},
 	{"GET", "/services/{}/explain", explain, false},
+	{"POST", "/buoy/v1/plan", plan, false},
 	{NULL, NULL, NULL, false},
 };
