@@ -22,6 +22,7 @@
 #define THREADS_MAX     64
 #define QUEUE_MAX       100000
 #define CONNECT_MS      1000
+#define ASK_MS          20000 /* etcd takes its time to take a member in */
 #define LIST_ARENA      (16u << 20)
 #define TABLE_ARENA     (64u << 20)
 #define STATUS_ARENA    (1u << 20)
@@ -45,6 +46,8 @@ static int copy_options(struct agent *agent, const struct agent_options *options
 	agent->log = options->log ? *options->log : (struct log){.fd = -1};
 	agent->executor = *options->executor;
 	agent->heartbeat_ms = PROTO_HEARTBEAT_MS;
+	agent->told = options->told;
+	agent->told_arg = options->told_arg;
 	snprintf(agent->node_id, sizeof(agent->node_id), "%s", options->node_id);
 	if (json_encode_text(&node_description_table, options->description, &text, err) < 0)
 		return -1;
@@ -242,16 +245,6 @@ void agent_wait(struct agent *agent, int64_t ms)
 		pthread_cond_timedwait(&agent->woken, &agent->lock, &when);
 }
 
-static void target_of(struct agent *agent, char out[ADDRESS_MAX])
-{
-	pthread_mutex_lock(&agent->lock);
-	snprintf(out, ADDRESS_MAX, "%s",
-	         agent->at == 0 || agent->at > agent->manager_count
-	                 ? agent->leader
-	                 : agent->managers[agent->at - 1]);
-	pthread_mutex_unlock(&agent->lock);
-}
-
 bool agent_next_manager(struct agent *agent)
 {
 	pthread_mutex_lock(&agent->lock);
@@ -261,19 +254,90 @@ bool agent_next_manager(struct agent *agent)
 	return round;
 }
 
+/* With the lock held. */
+static const char *target_of(const struct agent *agent)
+{
+	return agent->at == 0 || agent->at > agent->manager_count ? agent->leader
+	                                                          : agent->managers[agent->at - 1];
+}
+
+static struct http_client *dial(struct agent *agent, struct http_client_options limits,
+                                struct err *err)
+{
+	limits.base = "https://" CA_MANAGER_NAME;
+	limits.connect_timeout_ms = CONNECT_MS;
+	pthread_mutex_lock(&agent->lock);
+	limits.connect_to = target_of(agent);
+	limits.ca_pem = agent->ca;
+	limits.cert_pem = agent->cert;
+	limits.key_pem = agent->key;
+	struct http_client *client = http_client_create(&limits, err);
+	pthread_mutex_unlock(&agent->lock);
+	return client;
+}
+
 struct http_client *agent_client(struct agent *agent, int64_t stall_ms, struct err *err)
 {
-	char target[ADDRESS_MAX];
+	return dial(agent, (struct http_client_options){.stall_timeout_ms = stall_ms}, err);
+}
 
-	target_of(agent, target);
-	return http_client_create(&(struct http_client_options){.base = "https://" CA_MANAGER_NAME,
-	                                                        .connect_to = target,
-	                                                        .ca_pem = agent->ca,
-	                                                        .cert_pem = agent->cert,
-	                                                        .key_pem = agent->key,
-	                                                        .connect_timeout_ms = CONNECT_MS,
-	                                                        .stall_timeout_ms = stall_ms},
-	                          err);
+static int parse_answer(const struct http_response *response, struct json **reply, struct err *err)
+{
+	if (http_expect(response, err) < 0)
+		return -1;
+	*reply = json_parse(response->body ? response->body : "", response->len, err);
+	return *reply ? 0 : -1;
+}
+
+int agent_ask(struct agent *agent, const struct agent_question *question, struct json **reply,
+              struct err *err)
+{
+	auto_buf struct buf text = BUF_INIT(PROTO_TEXT_MAX);
+	struct http_response response = {0};
+	auto_type(json) body = question->body;
+	auto_type(http_client) client =
+		dial(agent, (struct http_client_options){.timeout_ms = ASK_MS}, err);
+
+	if (!client || json_write(body, &text, err) < 0)
+		return -1;
+	int rc = http_call_run(client,
+	                       &(struct http_call){.method = "POST",
+	                                           .path = question->path,
+	                                           .body = text.data,
+	                                           .body_len = text.len,
+	                                           .give_up = question->give_up,
+	                                           .give_up_arg = question->arg},
+	                       &response, err);
+	if (rc == 0)
+		rc = parse_answer(&response, reply, err);
+	http_response_done(&response);
+	return rc;
+}
+
+/* NULL stays what it is. */
+static void replace_text(char **text, char **with)
+{
+	if (!*with)
+		return;
+	free(*text);
+	*text = move_ptr(*with);
+}
+
+int agent_set_identity(struct agent *agent, const struct agent_identity *identity, struct err *err)
+{
+	auto_free char *ca = NULL, *cert = NULL, *key = NULL, *leader = NULL;
+
+	if (copy_text(&ca, identity->ca, err) < 0 || copy_text(&cert, identity->cert, err) < 0 ||
+	    copy_text(&key, identity->key, err) < 0 ||
+	    copy_text(&leader, identity->leader, err) < 0)
+		return -1;
+	pthread_mutex_lock(&agent->lock);
+	replace_text(&agent->ca, &ca);
+	replace_text(&agent->cert, &cert);
+	replace_text(&agent->key, &key);
+	replace_text(&agent->leader, &leader);
+	pthread_mutex_unlock(&agent->lock);
+	return 0;
 }
 
 /* ---- endpoints ---- */

@@ -103,6 +103,10 @@ struct agent_options {
 	const char *addr; /* where other nodes reach this one; NULL: as the leader sees it */
 	const struct node_description *description;
 	const struct agent_executor *executor; /* borrowed, lives longer than the agent */
+	/* The leader's word about this node: PROTO_SELF, borrowed. Called from the stream's thread; must not
+	 * wait for it. May be NULL. */
+	void (*told)(void *arg, const struct json *doc);
+	void *told_arg;
 	const struct log *log;
 };
 
@@ -111,6 +115,23 @@ void agent_close(struct agent *agent);
 
 /* The task's container started, ended, changed its health, or is gone. NULL: look at all. */
 void agent_poke(struct agent *agent, const char *task_id);
+
+/* Other certificates, for connections from now on; what is open stays so. */
+struct agent_identity {
+	const char *ca, *cert, *key;
+	const char *leader; /* as in the options; NULL: as before */
+};
+int agent_set_identity(struct agent *agent, const struct agent_identity *identity, struct err *err);
+
+/* Posts a question of this node's to the leader that it has its session with. The caller owns *reply. */
+struct agent_question {
+	const char *path;
+	struct json *body;          /* taken */
+	bool (*give_up)(void *arg); /* as in http/client.h */
+	void *arg;
+};
+int agent_ask(struct agent *agent, const struct agent_question *question, struct json **reply,
+              struct err *err);
 
 /* Before leaving the cluster: stops talking, then removes every task's container. */
 int agent_leave(struct agent *agent, struct err *err);

@@ -36,9 +36,11 @@ struct agent {
 	struct log log;
 	struct agent_executor executor;
 	char node_id[32];
-	char *leader, *ca, *cert, *key, *addr; /* owned */
-	char *description;                     /* owned; JSON text */
-	char *node_name;                       /* owned */
+	char *addr; /* owned */
+	void (*told)(void *arg, const struct json *doc);
+	void *told_arg;
+	char *description; /* owned; JSON text */
+	char *node_name;   /* owned */
 	struct db *db;
 	struct pool *pool;
 	pthread_t stream_thread, report_thread;
@@ -46,7 +48,8 @@ struct agent {
 
 	pthread_mutex_t lock; /* guards everything below */
 	pthread_cond_t woken;
-	struct map *records; /* struct record by task id; owned */
+	char *leader, *ca, *cert, *key; /* owned */
+	struct map *records;            /* struct record by task id; owned */
 	bool stop;
 	int64_t epoch;                           /* highest seen; on the disk */
 	int64_t session, session_epoch, applied; /* 0: none */

@@ -151,6 +151,11 @@ static int hear(struct agent *agent, const char *text, size_t len, struct err *e
 		pthread_mutex_unlock(&agent->lock);
 		return rc;
 	}
+	if (str_eq(type, PROTO_SELF)) {
+		if (agent->told)
+			agent->told(agent->told_arg, doc);
+		return 0;
+	}
 	if (str_eq(type, "logs")) {
 		logs_answer(agent, doc);
 		return 0;
@@ -248,10 +253,10 @@ static void lost(struct agent *agent, const struct err *err)
 	agent->connected = false;
 	agent->session = 0;
 	snprintf(agent->error, sizeof(agent->error), "%.255s", err->msg);
-	pthread_mutex_unlock(&agent->lock);
 	if (new)
 		log_warn(&agent->log, "no session with the leader", "leader=%s error=%s",
 		         agent->leader, err->msg);
+	pthread_mutex_unlock(&agent->lock);
 }
 
 static bool was_connected(struct agent *agent)

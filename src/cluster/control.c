@@ -270,6 +270,35 @@ static struct mirror_node *find_member(struct control *c, const char *node_id, s
 	return node;
 }
 
+static int enlist(struct control *c, struct mirror_node *node, const char *addr, struct err *err)
+{
+	struct node_manager manager = {
+		.leader = true, .reachability = (char *)"reachable", .addr = (char *)addr};
+	struct node n = *node->n;
+
+	if (!str_eq(n.spec.role, "manager"))
+		return err_set(err, ERR_CONFLICT, "node %s is to be a worker", n.id);
+	if (n.manager && str_eq(n.manager->addr, addr))
+		return 0;
+	n.manager = &manager;
+	return mirror_change_node(&c->m, node, &n, err);
+}
+
+int control_node_enlist(struct control *c, struct control_time now, const char *node_id,
+                        const char *addr, struct err *err)
+{
+	if (control_begin(c, now, err) < 0)
+		return -1;
+	struct mirror_node *node = find_member(c, node_id, err);
+	if (!node)
+		return -1;
+	if (enlist(c, node, addr, err) < 0) {
+		forget(c);
+		return -1;
+	}
+	return control_finish(c, err);
+}
+
 static bool same_description(const struct node_description *a, const struct node_description *b)
 {
 	auto_buf struct buf left = BUF_INIT(MODEL_TEXT_MAX), right = BUF_INIT(MODEL_TEXT_MAX);

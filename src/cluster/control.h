@@ -59,6 +59,8 @@ struct control_config {
 	int64_t history;      /* ended tasks kept per slot; 0 = 5 */
 	unsigned unsafe;
 	char self[32]; /* id of the node we lead from; "": not told to anybody */
+	bool shared;   /* the store: there may be several managers */
+	bool voting;   /* and each is one of its voices: most of them must be there */
 };
 
 /* Takes over: reads everything, runs a full pass of every loop. NULL: the store's failure. */
@@ -77,6 +79,11 @@ int64_t control_next_wake(const struct control *c); /* mono_ms; INT64_MAX = only
 /* A node was admitted (its certificate is signed). Twice is fine. The description may be empty. */
 int control_node_add(struct control *c, struct control_time now, const char *node_id,
                      const char *role, const char *addr, struct err *err);
+
+/* A node that was promoted is a manager from now on, which the others reach at `addr` ("IP:PORT"). Twice is fine.
+ * ERR_CONFLICT: it is to be a worker. */
+int control_node_enlist(struct control *c, struct control_time now, const char *node_id,
+                        const char *addr, struct err *err);
 
 /* An agent connected: its node is ready, its statuses are taken, a complete set is queued.
  * ERR_NOT_FOUND: the node was removed from the cluster (the agent should leave). ERR_CONFLICT:

@@ -51,6 +51,13 @@ void election_dropped(struct election *e, int64_t now_ms)
 	e->next_ms = now_ms;
 }
 
+void election_stand_back(struct election *e, int64_t until_ms)
+{
+	e->epoch = 0;
+	e->yielding = false;
+	e->next_ms = until_ms;
+}
+
 void election_failed(struct election *e, int64_t now_ms)
 {
 	e->next_ms = now_ms + RETRY_MS;

@@ -44,5 +44,7 @@ void election_won(struct election *election, int64_t sent_ms, int64_t epoch);
 void election_lost(struct election *election, int64_t now_ms); /* somebody else leads */
 void election_kept(struct election *election, int64_t sent_ms);
 void election_dropped(struct election *election, int64_t now_ms); /* the lease is gone */
-void election_failed(struct election *election, int64_t now_ms);  /* nobody answered */
-void election_vacant(struct election *election, int64_t now_ms);  /* nobody leads: try at once */
+/* We lead no longer, by our own will, and do not try before then. */
+void election_stand_back(struct election *election, int64_t until_ms);
+void election_failed(struct election *election, int64_t now_ms); /* nobody answered */
+void election_vacant(struct election *election, int64_t now_ms); /* nobody leads: try at once */

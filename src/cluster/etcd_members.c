@@ -89,3 +89,30 @@ int etcd_member_remove(struct etcd *e, const char *id, struct err *err)
 {
 	return change(e, "cluster/member/remove", id, err);
 }
+
+int etcd_member_yield(struct etcd *e, struct err *err)
+{
+	struct etcd_members members;
+	auto_type(json) status = etcd_call(e, "maintenance/status", json_object(), err);
+	const char *self = json_get_string(json_get(status, "header"), "member_id");
+	struct json *body;
+
+	if (!status)
+		return -1;
+	if (!self || !str_eq(self, json_get_string(status, "leader")))
+		return 0;
+	if (etcd_members(e, &members, err) < 0)
+		return -1;
+	for (size_t i = 0; i < members.count; i++) {
+		const struct etcd_member *m = &members.items[i];
+
+		if (m->learner || str_eq(m->id, self))
+			continue;
+		body = json_object();
+		json_set(body, "targetID", json_string(m->id));
+		auto_type(json) reply = etcd_call(e, "maintenance/transfer-leadership", body, err);
+		if (reply)
+			return 0;
+	}
+	return members.count < 2 ? 0 : -1;
+}

@@ -39,4 +39,7 @@ int etcd_members(struct etcd *etcd, struct etcd_members *out, struct err *err);
 const struct etcd_member *etcd_members_find(const struct etcd_members *members, const char *peer);
 int etcd_member_add(struct etcd *etcd, const char *peer, struct err *err);
 int etcd_member_promote(struct etcd *etcd, const char *id, struct err *err);
+/* Before it goes: if the member that we speak to leads the others, another does from now on. One that is
+ * taken out while it leads costs them an election, and what they were asked meanwhile. */
+int etcd_member_yield(struct etcd *etcd, struct err *err);
 int etcd_member_remove(struct etcd *etcd, const char *id, struct err *err);

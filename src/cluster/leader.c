@@ -284,6 +284,11 @@ void leader_pump(struct leader *leader)
 	}
 	if (control_revision(leader->control) != leader->revision ||
 	    control_reach(leader->control) != leader->reach || !leader->table) {
+		struct session *session;
+
+		LIST_FOREACH(session, &leader->sessions, next)
+		leader_tell_self(leader, session);
+		leader_check_self(leader);
 		update_managers(leader);
 		update_endpoints(leader);
 	}

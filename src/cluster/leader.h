@@ -18,6 +18,8 @@
  *
  *	GET  /v1/ca       {"Certificate"}
  *	POST /v1/join     {"Token", "Request"} -> {"NodeID", "ClusterID", "Role", "Certificate", "Addr"}
+ *	POST /v1/renew    {"Request", "Manager", ...}: a certificate for the role that the node is to have,
+ *	                  and what it needs for it
  *	POST /v1/session  struct proto_hello; the answer is a stream of lines: struct proto_assignments,
  *	                  struct proto_endpoints, log requests, and empty lines as signs of life
  *	POST /v1/report   struct proto_report -> struct proto_reply

@@ -27,8 +27,11 @@
 #define TAKE_UP_MS  2000 /* requests wait so long for a control plane that is being opened */
 #define ANNOUNCE_MS 300  /* for etcd to take our announcement */
 #define PREPARE_MS  60   /* for the others to prepare themselves by it */
-#define QUIET_MS    150  /* no manager has asked for so long: they know that we lead no longer */
-#define LINGER_MS   1000
+#define RETIRED_MS                                                                                 \
+	10000 /* one that is to be a worker leaves the others so much time to take over */
+#define RETIRED_STEP_MS 20
+#define QUIET_MS        150 /* no manager has asked for so long: they know that we lead no longer */
+#define LINGER_MS       1000
 
 struct elector {
 	struct leader *leader;
@@ -91,7 +94,7 @@ static void rest(struct elector *x, int64_t until_ms)
 	struct timespec when = {.tv_sec = until_ms / 1000, .tv_nsec = (until_ms % 1000) * 1000000};
 
 	pthread_mutex_lock(&m->lock);
-	if (!m->stop && m->refused == 0 && m->leaving == m->announced)
+	if (!m->stop && !m->retiring && m->refused == 0 && m->leaving == m->announced)
 		pthread_cond_timedwait(&m->changed, &m->lock, &when);
 	pthread_mutex_unlock(&m->lock);
 }
@@ -201,29 +204,84 @@ static void renew(struct elector *x)
 }
 
 /* The same as `who`, with a word more. */
+static void say_leaving(struct elector *x)
+{
+	auto_type(json) doc = json_parse(x->who, strlen(x->who), NULL);
+	auto_buf struct buf text = BUF_INIT(HOLDER_MAX);
+
+	json_set(doc, "Leaving", json_bool(true));
+	if (x->election.epoch && json_write(doc, &text, NULL) == 0)
+		(void)etcd_announce(x->etcd, buf_str(&text), x->lease, x->election.epoch, NULL);
+}
+
 static void announce(struct elector *x)
 {
 	struct mandate *m = &x->leader->mandate;
-	auto_type(json) doc = json_parse(x->who, strlen(x->who), NULL);
-	auto_buf struct buf text = BUF_INIT(HOLDER_MAX);
 
 	pthread_mutex_lock(&m->lock);
 	bool due = m->leaving && !m->announced;
 	pthread_mutex_unlock(&m->lock);
 	if (!due)
 		return;
-	json_set(doc, "Leaving", json_bool(true));
-	if (x->election.epoch && json_write(doc, &text, NULL) == 0)
-		(void)etcd_announce(x->etcd, buf_str(&text), x->lease, x->election.epoch, NULL);
+	say_leaving(x);
 	pthread_mutex_lock(&m->lock);
 	m->announced = true;
 	pthread_cond_broadcast(&m->changed);
 	pthread_mutex_unlock(&m->lock);
 }
 
+static bool is_retiring(struct elector *x)
+{
+	struct mandate *m = &x->leader->mandate;
+
+	pthread_mutex_lock(&m->lock);
+	bool retiring = m->retiring;
+	m->retiring = false;
+	pthread_mutex_unlock(&m->lock);
+	return retiring && x->election.epoch;
+}
+
+/* A handover like that of a daemon that is stopped, but we go on: until we have been made a worker we send
+ * what we are asked to whoever leads next. If nobody does, we do, and try again. */
+static void retire(struct elector *x)
+{
+	struct leader *leader = x->leader;
+	auto_buf struct buf who = BUF_INIT(HOLDER_MAX);
+	int64_t until, epoch = x->election.epoch, since;
+
+	log_info(&leader->log, "this manager becomes a worker: another shall lead", "%s", "");
+	say_leaving(x);
+	clock_sleep_ms(PREPARE_MS);
+	set_mandate(leader, 0, 0);
+	pthread_mutex_lock(&leader->lock); /* who has begun to write is done with it */
+	pthread_mutex_unlock(&leader->lock);
+	(void)etcd_resign(x->etcd, epoch, NULL);
+	drop_lease(x);
+	until = clock_mono_ms() + RETIRED_MS;
+	election_stand_back(&x->election, until);
+	while (!is_stopping(x) && clock_mono_ms() < until) {
+		buf_clear(&who);
+		if (etcd_holder(x->etcd, &who, &epoch, &since, NULL) == 1) {
+			watch_leader(x);
+			return;
+		}
+		clock_sleep_ms(RETIRED_STEP_MS);
+	}
+}
+
+void leader_retire(struct leader *leader)
+{
+	pthread_mutex_lock(&leader->mandate.lock);
+	leader->mandate.retiring = true;
+	pthread_cond_broadcast(&leader->mandate.changed);
+	pthread_mutex_unlock(&leader->mandate.lock);
+}
+
 static void act(struct elector *x)
 {
 	announce(x);
+	if (is_retiring(x))
+		retire(x);
 	if (was_refused(x)) {
 		(void)etcd_resign(x->etcd, x->election.epoch, NULL);
 		election_dropped(&x->election, clock_mono_ms());
@@ -297,6 +355,8 @@ static int open_control(struct leader *leader, int64_t epoch, struct store **sto
 	if (!*store)
 		return -1;
 	config.store = *store;
+	config.shared = true;
+	config.voting = leader->socket != NULL;
 	snprintf(config.self, sizeof(config.self), "%s", leader->self);
 	id_random(config.seed, sizeof(config.seed));
 	*control = control_open(&config, leader_now(), err);

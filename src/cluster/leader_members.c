@@ -2,7 +2,7 @@
 /*
  * The members of an etcd that the managers run themselves. What is wanted stands in the control plane: each
  * manager node is a member. The leader brings etcd there, again and again: it votes in who has caught
- * up and puts out whose node is a manager no longer. So removing a node is all that is
+ * up and puts out whose node is a manager no longer or is gone. So removing a node is all that is
  * needed to be rid of a machine that will not come back.
  */
 
@@ -87,6 +87,19 @@ int leader_take_in(struct leader *leader, const char *node_id, const char *addr,
 	return json_set(reply, "EtcdCluster", json_string(buf_str(&cluster)));
 }
 
+int leader_put_out(struct leader *leader, const char *node_id, struct err *err)
+{
+	struct etcd_members members;
+	auto_type(etcd) etcd = leader_etcd(leader, CALL_MS, err);
+
+	if (!etcd || etcd_members(etcd, &members, err) < 0)
+		return -1;
+	for (size_t i = 0; i < members.count; i++)
+		if (str_eq(members.items[i].name, node_id))
+			return etcd_member_remove(etcd, members.items[i].id, err);
+	return 0;
+}
+
 /* ---- keeping it so ---- */
 
 struct wanted {
@@ -119,6 +132,16 @@ static bool gather(struct leader *leader, struct wanted *w)
 	return has(w, self);
 }
 
+/* A node that was demoted, and lives, comes by itself (leader_put_out()) when it has prepared for it. */
+static bool will_come(struct leader *leader, const char *node_id)
+{
+	if (leader_lock(leader, NULL) < 0)
+		return true;
+	bool alive = control_node_is_alive(leader->control, node_id);
+	pthread_mutex_unlock(&leader->lock);
+	return alive;
+}
+
 void leader_tend_members(struct leader *leader, struct etcd *etcd)
 {
 	struct etcd_members members;
@@ -130,6 +153,8 @@ void leader_tend_members(struct leader *leader, struct etcd *etcd)
 		const struct etcd_member *m = &members.items[i];
 		struct err err = ERR_INIT;
 
+		if (!has(&wanted, m->peer) && will_come(leader, m->name))
+			continue;
 		if (!has(&wanted, m->peer)) {
 			int rc = etcd_member_remove(etcd, m->id, &err);
 			log_info(&leader->log, "etcd member removed", "peer=%s error=%s", m->peer,

@@ -36,10 +36,11 @@ static int answer(void *ctx, struct http_request *req, struct err *err)
 	leader_await_ready(leader);
 	if (leader_lock(leader, err) < 0)
 		return -1;
-	bool known = control_node(leader->control, http_peer_name(req)) != NULL;
+	const struct node *peer = control_node(leader->control, http_peer_name(req));
+	bool known = peer && peer->manager;
 	pthread_mutex_unlock(&leader->lock);
 	if (!known)
-		return err_set(err, ERR_DENIED, "node %s is not part of this cluster",
+		return err_set(err, ERR_DENIED, "node %s is no manager of this cluster",
 		               http_peer_name(req));
 	http_route_find(leader->api.routes, http_method(req), http_path(req) + strlen(API), &match);
 	return match.route ? match.route->fn(leader->api.ctx, req, err)

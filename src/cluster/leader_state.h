@@ -31,6 +31,7 @@ struct session {
 	int64_t id;
 	struct lines lines;
 	int64_t endpoints_sent; /* version of the table it has */
+	char role[16];          /* what the node was told to be; "" */
 	bool over;              /* another one took its place */
 	pthread_cond_t changed;
 };
@@ -54,6 +55,7 @@ struct mandate {
 	int64_t holder_ms;        /* since when */
 	int64_t asked_ms;         /* when another manager last sent us a request */
 	bool leaving, announced;  /* we are about to hand over; the others know */
+	bool retiring;            /* our node is to be a worker: others shall lead */
 	char note[200];           /* what is wrong with the store; "" */
 	bool stop;
 };
@@ -102,6 +104,22 @@ struct etcd *leader_etcd(struct leader *leader, int64_t call_ms, struct err *err
 int leader_take_in(struct leader *leader, const char *node_id, const char *addr, struct json *reply,
                    struct err *err);
 void leader_tend_members(struct leader *leader, struct etcd *etcd);
+/* A manager that has become a worker has no voice any more. */
+int leader_put_out(struct leader *leader, const char *node_id, struct err *err);
+
+/* leader_self.c: what a node is to be, and what it needs for that */
+/* With the lock held: tells the node its role, unless it knows. */
+void leader_tell_self(struct leader *leader, struct session *session);
+/* With the lock held: our own node is a manager no longer, so others shall lead. */
+void leader_check_self(struct leader *leader);
+struct leader_recruit {
+	const char *node_id, *addr; /* "IP:PORT" */
+	const char *etcd_request;   /* of a certificate for its etcd; may be NULL */
+};
+/* Puts into the reply what makes a manager of a node. Takes seconds where managers run etcd. */
+int leader_equip(struct leader *leader, const struct leader_recruit *recruit, struct json *reply,
+                 struct err *err);
+int leader_renew_node(void *ctx, struct http_request *req, struct err *err);
 
 /* leader_keep.c: compaction and alarms of the shared store */
 void *leader_keep(void *arg); /* a thread; arg is the leader */
@@ -114,6 +132,7 @@ void leader_lay_down(struct leader *leader);
 void leader_refuse(struct leader *leader, int64_t epoch);
 bool leader_may_lead(struct leader *leader);
 bool leader_holder(struct leader *leader, char out[ADDRESS_MAX]); /* false: not known */
+void leader_retire(struct leader *leader);
 /* Waits until something of the mandate has changed, at most so long. */
 void leader_await(struct leader *leader, int64_t ms);
 /* If it is our turn to lead, waits until we are ready for it. */

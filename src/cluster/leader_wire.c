@@ -119,53 +119,6 @@ static const char *joiner_address(struct http_request *req, const struct json *d
 	return peer && str_eq(http_peer_role(req), CA_ROLE_MANAGER) ? peer : http_peer_address(req);
 }
 
-/* A manager must be able to open what the others have sealed. */
-static int add_vault(struct leader *leader, struct json *reply, struct err *err)
-{
-	if (!leader->vault.known)
-		return 0;
-	char *key = vault_export(&leader->vault, err);
-	int rc = key ? json_set(reply, "VaultKey", json_string(key)) : -1;
-
-	vault_wipe_text(key);
-	return rc;
-}
-
-static void tell_text(struct json *doc, const char *field, const char *text)
-{
-	if (text)
-		json_set(doc, field, json_string(text));
-}
-
-/* How to get at the state that we share. */
-static void tell_store(struct leader *leader, struct json *reply)
-{
-	json_set(reply, "Store", json_string(leader->url));
-	tell_text(reply, "StoreCA", leader->store_ca);
-	tell_text(reply, "StoreCert", leader->store_cert);
-	tell_text(reply, "StoreKey", leader->store_key);
-}
-
-/* Its etcd gets a certificate, and a place among the others'. */
-static int add_etcd(struct leader *leader, const struct joiner *joiner, const struct json *doc,
-                    struct json *reply, struct err *err)
-{
-	const char *request = json_get_string(doc, "EtcdRequest");
-	auto_free char *cert = NULL;
-	char host[ADDRESS_MAX];
-
-	if (!request)
-		return err_set(err, ERR_INVALID,
-		               "this cluster's managers run etcd: a newer buoyd is needed to join");
-	if (address_host(joiner->addr, host, err) < 0 ||
-	    leader_sign(leader, request,
-	                &(struct ca_subject){.node_id = joiner->node_id, .etcd_ip = host}, &cert,
-	                err) < 0 ||
-	    json_set(reply, "EtcdCertificate", json_string(cert)) < 0)
-		return -1;
-	return leader_take_in(leader, joiner->node_id, joiner->addr, reply, err);
-}
-
 static int join(void *ctx, struct http_request *req, struct err *err)
 {
 	struct leader *leader = ctx;
@@ -197,11 +150,10 @@ static int join(void *ctx, struct http_request *req, struct err *err)
 	json_set(reply, "Certificate", json_string(cert));
 	json_set(reply, "Addr", json_string(joiner.peer));
 	json_set(reply, "ManagerAddr", json_string(joiner.addr));
-	if (joiner.manager)
-		tell_store(leader, reply);
-	if (joiner.manager &&
-	    (add_vault(leader, reply, err) < 0 ||
-	     (leader->socket && add_etcd(leader, &joiner, doc, reply, err) < 0))) {
+	struct leader_recruit recruit = {.node_id = joiner.node_id,
+	                                 .addr = joiner.addr,
+	                                 .etcd_request = json_get_string(doc, "EtcdRequest")};
+	if (joiner.manager && leader_equip(leader, &recruit, reply, err) < 0) {
 		json_free(reply);
 		return -1;
 	}
@@ -249,8 +201,10 @@ static int open_session(struct leader *leader, struct http_request *req, struct 
 	int rc = leader_lock(leader, err);
 	if (rc == 0) {
 		rc = control_agent_hello(leader->control, leader_now(), &hello, &session->id, err);
-		if (rc == 0)
+		if (rc == 0) {
 			begin_session(leader, session);
+			leader_tell_self(leader, session);
+		}
 		/* One that is lost is told again when managers change, or at the next session. */
 		if (rc == 0 && leader->managers)
 			(void)leader_say(session, leader->managers, strlen(leader->managers), NULL);
@@ -374,6 +328,7 @@ static int report(void *ctx, struct http_request *req, struct err *err)
 const struct http_route leader_routes[] = {
 	{"GET", "/v1/ca", show_ca, false},
 	{"POST", "/v1/join", join, false},
+	{"POST", "/v1/renew", leader_renew_node, false},
 	{"POST", "/v1/session", hold_session, false},
 	{"POST", "/v1/report", report, false},
 	{"GET", "/v1/files/{}", leader_give_files, false},

@@ -27,7 +27,6 @@
 #define NEW         "cluster.new"
 #define JOIN_MS     20000
 #define CONNECT_MS  10000
-#define CARD_ARENA  (256u << 10)
 #define INSPECT_MAX (1u << 20)
 
 #define CHANGING_MS      5000
@@ -135,6 +134,8 @@ static int start_agent(struct member *m, struct err *err)
 	                                           .addr = m->card.fixed ? m->card.addr : NULL,
 	                                           .description = m->options.description,
 	                                           .executor = m->options.executor,
+	                                           .told = member_told,
+	                                           .told_arg = m,
 	                                           .log = m->options.log},
 	                   err);
 	return m->agent ? 0 : -1;
@@ -168,7 +169,7 @@ void member_lay_down(struct member *m, bool for_good)
 int member_take_up(struct member *m, struct err *err)
 {
 	m->dir_fd = fs_open_dir(m->options.root_fd, DIRECTORY, err);
-	if (m->dir_fd < 0 || member_read_all(m, err) < 0)
+	if (m->dir_fd < 0 || member_read_all(m, err) < 0 || member_finish_renewal(m, err) < 0)
 		return -1;
 	if (m->card.manager && member_runs_etcd(&m->card))
 		m->etcd = member_start_etcd(m, m->dir_fd, &m->card, false, err);
@@ -193,14 +194,20 @@ struct member *member_open(const struct member_options *options, struct err *err
 	}
 	m->options = *options;
 	m->dir_fd = -1;
-	m->arena = ARENA_INIT(CARD_ARENA);
+	m->arena = ARENA_INIT(MEMBER_ARENA);
 	pthread_mutex_init(&m->changing, NULL);
 	pthread_rwlock_init(&m->lock, NULL);
+	if (member_start_keeper(m, err) < 0) {
+		member_close(m);
+		return NULL;
+	}
 	struct err why = ERR_INIT;
+	pthread_mutex_lock(&m->changing);
 	if (fs_exists(options->root_fd, DIRECTORY) && member_take_up(m, &why) < 0) {
 		snprintf(m->error, sizeof(m->error), "%.255s", why.msg);
 		log_error(options->log, "cluster membership not taken up", "error=%s", why.msg);
 	}
+	pthread_mutex_unlock(&m->changing);
 	return m;
 }
 
@@ -208,6 +215,7 @@ void member_close(struct member *m)
 {
 	if (!m)
 		return;
+	member_end_keeper(m);
 	member_lay_down(m, false);
 	pthread_rwlock_destroy(&m->lock);
 	pthread_mutex_destroy(&m->changing);
@@ -544,12 +552,11 @@ static int enrol(const struct member_join *join, const char *remote, int dir_fd,
 		.store_key = (char *)json_get_string(reply, "StoreKey"),
 		.etcd_cluster = (char *)json_get_string(reply, "EtcdCluster"),
 	};
-	if (card.manager) {
-		if (address_complete(str_empty(join->listen) ? "0.0.0.0" : join->listen, "0.0.0.0",
-		                     LEADER_PORT, listen, err) < 0)
-			return -1;
-		card.listen = listen;
-	}
+	/* Of a worker, too: it may be promoted. */
+	if (address_complete(str_empty(join->listen) ? "0.0.0.0" : join->listen, "0.0.0.0",
+	                     LEADER_PORT, listen, err) < 0)
+		return -1;
+	card.listen = listen;
 	return write_membership(dir_fd, reply, &card, &e, err);
 }
 

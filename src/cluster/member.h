@@ -66,7 +66,7 @@ struct member_join {
 	const char *remote; /* "IP:PORT" or "IP" */
 	const char *token;
 	const char *advertise; /* as above; NULL: the address that the manager sees */
-	const char *listen;    /* as above; for managers */
+	const char *listen;    /* as above; of managers, and of workers that become such */
 };
 int member_join(struct member *member, const struct member_join *join, struct err *err);
 

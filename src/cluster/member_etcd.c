@@ -117,6 +117,7 @@ static int leave_quorum(struct etcd *etcd, const char *peer, struct err *err)
 	const struct etcd_member *self = etcd_members_find(&members, peer);
 	if (!self || members.count < 2)
 		return 1;
+	(void)etcd_member_yield(etcd, NULL);
 	return etcd_member_remove(etcd, self->id, err) < 0 ? -1 : 1;
 }
 
@@ -136,6 +137,18 @@ void member_retire_etcd(struct member *m, struct etcd_run *run, const char *peer
 		clock_sleep_ms(STEP_MS);
 	}
 	etcd_run_end(run);
+}
+
+void member_yield_etcd(struct member *m)
+{
+	struct err err = ERR_INIT;
+	auto_type(etcd) etcd = etcd_open(
+		&(struct etcd_options){.socket = etcd_run_socket(m->etcd), .call_ms = CALL_MS},
+		&err);
+
+	if (!etcd || etcd_member_yield(etcd, &err) < 0)
+		log_info(m->options.log, "our etcd goes while it may lead the others", "error=%s",
+		         err.msg);
 }
 
 /* ---- from what one of several has ---- */

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #pragma once
 
-/* member_state - what member.c, member_card.c and member_etcd.c share. member.h is the door. */
+/* member_state - what member.c and its member_*.c share. member.h is the door. */
 
 #include <pthread.h>
 
@@ -29,9 +29,23 @@ struct card {
 	char *etcd_cluster; /* of those that run an etcd themselves and joined others: "NAME=URL,..." */
 };
 
+/* Of the card and the texts. */
+#define MEMBER_ARENA (256u << 10)
+
+/* member_keep.c: a thread. */
+struct member_keeper {
+	pthread_t thread;
+	bool runs;
+	pthread_mutex_t lock; /* guards what follows */
+	pthread_cond_t woken;
+	bool stop;
+	bool told, manager; /* by the leader: what we are to be */
+};
+
 struct member {
 	struct member_options options;
-	pthread_mutex_t changing; /* init, join, leave, close: one at a time */
+	struct member_keeper keeper;
+	pthread_mutex_t changing; /* init, join, leave, renewal, close: one at a time */
 	pthread_rwlock_t lock;    /* guards the rest; written only by the above */
 	int dir_fd;               /* -1: no member */
 	struct arena arena;       /* of the card and the texts */
@@ -66,5 +80,16 @@ struct etcd_run *member_start_etcd(const struct member *m, int dir_fd, const str
  * until etcd answers. *key is for the node's certificate request; owned. */
 struct etcd_run *member_found_etcd(const struct member *m, int dir_fd, const struct card *card,
                                    struct ca_identity *ca, struct err *err);
+/* Before it goes: another leads the others. It goes in any case. */
+void member_yield_etcd(struct member *m);
 /* Takes ourselves out of the others' quorum, ends etcd, and frees it. */
 void member_retire_etcd(struct member *m, struct etcd_run *run, const char *peer);
+
+/* ---- member_keep.c ---- */
+
+int member_start_keeper(struct member *m, struct err *err);
+void member_end_keeper(struct member *m);
+/* An agent's: the leader's word about this node. `arg` is the member. */
+void member_told(void *arg, const struct json *doc);
+/* Goes on with a change of certificates or role that was cut short, if there was one. With the lock for writing. */
+int member_finish_renewal(struct member *m, struct err *err);

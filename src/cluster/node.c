@@ -114,7 +114,7 @@ int node_list(struct control *c, const struct json *filters, struct buf *out, st
 
 /* ---- changing ---- */
 
-static int check_spec(const struct node_spec *spec, const struct node *now, struct err *err)
+static int check_spec(const struct node_spec *spec, struct err *err)
 {
 	if (!str_eq(spec->availability, "active") && !str_eq(spec->availability, "pause") &&
 	    !str_eq(spec->availability, "drain"))
@@ -124,8 +124,46 @@ static int check_spec(const struct node_spec *spec, const struct node *now, stru
 	if (!str_eq(spec->role, "worker") && !str_eq(spec->role, "manager"))
 		return err_set(err, ERR_INVALID, "invalid role \"%s\": must be worker or manager",
 		               spec->role ? spec->role : "");
-	if (!str_eq(spec->role, now->spec.role))
-		return err_set(err, ERR_UNSUPPORTED, "changing a node's role is not supported yet");
+	return 0;
+}
+
+/* Whoever is to be a worker is a manager no longer. Enough of the others must be there to go on. */
+static int check_demotion(const struct control *c, const struct mirror_node *node, struct err *err)
+{
+	size_t others = 0, there = 0;
+
+	for (size_t i = 0; i < c->m.nodes.count; i++) {
+		const struct mirror_node *other = mirror_node_at(&c->m, i);
+
+		if (other == node || !other->n->manager)
+			continue;
+		others++;
+		there += other->alive || str_eq(other->o.id, c->config.self);
+	}
+	if (others == 0)
+		return err_set(err, ERR_INVALID,
+		               "attempting to demote the last manager of the swarm");
+	if (there == 0 || (c->config.voting && there <= others / 2))
+		return err_set(err, ERR_INVALID,
+		               "can't remove member from the raft: this would result in a loss of "
+		               "quorum (%zu of the %zu other managers can be reached)",
+		               there, others);
+	return 0;
+}
+
+/* A worker that is promoted becomes a manager when it has what it needs: control_node_enlist(). */
+static int check_role(const struct control *c, const struct mirror_node *node,
+                      const struct node_spec *spec, struct err *err)
+{
+	if (str_eq(spec->role, node->n->spec.role))
+		return 0;
+	if (str_eq(spec->role, "worker"))
+		return node->n->manager ? check_demotion(c, node, err) : 0;
+	if (!c->config.shared)
+		return err_set(err, ERR_UNSUPPORTED,
+		               "this cluster keeps its state in a file on one machine and cannot "
+		               "have a second manager: move it first, by buoy cluster "
+		               "migrate-store etcd");
 	return 0;
 }
 
@@ -156,11 +194,13 @@ int node_update(struct control *c, struct control_time now, const struct node_ch
 	if (node->n->version.index != change->version)
 		return err_set(err, ERR_CONFLICT, "update out of sequence");
 	if (json_decode_text(change->text, change->len, &node_spec_table, &arena, &spec, err) < 0 ||
-	    check_spec(&spec, node->n, err) < 0)
+	    check_spec(&spec, err) < 0 || check_role(c, node, &spec, err) < 0)
 		return -1;
 
 	struct node next = *node->n;
 	next.spec = spec;
+	if (str_eq(spec.role, "worker"))
+		next.manager = NULL;
 	if (mirror_change_node(&c->m, node, &next, err) < 0) {
 		forget(c);
 		return -1;
@@ -177,11 +217,11 @@ int node_remove(struct control *c, struct control_time now, const char *ref, boo
 	struct mirror_node *node = find(c, ref, err);
 	if (!node)
 		return -1;
-	if (str_eq(node->n->spec.role, "manager") &&
-	    (!force || node->alive || str_eq(node->o.id, c->config.self)))
+	if (node->n->manager && (!force || node->alive || str_eq(node->o.id, c->config.self)))
 		return err_set(err, ERR_CONFLICT,
-		               "node %s is a cluster manager: only one that is down can be "
-		               "removed, and by force",
+		               "node %s is a cluster manager and is a member of the raft cluster. "
+		               "It must be demoted to worker before removal; one that is down "
+		               "can be removed by force",
 		               node->o.id);
 	if (!force && node->alive)
 		return err_set(err, ERR_CONFLICT, "node %s is not down and can't be removed",

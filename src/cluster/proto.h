@@ -104,6 +104,10 @@ struct proto_service {
 	struct json_array backends; /* struct proto_backend: running tasks */
 };
 
+/* To one node: {"Type", "Role": manager worker}, at the beginning of a session and when it changes. A
+ * node that is something else asks for what it needs: POST /v1/renew (leader.h). */
+#define PROTO_SELF "self"
+
 #define PROTO_ENDPOINTS "endpoints"
 #define PROTO_MANAGERS  "managers" /* {"Type", "Managers": ["IP:PORT", ...]} */
 
