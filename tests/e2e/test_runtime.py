@@ -472,6 +472,23 @@ def test_the_program_file_of_the_runtime_cannot_be_written_from_inside(bundle):
     assert (before.st_mtime_ns, before.st_size) == (after.st_mtime_ns, after.st_size)
 
 
+def test_each_mapping_of_the_program_file_is_on_a_read_only_mount(bundle):
+    id = bundle.create("/bin/true")  # what waits for the start is the runtime itself
+    proc = pathlib.Path("/proc") / str(json.loads(bundle("state", id).stdout)["pid"])
+    program = os.stat(RUNTIME)
+
+    def is_readonly(path):
+        return bool(os.statvfs(path).f_flag & os.ST_RDONLY)
+
+    ways = [proc / "exe", *(link for link in (proc / "map_files").iterdir() if os.path.samestat(link.stat(), program))]
+    assert len(ways) > 1
+    assert all(map(is_readonly, ways)), ways
+    assert not is_readonly(RUNTIME)  # the control: it is the mount that makes the difference
+    assert (proc / "cmdline").read_bytes().split(b"\0")[:4] == \
+        [str(word).encode() for word in (RUNTIME, "--root", bundle.state, "create")]
+    assert b"PATH=" + os.environ["PATH"].encode() in (proc / "environ").read_bytes().split(b"\0")
+
+
 def test_an_unknown_field_is_refused_and_nothing_is_left(bundle):
     bundle.config["linux"]["landlock"] = {}
     done = bundle.run("/bin/true", check=False)
