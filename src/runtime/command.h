@@ -28,6 +28,7 @@ struct command_globals {
 	const char *cgroup_manager;
 	enum place_manager manager; /* what that says */
 	const char *rootless;
+	const char *criu; /* the program, or NULL */
 	bool is_rootless; /* we have gone into a user namespace of the user's own */
 	bool debug, version, systemd_cgroup;
 	char default_root[256];
@@ -50,8 +51,8 @@ struct command {
 
 extern const struct command command_create, command_run, command_start, command_exec, command_state,
 	command_list, command_kill, command_delete, command_ps, command_pause, command_resume,
-	command_update, command_spec, command_features, command_events, command_manpage,
-	command_completion;
+	command_update, command_spec, command_features, command_events, command_checkpoint,
+	command_restore, command_manpage, command_completion;
 
 /* main.c: all commands in the order of the help, up to NULL; the options before them. */
 extern const struct command *const command_list_all[];

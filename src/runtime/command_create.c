@@ -246,6 +246,8 @@ static int run(const struct command_globals *g, const void *options, char **word
 		close(move_fd(&p.console_fd)); /* the other side's now */
 	int status = foreground_wait(&p, err);
 	(void)FAILPOINT("run.ended", NULL);
+	if (container_is_taken(c))
+		return status;
 	if (!o->keep && container_remove(c, p.cgroup, status < 0 ? NULL : err) < 0)
 		return -1;
 	if (!o->keep)

@@ -243,6 +243,11 @@ enum container_status container_status(struct container *c)
 	return fs_exists(c->dir_fd, "start.sock") ? CONTAINER_CREATED : CONTAINER_RUNNING;
 }
 
+bool container_is_taken(const struct container *c)
+{
+	return fs_exists(c->dir_fd, CONTAINER_CHECKPOINT_MARK);
+}
+
 const char *container_status_name(enum container_status status)
 {
 	static const char *const names[] = {"creating", "created", "running", "paused", "stopped"};

@@ -7,6 +7,7 @@
  *   state.json   pid and its start time, bundle, when; written atomically
  *   config.json  the config as it was at creation
  *   start.sock   the first process listens here until it is started
+ *   checkpoint   there while a checkpoint is made that ends it
  *
  * The directory's existence is the reservation of the id. Nothing here is durable: it lies in /run, and a
  * reboot ends containers as well.
@@ -63,6 +64,9 @@ DEFINE_AUTO(container)
 
 /* Records the first process. cg: its cgroup, or NULL. */
 int container_save(struct container *c, pid_t pid, const struct cgroup *cg, struct err *err);
+/* Whether a checkpoint is under way that takes it down by itself. */
+#define CONTAINER_CHECKPOINT_MARK "checkpoint" /* a file beside state.json */
+bool container_is_taken(const struct container *c);
 /* Where its cgroup is, borrowed from c. */
 struct place container_place(const struct container *c);
 enum container_status container_status(struct container *c);

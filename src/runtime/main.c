@@ -29,12 +29,10 @@
 #define ROOTLESS_MARK "_BUOY_RUNTIME_ROOTLESS" /* the root, for ourselves in a user namespace */
 
 const struct command *const command_list_all[] = {
-	&command_create,  &command_start,      &command_run,
-	&command_exec,    &command_state,      &command_kill,
-	&command_delete,  &command_list,       &command_ps,
-	&command_pause,   &command_resume,     &command_update,
-	&command_events,  &command_features,   &command_spec,
-	&command_manpage, &command_completion, NULL,
+	&command_create,   &command_start,  &command_run,     &command_exec,       &command_state,
+	&command_kill,     &command_delete, &command_list,    &command_ps,         &command_pause,
+	&command_resume,   &command_update, &command_events,  &command_checkpoint, &command_restore,
+	&command_features, &command_spec,   &command_manpage, &command_completion, NULL,
 };
 
 const struct option_entry command_no_options[] = {OPTIONS_END};
@@ -55,7 +53,8 @@ const struct option_entry command_global_options[] = {
                "containers of an ordinary user, in a user namespace of his own (default: auto)"),
 	OPTION(struct command_globals, debug, "debug", 0, OPTION_FLAG, NULL,
                "also write what was asked for, and how it ended, to the log or stderr"),
-	{"criu", 0, OPTION_UNUSED, 0, "PATH", "accepted: there are no checkpoints"},
+	OPTION(struct command_globals, criu, "criu", 0, OPTION_TEXT, "PATH",
+               "the CRIU that makes checkpoints (default: criu)"),
 	OPTION(struct command_globals, version, "version", 'v', OPTION_FLAG, NULL,
                "print the version"),
 	OPTIONS_END,

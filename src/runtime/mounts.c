@@ -106,8 +106,7 @@ static int make_file_at(const struct rootfs *fs, const char *path, struct err *e
 	return make_file(fs, relative(real), err);
 }
 
-/* The mount point, made if it is missing. */
-static int open_target(const struct rootfs *fs, const char *destination, bool directory,
+int rootfs_open_target(const struct rootfs *fs, const char *destination, bool directory,
                        struct err *err)
 {
 	const char *path = relative(destination);
@@ -135,7 +134,7 @@ static int attach(const struct rootfs *fs, int mount_fd, const char *destination
 
 	if (fstat(mount_fd, &st) < 0)
 		return err_sys(err, "stat mount");
-	auto_close int fd = open_target(fs, destination, S_ISDIR(st.st_mode), err);
+	auto_close int fd = rootfs_open_target(fs, destination, S_ISDIR(st.st_mode), err);
 	if (fd < 0)
 		return -1;
 	if (fstat(fd, &target) < 0)

@@ -11,6 +11,7 @@
  * file systems, devices, masked and read-only paths).
  */
 
+#include <stdbool.h>
 #include <sys/types.h>
 
 struct err;
@@ -35,6 +36,9 @@ void rootfs_done(struct rootfs *fs);
 int rootfs_mount(struct rootfs *fs, size_t index, struct err *err);
 /* An O_PATH descriptor of `path` in the root; below /dev, /proc and /sys no symlink is followed. */
 int rootfs_open(const struct rootfs *fs, const char *path, struct err *err);
+/* A mount point, made if it is missing. */
+int rootfs_open_target(const struct rootfs *fs, const char *destination, bool directory,
+                       struct err *err);
 
 /* The nodes that every /dev has. */
 struct rootfs_device {
