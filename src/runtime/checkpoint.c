@@ -140,7 +140,7 @@ static int explain(const struct work *w, const char *what, const char *log, stru
 	if (!err || err->kind != ERR_SYSTEM)
 		return -1;
 	if (fs_read(w->work_fd, log, LOG_MAX, &text, NULL) == 0)
-		criu_log_tail(buf_str(&text), 2, &tail);
+		criu_log_tail(buf_str(&text), 3, &tail);
 	const struct err said = *err;
 	return err_set(err, said.kind, "%s %s failed: %s (see %s/%s)%s%s", what, w->c->id, said.msg,
 	               w->o->work_path    ? w->o->work_path
@@ -342,6 +342,8 @@ static int take_notice(void *arg, const struct criu_answer *notice, int fd, stru
 		return 0;
 	w->out->pid = notice->pid;
 	return FAILPOINT("restore.made", err) < 0 ||
+	                       (w->out->cgroup &&
+	                        cgroup_verify(w->out->cgroup, notice->pid, err) < 0) ||
 	                       container_save(w->c, notice->pid, w->out->cgroup, err) < 0 ||
 	                       FAILPOINT("restore.saved", err) < 0
 	               ? -1
@@ -396,8 +398,6 @@ static int call_restore(struct work *w, struct err *err)
 	if (w->out->pid <= 0 || w->out->pid != answer.pid)
 		return err_set(err, ERR_INTERNAL, "criu told of process %d and made %d",
 		               (int)w->out->pid, (int)answer.pid);
-	if (w->out->cgroup && cgroup_verify(w->out->cgroup, answer.pid, err) < 0)
-		return -1;
 	return FAILPOINT("restore.running", err);
 }
 

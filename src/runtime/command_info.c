@@ -252,6 +252,16 @@ static struct json *hook_names(void)
 	return list;
 }
 
+/* What features.md has no field for. It is about this program: whether the machine has a CRIU that works, a checkpoint
+ * says. */
+static struct json *annotations(void)
+{
+	struct json *j = json_object();
+
+	json_set(j, "org.buoy.checkpoint.enabled", json_string("true"));
+	return j;
+}
+
 static int features(const struct command_globals *g, const void *options, char **words,
                     struct err *err)
 {
@@ -265,6 +275,8 @@ static int features(const struct command_globals *g, const void *options, char *
 	json_set(j, "hooks", hook_names());
 	json_set(j, "mountOptions", names(mount_options_word));
 	json_set(j, "linux", linux_features());
+	json_set(j, "annotations", annotations());
+	json_set(j, "potentiallyUnsafeConfigAnnotations", json_array());
 	return command_print_json(j, err);
 }
 

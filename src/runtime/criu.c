@@ -203,7 +203,8 @@ int criu_parse_answer(const void *data, size_t len, struct criu_answer *out, str
 
 static bool tells_of_error(const char *line, size_t len)
 {
-	return memmem(line, len, "Error", 5) != NULL;
+	/* "Dumping FAILED." ends every log of a failure, and says nothing. */
+	return memmem(line, len, "Error", 5) && !memmem(line, len, " FAILED.", 8);
 }
 
 void criu_log_tail(const char *log, size_t max, struct buf *out)
@@ -275,8 +276,10 @@ static _Noreturn void execute(const struct criu_call *call, int socket, int word
 		dprintf(words, "%s\n", err.msg);
 		_exit(1);
 	}
-	if (dup2(words, STDERR_FILENO) < 0 || dup2(words, STDOUT_FILENO) < 0 ||
-	    place_fds(call, socket, &err) < 0)
+	/* Our stdio may be among what is passed: it is replaced last. */
+	int kept = fcntl(words, F_DUPFD_CLOEXEC, CRIU_PASS_FIRST + CRIU_PASS_MAX + 1);
+	if (kept < 0 || place_fds(call, socket, &err) < 0 || dup2(kept, STDERR_FILENO) < 0 ||
+	    dup2(kept, STDOUT_FILENO) < 0)
 		_exit(1);
 	(void)snprintf(number, sizeof(number), "%d", CRIU_PASS_FIRST + (int)call->pass_count);
 	execlp(program, program, "swrk", number, (char *)NULL);

@@ -21,11 +21,11 @@ static void numbers_texts_and_messages_are_as_protobuf_has_them(void **state)
 	criu_add_named_number(&b, CRIU_OPT_INHERIT_FD, "k", 3);
 	criu_add_pair(&b, CRIU_OPT_JOIN_NS, "ipc", "/x");
 	static const unsigned char wanted[] = {
-		0x10, 0xac, 0x02,                               /* 2: 300 */
-		0x38, 0x01,                                     /* 7: true */
-		0x52, 0x01, 'l',                                /* 10: "l" */
-		0xda, 0x01, 0x05, 0x0a, 0x01, 'k',  0x10, 0x03, /* 27: {1: "k", 2: 3} */
-		0xba, 0x02, 0x09, 0x0a, 0x03, 'i',  'p',  'c',
+		0x10, 0xac, 0x02,                              /* 2: 300 */
+		0x38, 0x01,                                    /* 7: true */
+		0x52, 0x01, 'l',                               /* 10: "l" */
+		0xda, 0x01, 0x05, 0x0a, 0x01, 'k', 0x10, 0x03, /* 27: {1: "k", 2: 3} */
+		0xba, 0x02, 0x09, 0x0a, 0x03, 'i', 'p',  'c',
 		0x12, 0x02, '/',  'x', /* 39: {1: "ipc", 2: "/x"} */
 	};
 	assert_int_equal(b.len, sizeof(wanted));
@@ -82,13 +82,14 @@ static void what_is_no_message_is_refused(void **state)
 		const char *data;
 		size_t len;
 	} bad[] = {
-		{"\x08", 1},                     /* no number */
-		{"\x4a\x09short", 7},            /* longer than there is */
-		{"\x2a\x7f", 2},                 /* a part that is not there */
-		{"\x28\x05", 2},                 /* a number for a message */
-		{"\x2a\x02\x0a\x09", 4},         /* a text longer than its part */
-		{"\x0b", 1},                     /* a kind that is none */
-		{"\x08\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\x01", 12}, /* a number without an end */
+		{"\x08", 1},             /* no number */
+		{"\x4a\x09short", 7},    /* longer than there is */
+		{"\x2a\x7f", 2},         /* a part that is not there */
+		{"\x28\x05", 2},         /* a number for a message */
+		{"\x2a\x02\x0a\x09", 4}, /* a text longer than its part */
+		{"\x0b", 1},             /* a kind that is none */
+		{"\x08\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\x01",
+	         12}, /* a number without an end */
 	};
 
 	(void)state;
@@ -105,8 +106,9 @@ static void the_log_s_last_errors_are_told(void **state)
 	auto_buf struct buf out = BUF_INIT(1024);
 
 	(void)state;
-	criu_log_tail("(0.1) start\nError (a.c:1): one\nfine\nError (b.c:2): two\nError (c.c:3): three\nbye\n",
-	              2, &out);
+	criu_log_tail(
+		"(0.1) start\nError (a.c:1): one\nfine\nError (b.c:2): two\nError (c.c:3): three\nbye\nError (d.c:4): Dumping FAILED.\n",
+		2, &out);
 	assert_string_equal(buf_str(&out), "Error (b.c:2): two; Error (c.c:3): three");
 	buf_clear(&out);
 	criu_log_tail("nothing wrong\nthe end\n\n", 2, &out);

@@ -261,6 +261,30 @@ static void give_pipe(int fd, uid_t uid)
 		(void)fchown(fd, uid, (gid_t)-1);
 }
 
+static bool is_null(int fd)
+{
+	struct stat st;
+
+	return fd >= 0 && fstat(fd, &st) == 0 && S_ISCHR(st.st_mode) && st.st_rdev == makedev(1, 3);
+}
+
+/* The caller's null device is a file of another mount namespace, which no checkpoint could find again. The container's own
+ * does as well, where it is truly that. A supervisor's containers are not checkpointed. */
+static void use_own_null(const struct init_plan *plan)
+{
+	if (plan->is_exec || plan->options->die_with_parent)
+		return;
+	auto_close int root = fs_trusted_open("/", O_PATH | O_DIRECTORY, 0, NULL);
+	auto_close int place =
+		root < 0 ? -1 : fs_open(root, "dev/null", O_PATH | O_NOFOLLOW, 0, NULL);
+	if (!is_null(place))
+		return;
+	auto_close int own = fs_open(root, "dev/null", O_RDWR | O_NOFOLLOW | O_NOCTTY, 0, NULL);
+	for (int i = 0; i < 3 && is_null(own); i++)
+		if (is_null(i))
+			(void)dup2(own, i);
+}
+
 static int use_stdio(const struct init_plan *plan, struct err *err)
 {
 	int fds[3] = {plan->options->stdin_fd, plan->options->stdout_fd, plan->options->stderr_fd};
@@ -277,6 +301,7 @@ static int use_stdio(const struct init_plan *plan, struct err *err)
 		give_pipe(i, (uid_t)plan->process->user.uid);
 		close(fds[i]);
 	}
+	use_own_null(plan);
 	return 0;
 }
 

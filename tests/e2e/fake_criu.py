@@ -156,20 +156,20 @@ class Criu:
         sources = dict(re.fullmatch(r"mnt\[(.*)\]:(.*)", e).groups() for e in self.o["external"])
         if "extRootNetNS" in handed:
             assert libc.setns(handed["extRootNetNS"], 0x40000000) == 0
-        root = self.o["root"]
-        assert os.path.ismount(root), root
+        root, null = self.o["root"], os.open("/dev/null", os.O_RDWR)
+        assert f" {root} " in pathlib.Path("/proc/self/mountinfo").read_text(), root
         libc.mount(None, b"/", None, 1 << 18 | 16384, None)
         for where in image["mounts"]:
             if where == "/proc":
                 assert libc.mount(b"proc", f"{root}/proc".encode(), b"proc", 0, None) == 0
-            elif where in sources and os.path.exists(root + where):
+            elif (where in sources and os.path.exists(root + where)
+                  and os.path.isdir(root + where) == os.path.isdir(sources[where])):
                 assert libc.mount(sources[where].encode(), (root + where).encode(), None, 4096, None) == 0, where
         os.chroot(root)
         os.chdir("/")
         os.setsid()
         for i, key in enumerate(image["stdio"]):
-            os.dup2(handed[key] if key in handed else os.open("/dev/null", os.O_RDWR), i)
-        os.closerange(3, 1 << 16)
+            os.dup2(handed[key] if key in handed else null, i)
         os.environ.clear()
         os.environ["PATH"] = "/bin"
         os.execvp(image["args"][0], image["args"])
@@ -186,12 +186,13 @@ class Criu:
         pid = libc.syscall(SYS_CLONE, flags, 0, 0, 0, 0)
         if pid == 0:
             os.close(go_writer)
+            errors = os.open(self.work / "errors", os.O_WRONLY | os.O_CREAT)
             if os.read(go_reader, 1) != b"g":
                 os._exit(9)
             try:
                 self.enter(image)
             except BaseException as e: # nobody hears of it but by this
-                os.write(2, f"Error: {e!r}\n".encode())
+                os.write(errors, f"{e!r}\n".encode())
             os._exit(8)
         if not self.notice("setup-namespaces", pid):
             self.fail()

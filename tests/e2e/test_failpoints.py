@@ -13,7 +13,7 @@ import uuid
 
 import pytest
 
-from test_runtime import Bundle
+from test_runtime import TOP, Bundle
 from test_supervisor import RUNTIME, Probe, Refused, World, alive, whole_records
 
 pytestmark = [
@@ -169,6 +169,34 @@ class ByHand:
         return self.seen
 
 
+class ByCheckpoint(ByHand):
+    """A container that is written down and made again, by a stand-in for CRIU."""
+
+    def step(self, verb, *words):
+        images = self.b.path / "images"
+        return self.call("--criu", str(TOP / "tests/e2e/fake_criu.py"), verb, "--image-path", images, *words, self.id)
+
+    def all(self):
+        killed = self.action == "exit"
+        self.b.config["linux"].pop("uidMappings", None) # the stand-in knows no user namespaces
+        self.b.config["linux"].pop("gidMappings", None)
+        self.b.config["linux"]["namespaces"] = [n for n in self.b.config["linux"]["namespaces"] if n["type"] != "user"]
+        self.b.save()
+        assert self.call("run", "--detach", "--bundle", self.b.path, self.id, on=False) == 0
+        if self.step("checkpoint"):
+            if self.b.status(self.id) == "running": # as if nothing had been asked
+                assert self.call("exec", self.id, "/bin/true", on=False) == 0
+            self.force(self.id)
+            self.case.check(f"{self.what} in checkpoint")
+            return self.seen
+        if self.step("restore", "--detach", "--bundle", self.b.path) and killed:
+            self.force(self.id)
+        if not self.seen:
+            self.force(self.id)
+        self.case.check(f"{self.what} in restore")
+        return self.seen
+
+
 # ---- the launcher and its supervisors ----
 
 class World2(World):
@@ -261,18 +289,30 @@ class BySupervisor:
 
 # ---- all of them ----
 
-BY_HAND_ONLY = ("container.", "create.", "start.", "run.", "exec.", "delete.", "spawn.mapped")
+BY_CHECKPOINT = ("checkpoint.", "restore.")
+BY_HAND_ONLY = (*BY_CHECKPOINT, "container.", "create.", "start.", "run.", "exec.", "delete.", "spawn.mapped")
 BY_SUPERVISOR_ONLY = ("supervisor.", "launcher.")
 
 
 @pytest.mark.parametrize("action", ["errno:5", "exit"])
 def test_the_command_line_fails_and_dies_at_each_step(bundle, action):
     silent = []
-    names = [n for n in listed() if not n.startswith(BY_SUPERVISOR_ONLY)]
+    names = [n for n in listed() if not n.startswith((*BY_SUPERVISOR_ONLY, *BY_CHECKPOINT))]
     for name, count in variants(names):
         if not ByHand(bundle, name, action + count).all() and count == "@1":
             silent.append(name)
     assert set(silent) == (GOES_ON & set(names) if action != "exit" else set())
+
+
+@pytest.mark.parametrize("action", ["errno:5", "exit"])
+def test_checkpoint_and_restore_fail_and_die_at_each_step(bundle, action):
+    silent = []
+    names = [n for n in listed() if n.startswith(BY_CHECKPOINT)]
+    assert len(names) > 4
+    for name in names:
+        if not ByCheckpoint(bundle, name, action).all():
+            silent.append(name)
+    assert not silent
 
 
 @pytest.mark.parametrize("action", ["errno:5", "exit"])
