@@ -127,6 +127,12 @@ class Criu:
             found += map(int, pathlib.Path(parent, "cgroup.procs").read_text().split())
         return found
 
+    def name_fd(self, proc, fd):
+        """A file that is handed over goes by mount and inode, as the real one has it."""
+        mount = re.search(r"mnt_id:\s*(\d+)", (proc / f"fdinfo/{fd}").read_text()).group(1)
+        key = f"file[{int(mount):x}:{os.stat(proc / f'fd/{fd}').st_ino:x}]"
+        return key if key in self.o.get("external", []) else os.readlink(proc / f"fd/{fd}")
+
     def dump(self):
         pid = self.o["pid"]
         (self.work / self.o["log_file"]).write_text("(00.0) fine\n")
@@ -137,7 +143,7 @@ class Criu:
         own = [k for k in KINDS if os.stat(proc / f"ns/{k}").st_ino != os.stat(f"/proc/self/ns/{k}").st_ino]
         image = {"args": (proc / "cmdline").read_bytes().decode().split("\0")[:-1],
                  "mounts": [line.split()[4] for line in (proc / "mountinfo").read_text().splitlines()],
-                 "stdio": [os.readlink(proc / f"fd/{i}") for i in range(3)], "namespaces": own,
+                 "stdio": [self.name_fd(proc, i) for i in range(3)], "namespaces": own,
                  "external": self.o.get("external", [])}
         (self.images / ("pages.img" if self.type == PRE_DUMP else "inventory.img")).write_text(json.dumps(image))
         self.notice("post-dump", pid)
