@@ -45,6 +45,8 @@ static void make_base(void)
 	assert(fs_write_atomic(base_fd, "canary", "alive", 5, 0600, NULL) == 0);
 }
 
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	struct apply_limits limits = {.entries = 200, .bytes = 1 << 20, .ratio = 200};

@@ -45,6 +45,8 @@ static void check_index(int fd)
 	assert((int64_t)blocks * EROFS_BLOCK == st.st_size && meta < blocks);
 }
 
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	struct apply_limits limits = {.entries = 200, .bytes = 1 << 20, .ratio = 200};

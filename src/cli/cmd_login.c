@@ -124,8 +124,9 @@ static int run_login(struct cli *cli, const struct args *args, struct err *err)
 	bool from_stdin = args_bool(args, "password-stdin");
 
 	if (from_stdin && args_has(args, "password"))
-		return err_set(err, ERR_INVALID,
-		               "--password and --password-stdin are mutually exclusive");
+		return err_set(
+			err, ERR_INVALID,
+			"conflicting options: cannot specify both --password and --password-stdin");
 	if (from_stdin && !args_has(args, "username"))
 		return err_set(err, ERR_INVALID, "--password-stdin needs --username");
 	if (!args_has(args, "username") && !args_has(args, "password")) {

@@ -17,6 +17,7 @@ static const struct json_field fields[] = {
 	JSON_FIELD(struct image_auth, username, "username", JSON_STRING),
 	JSON_FIELD(struct image_auth, password, "password", JSON_STRING),
 	JSON_FIELD(struct image_auth, identity_token, "identitytoken", JSON_STRING),
+	JSON_FIELD(struct image_auth, registry_token, "registrytoken", JSON_STRING),
 	JSON_FIELD(struct image_auth, server, "serveraddress", JSON_STRING),
 	JSON_END,
 };
@@ -40,6 +41,7 @@ int auth_read(struct http_request *req, struct arena *arena, struct image_auth *
 	auth.username = str_empty(auth.username) ? NULL : auth.username;
 	auth.password = str_empty(auth.password) ? NULL : auth.password;
 	auth.identity_token = str_empty(auth.identity_token) ? NULL : auth.identity_token;
+	auth.registry_token = str_empty(auth.registry_token) ? NULL : auth.registry_token;
 	*out = auth;
 	return 0;
 }

@@ -122,13 +122,36 @@ static int read_registries(struct http_request *req, struct registries *out, str
 	return out->doc ? 0 : err_wrap(err, "X-Registry-Config");
 }
 
+/* "https://host:5000/v1/" is host:5000. */
+static bool is_of(const char *server, const char *domain)
+{
+	const char *scheme = strstr(server, "://");
+	const char *host = scheme ? scheme + strlen("://") : server;
+	size_t n = strcspn(host, "/");
+
+	return strlen(domain) == n && strncmp(host, domain, n) == 0;
+}
+
+static const struct json *entry_for(const struct json *doc, const char *domain)
+{
+	const struct json *exact = json_get(doc, domain);
+	void *iter = NULL;
+	const char *server;
+	struct json *entry;
+
+	if (!exact && strcmp(domain, "docker.io") == 0)
+		return json_get(doc, "https://index.docker.io/v1/");
+	while (!exact && json_next(doc, &iter, &server, &entry))
+		if (is_of(server, domain))
+			exact = entry;
+	return exact;
+}
+
 static const struct image_auth *auth_for(void *arg, const char *domain)
 {
 	struct registries *r = arg;
-	struct json *entry = json_get(r->doc, domain);
+	const struct json *entry = entry_for(r->doc, domain);
 
-	if (!entry && strcmp(domain, "docker.io") == 0)
-		entry = json_get(r->doc, "https://index.docker.io/v1/");
 	if (!entry)
 		return NULL;
 	struct image_auth *auth = arena_alloc(r->arena, sizeof(*auth), NULL);
@@ -137,6 +160,7 @@ static const struct image_auth *auth_for(void *arg, const char *domain)
 	auth->username = json_get_string(entry, "username");
 	auth->password = json_get_string(entry, "password");
 	auth->identity_token = json_get_string(entry, "identitytoken");
+	auth->registry_token = json_get_string(entry, "registrytoken");
 	return auth;
 }
 

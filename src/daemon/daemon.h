@@ -31,6 +31,7 @@ struct daemon {
 	const char *root, *run, *name;
 	const char *listen_addr;    /* "IP:PORT" for the cluster; NULL: the default */
 	const char *advertise_addr; /* or NULL */
+	const char *const *insecure_registries, *const *registry_mirrors; /* as given */
 	int64_t started_ns;
 	struct member *member;     /* our part in a cluster; by swarm_open() */
 	struct executor *executor; /* the same */

@@ -182,6 +182,8 @@ static int run(const struct options *o, struct err *err)
 		.runtime_path = find_runtime(o, runtime),
 		.userns_host = o->userns_host,
 		.insecure_registries = o->insecure_registries,
+		.registry_mirrors = o->registry_mirrors,
+		.registry_certs = o->certs_count ? o->registry_certs : NULL,
 		.layers = o->layers,
 		.log = &log,
 	};
@@ -197,6 +199,8 @@ static int run(const struct options *o, struct err *err)
 		.store_cert = o->store_cert,
 		.store_key = o->store_key,
 		.store_compaction_ms = o->store_compaction_ms,
+		.insecure_registries = o->insecure_registries,
+		.registry_mirrors = o->registry_mirrors,
 		.started_ns = clock_wall_ns(),
 	};
 	if (mountns_settle(o->root, &log, err) < 0)

@@ -23,6 +23,8 @@ enum key {
 	KEY_STORE_COMPACTION = 'c',
 	KEY_LOG_LEVEL = 'L',
 	KEY_INSECURE = 'i',
+	KEY_MIRROR = 'm',
+	KEY_CERTS = 'e',
 	KEY_NET_NAME = 'N',
 	KEY_LAYERS = 'y',
 	KEY_RUNTIME = 'x',
@@ -53,7 +55,13 @@ static const struct row {
 	{KEY_STORE_COMPACTION, "store-compaction", "DURATION", "5m",
          "how long an etcd keeps what was overwritten"},
 	{KEY_INSECURE, "insecure-registry", "HOST:PORT", "none",
-         "registry that is spoken to without TLS; repeatable"},
+         "registry (or subnet, as 10.0.0.0/8) whose certificate is not verified, or that has no TLS; "
+         "repeatable"},
+	{KEY_MIRROR, "registry-mirror", "[REGISTRY=]URL", "none",
+         "where to pull from before docker.io (or another registry) is asked; repeatable, tried in turn"},
+	{KEY_CERTS, "registry-certs", "DIR", "/etc/buoy/certs.d, then /etc/docker/certs.d",
+         "CAs and client certificates of registries: DIR/HOST:PORT/*.crt, NAME.cert, NAME.key; "
+         "repeatable"},
 	{KEY_LAYERS, "layers", "FORM", "mounted where that works",
          "how images lie on the disk from now on: mounted (tars), or directories"},
 	{KEY_NET_NAME, "net-name", "NAME", "none",
@@ -168,6 +176,12 @@ static int take(struct options *o, int key, const char *value, struct err *err)
 	case KEY_INSECURE:
 		return add(o->insecure_registries, &o->registry_count, OPTIONS_REGISTRY_MAX,
 		           "insecure-registry", value, err);
+	case KEY_MIRROR:
+		return add(o->registry_mirrors, &o->mirror_count, OPTIONS_REGISTRY_MAX,
+		           "registry-mirror", value, err);
+	case KEY_CERTS:
+		return add(o->registry_certs, &o->certs_count, OPTIONS_CERTS_MAX, "registry-certs",
+		           value, err);
 	case KEY_NET_NAME:
 		o->net_name = value;
 		return 0;

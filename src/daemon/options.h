@@ -13,6 +13,7 @@ struct err;
 
 #define OPTIONS_HOSTS_MAX    8
 #define OPTIONS_REGISTRY_MAX 32
+#define OPTIONS_CERTS_MAX    8
 
 struct options {
 	const char *root, *run, *name, *listen_addr, *advertise_addr, *store, *net_name, *runtime;
@@ -21,6 +22,9 @@ struct options {
 	const char *hosts[OPTIONS_HOSTS_MAX + 1];      /* NULL-terminated */
 	size_t host_count;
 	const char *insecure_registries[OPTIONS_REGISTRY_MAX + 1];
+	const char *registry_mirrors[OPTIONS_REGISTRY_MAX + 1];
+	const char *registry_certs[OPTIONS_CERTS_MAX + 1];
+	size_t mirror_count, certs_count;
 	const char *layers; /* "mounted", "directories", or NULL: as this machine can */
 	size_t registry_count;
 	enum log_level log_level;

@@ -157,14 +157,31 @@ static struct json *driver_status(void)
 	return all;
 }
 
-static struct json *registry_config(void)
+/* As dockerd: subnets by themselves, hosts as indexes that are not secure; of mirrors those of docker.io. */
+static struct json *registry_config(const struct daemon *d)
 {
-	struct json *config = json_object();
+	struct json *config = json_object(), *indexes = json_object(), *mirrors = json_array();
+	struct json *subnets = json_array();
 
-	json_set(config, "InsecureRegistryCIDRs",
-	         words((const char *const[]){"127.0.0.0/8", NULL}));
-	json_set(config, "IndexConfigs", json_object());
-	json_set(config, "Mirrors", json_array());
+	json_append(subnets, json_string("127.0.0.0/8"));
+	for (const char *const *m = d->registry_mirrors; m && *m; m++)
+		if (str_starts(*m, "http"))
+			json_append(mirrors, json_string(*m));
+	for (const char *const *h = d->insecure_registries; h && *h; h++) {
+		if (strchr(*h, '/')) {
+			json_append(subnets, json_string(*h));
+			continue;
+		}
+		struct json *index = json_object();
+		json_set(index, "Name", json_string(*h));
+		json_set(index, "Mirrors", json_array());
+		json_set(index, "Secure", json_bool(false));
+		json_set(index, "Official", json_bool(false));
+		json_set(indexes, *h, index);
+	}
+	json_set(config, "InsecureRegistryCIDRs", subnets);
+	json_set(config, "IndexConfigs", indexes);
+	json_set(config, "Mirrors", mirrors);
 	return config;
 }
 
@@ -234,7 +251,7 @@ static int info(void *ctx, struct http_request *req, struct err *err)
 	json_set(doc, "NEventsListener", json_int(0));
 	add_machine(doc, d);
 	json_set(doc, "IndexServerAddress", json_string("https://index.docker.io/v1/"));
-	json_set(doc, "RegistryConfig", registry_config());
+	json_set(doc, "RegistryConfig", registry_config(d));
 	json_set(doc, "GenericResources", json_null());
 	json_set(doc, "HttpProxy", json_string(""));
 	json_set(doc, "HttpsProxy", json_string(""));

@@ -162,6 +162,8 @@ static int open_rooms(struct engine *engine, const struct engine_options *option
 	struct image_store_options images = {
 		.worker_path = engine->worker_path,
 		.insecure_registries = options->insecure_registries,
+		.mirrors = options->registry_mirrors,
+		.certs_dirs = options->registry_certs,
 		.form = !options->layers                     ? IMAGE_FORM_PROBE
 	                : str_eq(options->layers, "mounted") ? IMAGE_FORM_TARS
 	                                                     : IMAGE_FORM_DIRECTORIES,

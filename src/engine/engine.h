@@ -48,7 +48,8 @@ struct engine_options {
 	const char *runtime_path; /* the buoy-runtime program */
 	const char *worker_path;  /* executed as `PROGRAM worker ...`; NULL: /proc/self/exe */
 	bool userns_host;         /* containers have the host's ids unless they ask for their own */
-	const char *const *insecure_registries; /* NULL-terminated; may be NULL */
+	/* NULL-terminated; may be NULL: as in struct image_store_options. */
+	const char *const *insecure_registries, *const *registry_mirrors, *const *registry_certs;
 	const char *layers; /* "mounted", "directories"; NULL: as this machine can */
 	const struct log *log;
 };

@@ -3,6 +3,7 @@
 
 #include <fcntl.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <strings.h>
 #include <sys/mman.h>
@@ -40,7 +41,9 @@ struct http_client {
 	char *user_agent;
 	struct curl_slist *connect_to; /* owned; NULL: as the name says */
 	struct pem ca, cert, key;
-	bool insecure, any_name, proxy;
+	bool insecure, any_name, proxy, http2;
+	enum http_trouble trouble; /* of the last call */
+	char protocol[16];         /* of the last answer */
 	int64_t connect_timeout_ms, timeout_ms, stall_timeout_ms;
 };
 
@@ -138,6 +141,7 @@ struct http_client *http_client_create(const struct http_client_options *options
 	client->insecure = options->insecure;
 	client->any_name = options->any_name;
 	client->proxy = options->proxy;
+	client->http2 = options->http2;
 	client->connect_timeout_ms =
 		options->connect_timeout_ms ? options->connect_timeout_ms : CONNECT_TIMEOUT_MS;
 	client->timeout_ms = options->timeout_ms;
@@ -208,6 +212,9 @@ static size_t on_header(char *data, size_t size, size_t count, void *arg)
 	if (len >= 5 && memcmp(data, "HTTP/", 5) == 0) { /* also after a 100 Continue */
 		long status = 0;
 
+		size_t word = strcspn(data, " \r\n");
+		(void)snprintf(x->client->protocol, sizeof(x->client->protocol), "%.*s",
+		               (int)(word < len ? word : len), data);
 		http_response_done(x->response);
 		curl_easy_getinfo(x->client->easy, CURLINFO_RESPONSE_CODE, &status);
 		x->response->status = (int)status;
@@ -311,15 +318,27 @@ static int build_headers(const struct exchange *x, bool redirected, struct curl_
 	return list_add(list, "Expect:", err); /* no second's wait */
 }
 
+/* libcurl reads the environment itself, but for HTTP_PROXY in capitals: a CGI script must not. We are none. */
+static void set_proxy(const struct exchange *x)
+{
+	const char *proxy = getenv("HTTP_PROXY");
+
+	if (!x->client->proxy)
+		curl_easy_setopt(x->client->easy, CURLOPT_PROXY, "");
+	else if (str_starts(x->url, "http://") && !getenv("http_proxy") && !str_empty(proxy))
+		curl_easy_setopt(x->client->easy, CURLOPT_PROXY, proxy);
+}
+
 static void set_transport(const struct exchange *x)
 {
 	const struct http_client *c = x->client;
 	CURL *easy = c->easy;
 	bool verify = !c->insecure;
+	long version = c->http2 ? CURL_HTTP_VERSION_2TLS : CURL_HTTP_VERSION_1_1;
 
 	curl_easy_setopt(easy, CURLOPT_NOSIGNAL, 1L);
 	curl_easy_setopt(easy, CURLOPT_PROTOCOLS_STR, "http,https");
-	curl_easy_setopt(easy, CURLOPT_HTTP_VERSION, (long)CURL_HTTP_VERSION_1_1);
+	curl_easy_setopt(easy, CURLOPT_HTTP_VERSION, version);
 	curl_easy_setopt(easy, CURLOPT_PATH_AS_IS, 1L);
 	curl_easy_setopt(easy, CURLOPT_TCP_KEEPALIVE, 1L);
 	curl_easy_setopt(easy, CURLOPT_USERAGENT, c->user_agent);
@@ -331,8 +350,7 @@ static void set_transport(const struct exchange *x)
 		curl_easy_setopt(easy, CURLOPT_LOW_SPEED_TIME,
 		                 (long)((c->stall_timeout_ms + 999) / 1000));
 	}
-	if (!c->proxy)
-		curl_easy_setopt(easy, CURLOPT_PROXY, "");
+	set_proxy(x);
 	if (c->connect_to && x->same_origin)
 		curl_easy_setopt(easy, CURLOPT_CONNECT_TO, c->connect_to);
 
@@ -407,6 +425,53 @@ static enum err_kind kind_of(CURLcode code)
 	return ERR_UNAVAILABLE;
 }
 
+static enum http_trouble trouble_of(CURLcode code)
+{
+	static const struct {
+		CURLcode code;
+		enum http_trouble trouble;
+	} troubles[] = {
+		{CURLE_COULDNT_RESOLVE_HOST, HTTP_TROUBLE_NAME},
+		{CURLE_COULDNT_RESOLVE_PROXY, HTTP_TROUBLE_PROXY},
+		{CURLE_PROXY, HTTP_TROUBLE_PROXY},
+		{CURLE_COULDNT_CONNECT, HTTP_TROUBLE_CONNECT},
+		{CURLE_SSL_CONNECT_ERROR, HTTP_TROUBLE_HANDSHAKE},
+		{CURLE_PEER_FAILED_VERIFICATION, HTTP_TROUBLE_CERTIFICATE},
+		{CURLE_WEIRD_SERVER_REPLY, HTTP_TROUBLE_SPEECH},
+		{CURLE_UNSUPPORTED_PROTOCOL, HTTP_TROUBLE_SPEECH}, /* "HTTP/0.9" */
+		{CURLE_GOT_NOTHING, HTTP_TROUBLE_SPEECH},
+		{CURLE_RECV_ERROR, HTTP_TROUBLE_SPEECH},
+		{CURLE_SEND_ERROR, HTTP_TROUBLE_SPEECH},
+	};
+
+	for (size_t i = 0; i < ARRAY_LEN(troubles); i++)
+		if (troubles[i].code == code)
+			return troubles[i].trouble;
+	return HTTP_TROUBLE_OTHER;
+}
+
+/* libcurl says where it wanted to connect to, the kernel why it could not. */
+static int failed(struct exchange *x, CURLcode code, struct err *err)
+{
+	struct http_client *c = x->client;
+	long number = 0;
+
+	c->trouble = trouble_of(code);
+	if (str_starts(x->text, "Resolving timed out"))
+		c->trouble = HTTP_TROUBLE_NAME;
+	if (c->trouble == HTTP_TROUBLE_CONNECT)
+		curl_easy_getinfo(c->easy, CURLINFO_OS_ERRNO, &number);
+	if (number > 0) {
+		(void)err_set(err, ERR_UNAVAILABLE, "%s: %.*s: %s", c->origin,
+		              (int)strcspn(x->text, ":"), x->text, strerrordesc_np((int)number));
+		if (err)
+			err->sys = (int)number;
+		return -1;
+	}
+	return err_set(err, kind_of(code), "%s: %s", c->origin,
+	               x->text[0] ? x->text : curl_easy_strerror(code));
+}
+
 static int plain_head(void *arg, struct err *err)
 {
 	struct exchange *x = arg;
@@ -477,8 +542,7 @@ static int perform(struct exchange *x, bool redirected, struct err *err)
 	}
 	if (code == CURLE_OK)
 		return 0;
-	return err_set(err, kind_of(code), "%s: %s", c->origin,
-	               x->text[0] ? x->text : curl_easy_strerror(code));
+	return failed(x, code, err);
 }
 
 /* ---- where to ---- */
@@ -622,6 +686,7 @@ int http_call_run(struct http_client *client, const struct http_call *call,
 
 	if (!url)
 		return -1;
+	client->trouble = HTTP_TROUBLE_NONE;
 	x.same_origin = client->plain || same_origin(url, client->origin);
 	int rc = run(&x, &url, err);
 	if (rc == 0 && (!call->write || scratch.status >= 400)) {
@@ -637,6 +702,16 @@ int http_call_run(struct http_client *client, const struct http_call *call,
 	http_response_done(response);
 	*response = scratch;
 	return 0;
+}
+
+enum http_trouble http_client_trouble(const struct http_client *client)
+{
+	return client->trouble;
+}
+
+const char *http_client_protocol(const struct http_client *client)
+{
+	return client->protocol;
 }
 
 int http_call(struct http_client *client, const char *method, const char *path, const char *json,

@@ -42,7 +42,8 @@ struct http_client_options {
 	int64_t timeout_ms;         /* whole call; 0: none */
 	int64_t stall_timeout_ms;   /* no byte for so long: give up; 0: none */
 	const char *user_agent;
-	bool proxy; /* honour http_proxy and kin (registries); else every proxy is ignored */
+	bool proxy; /* honour HTTP_PROXY, HTTPS_PROXY and NO_PROXY (registries); else every proxy is ignored */
+	bool http2; /* offer HTTP/2 in the TLS handshake */
 };
 
 struct http_client *http_client_create(const struct http_client_options *options, struct err *err);
@@ -96,6 +97,22 @@ struct http_call {
 
 int http_call_run(struct http_client *client, const struct http_call *call,
                   struct http_response *response, struct err *err);
+
+/* Why the last call got no answer, for callers that know better words than err has. */
+enum http_trouble {
+	HTTP_TROUBLE_NONE,
+	HTTP_TROUBLE_NAME,        /* the host's name has no address */
+	HTTP_TROUBLE_PROXY,       /* the proxy's has none, or it refuses */
+	HTTP_TROUBLE_CONNECT,     /* nobody there; errno text is in err */
+	HTTP_TROUBLE_HANDSHAKE,   /* it connected, but does not speak TLS as we do, or at all */
+	HTTP_TROUBLE_CERTIFICATE, /* it is not who it says, for all we can verify */
+	HTTP_TROUBLE_SPEECH,      /* what came was no HTTP, or nothing */
+	HTTP_TROUBLE_OTHER,
+};
+enum http_trouble http_client_trouble(const struct http_client *client);
+/* The protocol of the last answer: "HTTP/2", "HTTP/1.1"; "" before the first one. */
+const char *http_client_protocol(const struct http_client *client);
+
 /* The short form; `json` is a text to send, or NULL. */
 int http_call(struct http_client *client, const char *method, const char *path, const char *json,
               struct http_response *response, struct err *err);

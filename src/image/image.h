@@ -47,8 +47,10 @@ enum image_form {
 struct image_store_options {
 	const char *
 		worker_path; /* program to execute as `PROGRAM worker ...`; normally /proc/self/exe */
-	const char *const
-		*insecure_registries; /* "host:port", NULL-terminated; loopback always is */
+	/* Lists that end with NULL, or NULL: see endpoint.h. */
+	const char *const *insecure_registries; /* "host:port", "10.0.0.0/8" */
+	const char *const *mirrors; /* "https://host" (of docker.io), or "registry=https://host" */
+	const char *const *certs_dirs; /* NULL: /etc/buoy/certs.d, /etc/docker/certs.d */
 	struct log *log;
 	enum image_form form; /* how layers are stored from now on; both kinds are read */
 };
@@ -173,6 +175,7 @@ struct image_progress {
 
 struct image_auth { /* decoded X-Registry-Auth; NULL members: none */
 	const char *username, *password, *identity_token, *server;
+	const char *registry_token; /* shown to the registry as it is */
 };
 
 /* Fetches and unpacks ref for this platform (or "os/arch"). *out gets the image. Layers that are here are

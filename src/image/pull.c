@@ -15,13 +15,16 @@
 #include "base/arena.h"
 #include "base/buf.h"
 #include "base/err.h"
+#include "base/log.h"
 #include "base/str.h"
 #include "image/catalog.h"
+#include "image/endpoint.h"
 #include "image/fetch.h"
 #include "image/flight.h"
 #include "image/image.h"
 #include "image/layer.h"
 #include "image/registry.h"
+#include "image/store.h"
 
 #define PULL_THREADS     FLIGHT_LAYERS_MAX
 #define PULL_PROGRESS_MS 100
@@ -59,6 +62,12 @@ struct pull {
 	size_t running; /* threads; guarded by lock */
 	bool stop;      /* guarded by lock */
 	struct err err; /* the first failure; guarded by lock */
+};
+
+/* Who pulls. */
+struct pull_client {
+	const struct image_auth *auth;
+	const struct image_progress *progress;
 };
 
 static int tell(struct pull *p, const char *id, const char *status, int64_t current, int64_t total,
@@ -407,10 +416,11 @@ static int publish(struct pull *p, struct err *err)
 	return rc;
 }
 
-static int pull_run(struct pull *p, const char *platform, const struct image_auth *auth,
-                    struct err *err)
+static int pull_run(struct pull *p, const char *platform, const char *mirror,
+                    const struct image_auth *auth, struct err *err)
 {
-	p->registry = registry_open(p->store, p->ref, auth, "pull", err);
+	p->registry = mirror ? registry_open_mirror(p->store, p->ref, mirror, err)
+	                     : registry_open(p->store, p->ref, auth, "pull", err);
 	if (!p->registry)
 		return -1;
 	if (get_manifest(p, platform, err) < 0) {
@@ -419,6 +429,11 @@ static int pull_run(struct pull *p, const char *platform, const struct image_aut
 		if (err_is(err, ERR_NOT_FOUND) && str_eq(err->msg, "manifest unknown"))
 			return err_set(err, ERR_NOT_FOUND,
 			               "manifest for %s not found: manifest unknown", familiar);
+		if (err_is(err, ERR_DENIED) && str_starts(err->msg, "denied:"))
+			return err_wrap(err,
+			                "pull access denied for %s, repository does not exist or "
+			                "may require 'docker login'",
+			                familiar);
 		if (err_is(err, ERR_DENIED))
 			return err_wrap(err, "pull access denied for %s", familiar);
 		return -1;
@@ -453,14 +468,15 @@ static void pull_done(struct pull *p)
 	pthread_mutex_destroy(&p->lock);
 }
 
-int image_pull(struct image_store *store, const struct reference *ref, const char *platform,
-               const struct image_auth *auth, const struct image_progress *progress,
-               struct image_pulled *out, struct err *err)
+/* From one place: a mirror, or (NULL) the registry itself. */
+static int pull_from(struct image_store *store, const struct reference *ref, const char *platform,
+                     const char *mirror, const struct pull_client *client, struct image_pulled *out,
+                     struct err *err)
 {
 	struct pull p = {
 		.store = store,
 		.ref = ref,
-		.progress = progress,
+		.progress = client->progress,
 		.arena = ARENA_INIT(PULL_ARENA_MAX),
 		.config = BUF_INIT(REGISTRY_CONFIG_MAX),
 		.image = {.parent = "", .manifest = ""},
@@ -474,7 +490,7 @@ int image_pull(struct image_store *store, const struct reference *ref, const cha
 	pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
 	pthread_cond_init(&p.changed, &attr);
 	pthread_condattr_destroy(&attr);
-	int rc = pull_run(&p, str_empty(platform) ? NULL : platform, auth, &why);
+	int rc = pull_run(&p, str_empty(platform) ? NULL : platform, mirror, client->auth, &why);
 	if (rc == 0) {
 		memcpy(out->id, p.image.id, sizeof(out->id));
 		memcpy(out->digest, p.top.digest, sizeof(out->digest));
@@ -483,4 +499,34 @@ int image_pull(struct image_store *store, const struct reference *ref, const cha
 	}
 	pull_done(&p);
 	return rc;
+}
+
+/* A mirror that cannot, will not or lies costs its turn; what is wrong with this machine is wrong for all. */
+static bool may_go_on(const struct err *why)
+{
+	return why->kind != ERR_CANCELED && why->kind != ERR_NOMEM && why->kind != ERR_SYSTEM;
+}
+
+int image_pull(struct image_store *store, const struct reference *ref, const char *platform,
+               const struct image_auth *auth, const struct image_progress *progress,
+               struct image_pulled *out, struct err *err)
+{
+	const struct pull_client client = {auth, progress};
+	const char *mirror;
+
+	for (size_t i = 0; (mirror = endpoint_mirror(store, ref->domain, i)); i++) {
+		struct err why = ERR_INIT;
+
+		if (pull_from(store, ref, platform, mirror, &client, out, &why) == 0)
+			return 0;
+		if (!may_go_on(&why)) {
+			if (err)
+				*err = why;
+			return -1;
+		}
+		if (store->log)
+			log_warn(store->log, "a mirror did not give an image; the next is asked",
+			         "mirror=%s image=%s reason=\"%s\"", mirror, ref->path, why.msg);
+	}
+	return pull_from(store, ref, platform, NULL, &client, out, err);
 }

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "image/registry.h"
 
-#include <arpa/inet.h>
+#include <errno.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "base/base64.h"
@@ -11,21 +12,22 @@
 #include "base/json.h"
 #include "base/str.h"
 #include "image/challenge.h"
+#include "image/endpoint.h"
 #include "image/retry.h"
 #include "image/store.h"
 
 #define DOCKER_DOMAIN     "docker.io"
 #define DOCKER_HOST       "registry-1.docker.io"
 #define STALL_TIMEOUT_MS  60000
+#define HANDSHAKE_MS      5000 /* for a first answer over TLS, where it may be without */
 #define TOKEN_MAX         (64u << 10)
 #define AUTHORIZATION_MAX (128u << 10)
 #define URL_MAX           4096
 
 struct registry {
-	struct image_store *store;     /* borrowed */
 	const struct image_auth *auth; /* borrowed; may be NULL */
 	struct http_client *client;
-	char base[300]; /* "https://host:port" */
+	struct endpoint endpoint; /* owned */
 	char repository[256];
 	char actions[16];
 	char *authorization; /* "Authorization: ...", owned, or NULL */
@@ -33,46 +35,44 @@ struct registry {
 
 /* ---- opening ---- */
 
-/* An address, not a name that begins like one: "127.0.0.1.example.org" is somebody else's. */
-static bool is_loopback(const char *host)
-{
-	size_t len = host[0] == '[' ? strcspn(host, "]") + 1 : strcspn(host, ":");
-	struct in_addr address;
-	char name[16];
-
-	if ((len == 9 && strncmp(host, "localhost", 9) == 0) ||
-	    (len == 5 && strncmp(host, "[::1]", 5) == 0))
-		return true;
-	if (len >= sizeof(name))
-		return false;
-	memcpy(name, host, len);
-	name[len] = '\0';
-	return inet_pton(AF_INET, name, &address) == 1 && str_starts(name, "127.");
-}
-
-static bool is_plain(const struct image_store *store, const char *host)
-{
-	for (char **s = store->insecure; *s; s++)
-		if (strcmp(*s, host) == 0)
-			return true;
-	return is_loopback(host);
-}
-
 static int open_client(struct registry *r, struct err *err)
 {
+	const struct endpoint *e = &r->endpoint;
+
+	http_client_free(r->client);
 	r->client = http_client_create(
 		&(struct http_client_options){
-			.base = r->base,
+			.base = e->base,
+			.ca_pem = e->ca_pem,
+			.cert_pem = e->cert_pem,
+			.key_pem = e->key_pem,
+			.insecure = !e->verify,
 			.stall_timeout_ms = STALL_TIMEOUT_MS,
 			.user_agent = "buoy/" BUOY_VERSION,
-			.proxy = !str_starts(r->base, "http://"),
+			.proxy = !endpoint_is_loopback(endpoint_host(e)),
+			.http2 = true,
 		},
 		err);
 	return r->client ? 0 : -1;
 }
 
-struct registry *registry_open(struct image_store *store, const struct reference *ref,
-                               const struct image_auth *auth, const char *actions, struct err *err)
+/* A token that the user has from elsewhere is shown unasked. */
+static int take_registry_token(struct registry *r, struct err *err)
+{
+	auto_buf struct buf line = BUF_INIT(AUTHORIZATION_MAX);
+
+	if (!r->auth || str_empty(r->auth->registry_token))
+		return 0;
+	if (strpbrk(r->auth->registry_token, "\r\n"))
+		return err_set(err, ERR_INVALID, "line break in a registry token");
+	buf_addf(&line, "Authorization: Bearer %s", r->auth->registry_token);
+	r->authorization = buf_take(&line, err);
+	return r->authorization ? 0 : -1;
+}
+
+static struct registry *open_at(struct image_store *store, const struct reference *ref,
+                                const char *mirror, const struct image_auth *auth,
+                                const char *actions, struct err *err)
 {
 	auto_type(registry) r = calloc(1, sizeof(*r));
 	const char *host = strcmp(ref->domain, DOCKER_DOMAIN) == 0 ? DOCKER_HOST : ref->domain;
@@ -81,15 +81,26 @@ struct registry *registry_open(struct image_store *store, const struct reference
 		(void)err_nomem(err);
 		return NULL;
 	}
-	r->store = store;
 	r->auth = auth;
-	(void)snprintf(r->base, sizeof(r->base), "%s://%s",
-	               is_plain(store, host) ? "http" : "https", host);
 	(void)snprintf(r->repository, sizeof(r->repository), "%s", ref->path);
 	(void)snprintf(r->actions, sizeof(r->actions), "%s", actions);
-	if (open_client(r, err) < 0)
+	if ((mirror ? endpoint_of_url(store, mirror, &r->endpoint, err)
+	            : endpoint_find(store, host, &r->endpoint, err)) < 0 ||
+	    open_client(r, err) < 0 || take_registry_token(r, err) < 0)
 		return NULL;
 	return move_ptr(r);
+}
+
+struct registry *registry_open(struct image_store *store, const struct reference *ref,
+                               const struct image_auth *auth, const char *actions, struct err *err)
+{
+	return open_at(store, ref, NULL, auth, actions, err);
+}
+
+struct registry *registry_open_mirror(struct image_store *store, const struct reference *ref,
+                                      const char *url, struct err *err)
+{
+	return open_at(store, ref, url, NULL, "pull", err);
 }
 
 struct registry *registry_clone(const struct registry *from, struct err *err)
@@ -102,12 +113,13 @@ struct registry *registry_clone(const struct registry *from, struct err *err)
 	}
 	*r = *from;
 	r->client = NULL;
+	r->endpoint = (struct endpoint){0};
 	r->authorization = from->authorization ? strdup(from->authorization) : NULL;
 	if (from->authorization && !r->authorization) {
 		(void)err_nomem(err);
 		return NULL;
 	}
-	if (open_client(r, err) < 0)
+	if (endpoint_copy(&from->endpoint, &r->endpoint, err) < 0 || open_client(r, err) < 0)
 		return NULL;
 	return move_ptr(r);
 }
@@ -124,13 +136,141 @@ void registry_free(struct registry *r)
 	if (!r)
 		return;
 	http_client_free(r->client);
+	endpoint_done(&r->endpoint);
 	wipe(r->authorization);
 	free(r);
 }
 
 const char *registry_host(const struct registry *r)
 {
-	return strstr(r->base, "://") + strlen("://");
+	return endpoint_host(&r->endpoint);
+}
+
+/* ---- one request ---- */
+
+static int explain_tls(const struct registry *r, enum http_trouble trouble, const char *what,
+                       struct err *err)
+{
+	const char *host = registry_host(r);
+
+	if (trouble == HTTP_TROUBLE_CERTIFICATE)
+		return err_set(err, ERR_DENIED,
+		               "%s: the certificate is not of this name or signed by unknown "
+		               "authority: put the registry's CA into /etc/buoy/certs.d/%s/ca.crt",
+		               what, host);
+	if (strstr(what, "unexpected TLS packet"))
+		return err_set(err, ERR_UNAVAILABLE,
+		               "https://%s: server gave HTTP response to HTTPS client: if it is "
+		               "meant to be without TLS, start buoyd with --insecure-registry %s",
+		               host, host);
+	if (r->endpoint.verify && trouble == HTTP_TROUBLE_SPEECH && !r->endpoint.cert_pem)
+		return err_set(
+			err, ERR_UNAVAILABLE,
+			"%s: it closed the connection (if it wants a client certificate: put "
+			"client.cert and client.key into /etc/buoy/certs.d/%s)",
+			what, host);
+	return -1;
+}
+
+/* Is there a proxy that may be meant by what failed? */
+static bool may_be_proxied(const struct registry *r)
+{
+	static const char *const names[] = {"HTTPS_PROXY", "https_proxy", "HTTP_PROXY",
+	                                    "http_proxy",  "ALL_PROXY",   "all_proxy"};
+
+	if (endpoint_is_loopback(registry_host(r)))
+		return false;
+	for (size_t i = 0; i < ARRAY_LEN(names); i++)
+		if (!str_empty(getenv(names[i])))
+			return true;
+	return false;
+}
+
+/* What the user can do about it belongs to what went wrong. */
+static int explain(const struct registry *r, struct err *err)
+{
+	enum http_trouble trouble = http_client_trouble(r->client);
+	const char *host = registry_host(r);
+	char what[300];
+
+	if (!err || err->kind == ERR_CANCELED)
+		return -1;
+	(void)snprintf(what, sizeof(what), "%.299s", err->msg);
+	if (trouble == HTTP_TROUBLE_NAME)
+		return err_set(err, ERR_UNAVAILABLE,
+		               "%s: no such host: check the name, and DNS (/etc/resolv.conf)",
+		               what);
+	if (trouble == HTTP_TROUBLE_PROXY)
+		return err_set(err, ERR_UNAVAILABLE,
+		               "%s: check HTTP_PROXY, HTTPS_PROXY and NO_PROXY of buoyd", what);
+	if (trouble == HTTP_TROUBLE_CONNECT && may_be_proxied(r))
+		return err_set(
+			err, ERR_UNAVAILABLE,
+			"%s (a proxy is set in buoyd's environment: HTTP_PROXY, HTTPS_PROXY, "
+			"NO_PROXY)",
+			what);
+	if (trouble == HTTP_TROUBLE_CONNECT && err->sys == ECONNREFUSED)
+		return err_set(err, ERR_UNAVAILABLE,
+		               "dial tcp %s: connection refused: nothing listens there", host);
+	if (trouble == HTTP_TROUBLE_CERTIFICATE || trouble == HTTP_TROUBLE_HANDSHAKE ||
+	    trouble == HTTP_TROUBLE_SPEECH)
+		return explain_tls(r, trouble, what, err);
+	return -1;
+}
+
+/* Does it look as if the other scheme were spoken here? */
+static bool misunderstood(const struct registry *r, int rc, const struct http_response *response)
+{
+	enum http_trouble trouble = http_client_trouble(r->client);
+
+	if (rc == 0) /* what servers say to plain HTTP on a port for TLS */
+		return response->status == 400 && response->body && strstr(response->body, "HTTPS");
+	if (str_starts(r->endpoint.base, "http://"))
+		return trouble == HTTP_TROUBLE_SPEECH;
+	return trouble == HTTP_TROUBLE_HANDSHAKE;
+}
+
+/* The first request to a registry that need not have TLS finds out whether it has. */
+static int find_scheme(struct registry *r, const struct http_call *call,
+                       struct http_response *response, struct err *err)
+{
+	bool https = str_starts(r->endpoint.base, "https://");
+	struct http_call copy = *call;
+	struct err why = ERR_INIT;
+
+	/* A server that knows no TLS may take the greeting for half a request, and wait for the rest. */
+	if (https && call->timeout_ms == 0)
+		copy.timeout_ms = HANDSHAKE_MS;
+	int rc = http_call_run(r->client, &copy, response, &why);
+	bool other = misunderstood(r, rc, response) || (https && why.kind == ERR_TIMEOUT);
+	if (!other || call->read) {
+		if (rc < 0 && err)
+			*err = why;
+		return rc < 0 ? explain(r, err) : 0;
+	}
+	endpoint_switch(&r->endpoint);
+	if (open_client(r, err) < 0)
+		return -1;
+	if (http_call_run(r->client, call, response, NULL) == 0)
+		return 0;
+	/* Neither: what the first said is nearer to the truth. */
+	if (err)
+		*err = why;
+	return explain(r, err);
+}
+
+static int talk(struct registry *r, const struct http_call *call, struct http_response *response,
+                struct err *err)
+{
+	if (r->endpoint.lenient && call->path[0] == '/') {
+		int rc = find_scheme(r, call, response, err);
+		if (rc == 0)
+			r->endpoint.lenient = false;
+		return rc;
+	}
+	if (http_call_run(r->client, call, response, err) == 0)
+		return 0;
+	return explain(r, err);
 }
 
 /* ---- asking again ---- */
@@ -145,7 +285,8 @@ static int ask_again(const struct registry *r, int rc, const struct http_respons
 		return 0;
 	if (rc == 0)
 		ms = retry_pause_ms(response, registry_host(r), tries, err);
-	else if (err && err->kind == ERR_UNAVAILABLE && tries == 1)
+	else if (err && err->kind == ERR_UNAVAILABLE && tries == 1 &&
+	         http_client_trouble(r->client) != HTTP_TROUBLE_NAME)
 		ms = retry_backoff_ms(tries); /* a connection that was kept may have died of age */
 	if (ms < 0)
 		return -1;
@@ -175,7 +316,7 @@ static char *basic(const struct registry *r, struct err *err)
 }
 
 /* For calls that can be repeated as they are. */
-static int run_patiently(const struct registry *r, const struct http_call *call,
+static int run_patiently(struct registry *r, const struct http_call *call,
                          struct http_response *response, struct err *err)
 {
 	struct err why = ERR_INIT;
@@ -183,7 +324,7 @@ static int run_patiently(const struct registry *r, const struct http_call *call,
 
 	do {
 		why = (struct err)ERR_INIT;
-		rc = http_call_run(r->client, call, response, &why);
+		rc = talk(r, call, response, &why);
 		again = ask_again(r, rc, response, ++tries, &why);
 	} while (again > 0);
 	if (again < 0 && err)
@@ -210,7 +351,7 @@ static int request_token(struct registry *r, const struct challenge *c,
                          struct http_response *response, struct err *err)
 {
 	auto_buf struct buf url = BUF_INIT(URL_MAX), form = BUF_INIT(TOKEN_MAX);
-	bool trusted = challenge_trusts(c, r->base);
+	bool trusted = challenge_trusts(c, r->endpoint.base);
 	bool refresh = trusted && r->auth && !str_empty(r->auth->identity_token);
 	auto_free char *login = trusted && !refresh && has_password(r) ? basic(r, err) : NULL;
 	struct http_call call = {.method = "GET"};
@@ -220,8 +361,8 @@ static int request_token(struct registry *r, const struct challenge *c,
 		return -1;
 	if (!trusted && (has_password(r) || (r->auth && !str_empty(r->auth->identity_token))))
 		return err_set(err, ERR_DENIED,
-		               "registry %s asks to send the password to %s; refusing", r->base,
-		               c->realm);
+		               "registry %s asks to send the password to %s; refusing",
+		               r->endpoint.base, c->realm);
 	buf_add(&url, c->realm);
 	if (refresh) {
 		token_query(r, c, &form);
@@ -279,10 +420,13 @@ static int authenticate(struct registry *r, const struct http_response *refusal,
 	if (!header || challenge_parse(header, &c, err) < 0)
 		return header ? -1
 		              : err_set(err, ERR_DENIED,
-		                        "%s wants authentication without saying how", r->base);
+		                        "%s wants authentication without saying how",
+		                        r->endpoint.base);
 	if (c.scheme == CHALLENGE_BASIC) {
 		if (!has_password(r))
-			return err_set(err, ERR_DENIED, "no basic auth credentials");
+			return err_set(err, ERR_DENIED,
+			               "no basic auth credentials: log in by `buoy login %s`",
+			               registry_host(r));
 		wipe(r->authorization);
 		r->authorization = basic(r, err);
 		return r->authorization ? 0 : -1;
@@ -306,9 +450,10 @@ char *registry_path(const struct registry *r, const char *kind, const char *name
 
 static bool is_own(const struct registry *r, const char *path)
 {
-	size_t n = strlen(r->base);
+	size_t n = strlen(r->endpoint.base);
 
-	return path[0] == '/' || (str_starts(path, r->base) && (path[n] == '/' || path[n] == '\0'));
+	return path[0] == '/' ||
+	       (str_starts(path, r->endpoint.base) && (path[n] == '/' || path[n] == '\0'));
 }
 
 static int run_once(struct registry *r, const struct http_call *call, const char *const *headers,
@@ -325,7 +470,23 @@ static int run_once(struct registry *r, const struct http_call *call, const char
 	copy.headers = all;
 	http_response_done(response);
 	*response = (struct http_response){0};
-	return http_call_run(r->client, &copy, response, err);
+	return talk(r, &copy, response, err);
+}
+
+/* A 401 or 403 that stays one: what the server says, and what can be done. */
+static int refused(const struct registry *r, const struct http_response *response, struct err *err)
+{
+	bool known = has_password(r) || (r->auth && !str_empty(r->auth->identity_token));
+	struct err words = ERR_INIT;
+
+	(void)http_expect(response, &words);
+	const char *text = words.msg[0] ? words.msg : "requested access to the resource is denied";
+	if (response->status == 401)
+		return err_set(err, ERR_DENIED, "unauthorized: %s (%s: `buoy login %s`)", text,
+		               known ? "wrong user name or password, or expired" : "not logged in",
+		               registry_host(r));
+	return err_set(err, ERR_DENIED, "denied: %s (%s)", text,
+	               known ? "this user may not" : "perhaps `buoy login` helps");
 }
 
 int registry_call(struct registry *r, const struct http_call *call, const char *const *headers,
@@ -339,12 +500,8 @@ int registry_call(struct registry *r, const struct http_call *call, const char *
 		    run_once(r, call, headers, response, err) < 0)
 			return -1;
 	}
-	if (response->status == 401 || response->status == 403) {
-		struct err words = ERR_INIT;
-		(void)http_expect(response, &words);
-		return err_set(err, ERR_DENIED, "%s%sdenied%s%s", r->repository,
-		               r->repository[0] ? ": " : "", words.msg[0] ? ": " : "", words.msg);
-	}
+	if (response->status == 401 || response->status == 403)
+		return refused(r, response, err);
 	return 0;
 }
 
@@ -501,7 +658,7 @@ int image_login(struct image_store *store, const char *server, const struct imag
 		(void)snprintf(ref.domain, sizeof(ref.domain), "%s", DOCKER_DOMAIN);
 	auto_type(registry) r = registry_open(store, &ref, auth, "", err);
 	if (!r)
-		return -1;
+		return err_wrap(err, "login to %s", ref.domain);
 	struct http_call call = {.method = "GET", .path = "/v2/"};
 	int rc = call_patiently(r, &call, NULL, &response, err);
 	if (rc == 0)

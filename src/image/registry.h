@@ -10,8 +10,10 @@
  *
  * A 401 is answered by asking for a token (Bearer) or by the password (Basic), once. Credentials go
  * to the registry's own origin, and to a token server only over https under the same registrable
- * name (or at the same host); nowhere else. Loopback and the store's insecure
- * registries are spoken to in plain http, all others in verified https.
+ * name (or at the same host); nowhere else. A mirror gets none at all. Whether TLS is spoken, and with which
+ * certificates: endpoint.h.
+ *
+ * A call that gets no answer fails with words that say what can be done about it.
  *
  * Manifests, small blobs, tokens and questions are asked for again when the registry is busy (retry.h); what
  * registry_call() runs is the caller's to repeat.
@@ -36,6 +38,9 @@ struct registry;
 /* actions: "pull", "pull,push", or "" (only to log in). `ref` is copied, auth is borrowed. */
 struct registry *registry_open(struct image_store *store, const struct reference *ref,
                                const struct image_auth *auth, const char *actions, struct err *err);
+/* The same repository at a mirror ("https://host"), without credentials: what it sends has to be checked. */
+struct registry *registry_open_mirror(struct image_store *store, const struct reference *ref,
+                                      const char *url, struct err *err);
 struct registry *registry_clone(const struct registry *from, struct err *err);
 void registry_free(struct registry *r);
 DEFINE_AUTO(registry)

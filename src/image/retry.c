@@ -48,6 +48,19 @@ int64_t retry_after_ms(const char *value, int64_t wall_ns)
 	return ms > 0 ? ms : 0;
 }
 
+/* With the word that clients look for. */
+static int rate_limited(const char *host, const char *said, int64_t wish_ms, struct err *err)
+{
+	char when[48] = "later";
+
+	if (wish_ms >= 0)
+		(void)snprintf(when, sizeof(when), "in %lld s", (long long)(wish_ms + 999) / 1000);
+	return err_set(err, ERR_UNAVAILABLE,
+	               "%s: toomanyrequests: %.200s (rate limit: try again %s, or `buoy login "
+	               "%s`, as users with an account may ask more often)",
+	               host, said, when, host);
+}
+
 int64_t retry_pause_ms(const struct http_response *response, const char *host, int attempt,
                        struct err *err)
 {
@@ -57,19 +70,10 @@ int64_t retry_pause_ms(const struct http_response *response, const char *host, i
 
 	if (wish <= RETRY_AFTER_MAX_MS && attempt < RETRY_TRIES)
 		return wish >= 0 ? wish : retry_backoff_ms(attempt);
-	if (response->status == 429) {
-		char when[48] = "later";
-		if (wish >= 0)
-			(void)snprintf(when, sizeof(when), "in %lld s",
-			               (long long)(wish + 999) / 1000);
-		return err_set(
-			err, ERR_UNAVAILABLE,
-			"%s: too many requests (rate limit): try again %s, or log in, as users "
-			"with an account may ask more often",
-			host, when);
-	}
 	if (http_expect(response, &words) == 0)
 		(void)err_set(&words, ERR_UNAVAILABLE, "status %d", response->status);
+	if (response->status == 429)
+		return rate_limited(host, words.msg, wish, err);
 	if (wish > RETRY_AFTER_MAX_MS)
 		return err_set(err, ERR_UNAVAILABLE, "%s: %s (it asks to come back in %lld s)",
 		               host, words.msg, (long long)wish / 1000);

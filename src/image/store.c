@@ -15,6 +15,7 @@
 #include "base/map.h"
 #include "base/str.h"
 #include "image/blob.h"
+#include "image/endpoint.h"
 #include "image/flight.h"
 #include "image/layer.h"
 
@@ -132,25 +133,57 @@ static int init_locks(struct image_store *store, struct err *err)
 	return store->making && store->flights && store->mounts ? 0 : -1;
 }
 
+static void free_list(char **list)
+{
+	for (char **s = list; s && *s; s++)
+		free(*s);
+	free(list);
+}
+
+static char **copy_list(const char *const *list, struct err *err)
+{
+	size_t n = 0;
+
+	while (list && list[n])
+		n++;
+	char **copy = calloc(n + 1, sizeof(*copy));
+	for (size_t i = 0; copy && i < n; i++)
+		if (!(copy[i] = strdup(list[i]))) {
+			free_list(copy);
+			copy = NULL;
+		}
+	if (!copy)
+		(void)err_nomem(err);
+	return copy;
+}
+
+static int check_mirrors(const struct image_store *store, struct err *err)
+{
+	for (char **m = store->mirrors; *m; m++) {
+		struct endpoint e = {0};
+
+		if (endpoint_of_url(store, endpoint_mirror_url(*m), &e, err) < 0)
+			return err_wrap(err, "registry mirror %s", *m);
+		endpoint_done(&e);
+	}
+	return 0;
+}
+
 static int copy_options(struct image_store *store, const struct image_store_options *options,
                         struct err *err)
 {
-	size_t n = 0;
-	const char *const *names = options->insecure_registries;
+	static const char *const places[] = {"/etc/buoy/certs.d", "/etc/docker/certs.d", NULL};
 
 	store->log = options->log;
 	store->worker_path = strdup(options->worker_path ? options->worker_path : "/proc/self/exe");
-	while (names && names[n])
-		n++;
-	store->insecure = calloc(n + 1, sizeof(*store->insecure));
-	if (!store->worker_path || !store->insecure)
+	if (!store->worker_path)
 		return err_nomem(err);
-	for (size_t i = 0; i < n; i++) {
-		store->insecure[i] = strdup(names[i]);
-		if (!store->insecure[i])
-			return err_nomem(err);
-	}
-	return 0;
+	store->insecure = copy_list(options->insecure_registries, err);
+	store->mirrors = copy_list(options->mirrors, err);
+	store->certs = copy_list(options->certs_dirs ? options->certs_dirs : places, err);
+	if (!store->insecure || !store->mirrors || !store->certs)
+		return -1;
+	return check_mirrors(store, err);
 }
 
 static int open_dirs(struct image_store *store, int root_dir_fd, struct err *err)
@@ -338,9 +371,9 @@ void image_store_close(struct image_store *store)
 		pthread_mutex_destroy(&store->mounts_lock);
 		pthread_rwlock_destroy(&store->gate);
 	}
-	for (char **s = store->insecure; s && *s; s++)
-		free(*s);
-	free(store->insecure);
+	free_list(store->insecure);
+	free_list(store->mirrors);
+	free_list(store->certs);
 	free(store->worker_path);
 	free(store);
 }

@@ -31,7 +31,7 @@ struct image_store {
 	struct db *db;
 	struct log *log; /* borrowed; may be NULL */
 	char *worker_path;
-	char **insecure; /* NULL-terminated */
+	char **insecure, **mirrors, **certs; /* NULL-terminated: endpoint.h */
 	pthread_rwlock_t gate;
 	pthread_mutex_t making_lock;
 	pthread_cond_t making_done;

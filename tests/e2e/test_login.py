@@ -133,7 +133,7 @@ def test_a_second_login_tries_what_is_kept(cli, users, keys):
     done = cli("login", users.address)
     assert "Authenticating with existing credentials" in done.stdout and "Login Succeeded" in done.stdout
     both = cli("login", "-u", "a", "-p", "b", "--password-stdin", users.address, check=False, input="x")
-    assert both.returncode == 1 and "mutually exclusive" in both.stderr
+    assert both.returncode == 1 and "cannot specify both --password and --password-stdin" in both.stderr
 
 
 def test_a_link_to_the_file_stays_a_link(users, keys, daemon):

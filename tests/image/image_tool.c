@@ -294,13 +294,35 @@ static enum image_form form(void)
 	return wanted && strcmp(wanted, "tars") == 0 ? IMAGE_FORM_TARS : IMAGE_FORM_DIRECTORIES;
 }
 
+#define LIST_MAX 16
+
+/* The words of an environment variable; NULL when it is not set. */
+static const char *const *words_of(const char *variable, const char *list[LIST_MAX])
+{
+	char *text = getenv(variable), *save = NULL;
+	size_t n = 0;
+
+	for (char *word = text ? strtok_r(text, " ", &save) : NULL; word && n + 1 < LIST_MAX;
+	     word = strtok_r(NULL, " ", &save))
+		list[n++] = word;
+	list[n] = NULL;
+	return text ? list : NULL;
+}
+
 static int run(struct tool *t, const char *dir, const char *name, struct err *err)
 {
 	auto_close int fd = fs_trusted_open_dir(dir, true, err);
+	const char *insecure[LIST_MAX], *mirrors[LIST_MAX], *certs[LIST_MAX];
+	const struct image_store_options options = {
+		.form = form(),
+		.insecure_registries = words_of("IMAGE_INSECURE", insecure),
+		.mirrors = words_of("IMAGE_MIRRORS", mirrors),
+		.certs_dirs = words_of("IMAGE_CERTS", certs),
+	};
 	int rc = fd < 0 ? -1 : 1;
 
 	if (rc > 0)
-		t->store = image_store_open(fd, &(struct image_store_options){.form = form()}, err);
+		t->store = image_store_open(fd, &options, err);
 	if (!t->store)
 		return -1;
 	for (size_t i = 0; i < sizeof(commands) / sizeof(commands[0]); i++)
