@@ -25,8 +25,6 @@
 #define NONE_HERE      "credentials not found in native keychain"
 #define WAIT_SLICE_MS  10
 
-extern char **environ;
-
 /* It becomes the name of a program: one file name, no path. */
 static int program_of(const char *name, char out[PROGRAM_MAX], struct err *err)
 {
@@ -211,7 +209,7 @@ struct json *credhelper_get(const char *name, const char *server, struct err *er
 
 struct json *credhelper_list(const char *name, struct err *err)
 {
-	return ask(name, "list", "", err);
+	return ask(name, "list", "unused", err); /* as docker sends it: some wait for input */
 }
 
 int credhelper_store(const char *name, const char *server, const char *user, const char *secret,
