@@ -3,6 +3,8 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdbool.h>
 #include <stdio.h>
@@ -22,6 +24,8 @@
 
 #define WARM_STACK (32 << 10)
 #define WARM_HEAP  (80 << 10) /* below what malloc() maps by itself */
+#define SPARES     2
+#define SPARES_MAX 64 /* with those under way, which beyond that are not waited for */
 
 static int check_descriptors(struct err *err)
 {
@@ -55,6 +59,15 @@ static int detach_stdio(struct err *err)
 	return 0;
 }
 
+/* A launcher that is told of a launch must not take the CPU from it. */
+static void set_batch(bool batch)
+{
+	const struct sched_param param = {.sched_priority = 0};
+
+	if (sched_getscheduler(0) == (batch ? SCHED_OTHER : SCHED_BATCH))
+		(void)sched_setscheduler(0, batch ? SCHED_BATCH : SCHED_OTHER, &param);
+}
+
 static int prepare(struct err *err)
 {
 	struct sigaction ignore = {.sa_handler = SIG_IGN};
@@ -68,6 +81,7 @@ static int prepare(struct err *err)
 	if (prctl(PR_SET_DUMPABLE, 0, 0, 0, 0) < 0)
 		return err_sys(err, "cannot make the launcher undumpable");
 	(void)prctl(PR_SET_NAME, "buoy-launcher", 0, 0, 0);
+	set_batch(true);
 	umask(077);
 	if (chdir("/") < 0)
 		return err_sys(err, "cannot change to /");
@@ -85,10 +99,22 @@ static void refuse(const struct protocol_packet *request, const struct err *why)
 /* ---- spares ---- */
 
 /*
- * Forking is the dearest step of a launch after the container itself, so it is done before anybody asks: one spare
- * process waits on the engine's socket, and when a request has come to it the launcher forks the next. The
- * two speak over a socket pair; its end without a word means that the spare is gone.
+ * Forking is the dearest step of a launch after the container itself, so it is done before anybody asks: spare
+ * processes wait on the engine's socket, and the request itself goes to one of them. Nor is it done beside a launch,
+ * whose CPU and memory it would take: the next spare is forked when nothing is under way, unless the last one is
+ * taken. Each has a socket pair with the launcher: a byte says that it has taken a request, the end that its launch
+ * is over, or that it is dead.
  */
+struct spare {
+	int note_fd; /* owned */
+	bool taken;
+};
+
+struct spares {
+	struct spare all[SPARES_MAX];
+	size_t count;
+};
+
 static void become_supervisor(struct protocol_packet *request, int note_fd)
 {
 	struct err err = ERR_INIT;
@@ -98,10 +124,9 @@ static void become_supervisor(struct protocol_packet *request, int note_fd)
 		_exit(1);
 	}
 	(void)send(note_fd, "", 1, MSG_NOSIGNAL); /* a launcher that is dead needs no next one */
-	close(note_fd);
 	close(PROTOCOL_LAUNCHER_FD);
 	(void)dup2(STDIN_FILENO, STDERR_FILENO);
-	_exit(supervisor_run(request, PROTOCOL_RUN_DIR_FD));
+	_exit(supervisor_run(request, PROTOCOL_RUN_DIR_FD, note_fd));
 }
 
 /* 1: *request is there; 0: the engine is gone; -1: nobody may go on. A bad packet is passed over: its reply
@@ -139,6 +164,7 @@ static _Noreturn void wait_as_spare(int note_fd, pid_t launcher)
 
 	(void)prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0);
 	warm_up();
+	set_batch(false);
 	if (getppid() != launcher || next_request(&request, NULL) != 1)
 		_exit(0);
 	(void)prctl(PR_SET_PDEATHSIG, 0, 0, 0, 0); /* a supervisor outlives us */
@@ -146,8 +172,29 @@ static _Noreturn void wait_as_spare(int note_fd, pid_t launcher)
 	_exit(1);
 }
 
-/* A process that waits for a request; *note_fd: says when it has one. */
-static int fork_spare(int *note_fd, struct err *err)
+static void forget(struct spares *s, size_t i)
+{
+	close(s->all[i].note_fd);
+	s->all[i] = s->all[--s->count];
+}
+
+static size_t count_idle(const struct spares *s)
+{
+	size_t idle = 0;
+
+	for (size_t i = 0; i < s->count; i++)
+		idle += !s->all[i].taken;
+	return idle;
+}
+
+static void make_room(struct spares *s)
+{
+	for (size_t i = 0; i < s->count && s->count == SPARES_MAX; i++)
+		if (s->all[i].taken)
+			forget(s, i);
+}
+
+static int fork_spare(struct spares *s, struct err *err)
 {
 	pid_t launcher = getpid();
 	int ends[2];
@@ -158,11 +205,14 @@ static int fork_spare(int *note_fd, struct err *err)
 	pid_t pid = fork();
 	if (pid == 0) {
 		close(ours);
+		while (s->count > 0)
+			forget(s, 0);
 		wait_as_spare(theirs, launcher);
 	}
 	if (pid < 0)
 		return err_sys(err, "cannot fork a supervisor");
-	*note_fd = move_fd(&ours);
+	make_room(s);
+	s->all[s->count++] = (struct spare){.note_fd = move_fd(&ours)};
 	return 0;
 }
 
@@ -182,26 +232,58 @@ static bool engine_is_gone(void)
 	return recv(PROTOCOL_LAUNCHER_FD, NULL, 0, MSG_PEEK | MSG_TRUNC | MSG_DONTWAIT) == 0;
 }
 
-/* 1: go on; 0: the engine is gone; -1. */
-static int serve_one(struct err *err)
+/* -1: there is none, and none can be had. */
+static int keep_spares(struct spares *s, struct err *err)
 {
-	struct err why = ERR_INIT;
-	auto_close int note_fd = -1;
-	ssize_t n;
-	char byte;
+	for (;;) {
+		size_t idle = count_idle(s);
+		if (idle > 0 && (idle >= SPARES || s->count > idle))
+			return 0;
+		if (fork_spare(s, err) < 0)
+			return idle > 0 ? 0 : -1;
+	}
+}
 
-	if (fork_spare(&note_fd, &why) < 0)
+/* 1: go on; 0: the engine is gone. */
+static int hear(struct spares *s, size_t i)
+{
+	bool was_taken = s->all[i].taken;
+	char byte;
+	ssize_t n = read(s->all[i].note_fd, &byte, 1);
+
+	if (n < 0 && errno == EINTR)
+		return 1;
+	if (n == 1) {
+		s->all[i].taken = true;
+		(void)FAILPOINT("launcher.forked", NULL);
+		return 1;
+	}
+	forget(s, i);
+	return was_taken || !engine_is_gone();
+}
+
+/* 1: go on; 0: the engine is gone; -1. */
+static int serve_one(struct spares *s, struct err *err)
+{
+	struct pollfd fds[SPARES_MAX];
+	struct err why = ERR_INIT;
+
+	if (keep_spares(s, &why) < 0)
 		return refuse_next(&why, err);
-	do {
-		n = read(note_fd, &byte, 1);
-	} while (n < 0 && errno == EINTR);
-	(void)FAILPOINT("launcher.forked", NULL);
-	return n == 1 || !engine_is_gone();
+	for (size_t i = 0; i < s->count; i++)
+		fds[i] = (struct pollfd){.fd = s->all[i].note_fd, .events = POLLIN};
+	if (poll(fds, s->count, -1) < 0)
+		return errno == EINTR ? 1 : err_sys(err, "cannot wait for spares");
+	for (size_t i = s->count; i-- > 0;) /* the last takes the place of one that is forgotten */
+		if (fds[i].revents && hear(s, i) == 0)
+			return 0;
+	return 1;
 }
 
 static int serve(struct err *err)
 {
 	struct json *ready = json_object();
+	struct spares spares = {.count = 0};
 	int rc;
 
 	if (json_set(ready, "ready", json_bool(true)) < 0) {
@@ -210,7 +292,7 @@ static int serve(struct err *err)
 	}
 	if (protocol_send(PROTOCOL_LAUNCHER_FD, ready, NULL, 0, err) < 0)
 		return -1;
-	while ((rc = serve_one(err)) > 0)
+	while ((rc = serve_one(&spares, err)) > 0)
 		;
 	return rc;
 }

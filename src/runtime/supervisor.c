@@ -210,8 +210,18 @@ static __attribute__((noinline)) void release_stack(void)
 	(void)madvise((void *)(end - STACK_SPAN), STACK_SPAN, MADV_DONTNEED);
 }
 
+/* Shut down, as a process that waits for its start holds a copy. */
+void supervisor_launched(struct supervision *s)
+{
+	if (s->note_fd < 0)
+		return;
+	(void)shutdown(s->note_fd, SHUT_RDWR);
+	close(move_fd(&s->note_fd));
+}
+
 static void idle(struct supervision *s)
 {
+	supervisor_launched(s);
 	(void)streams_idle(&s->streams);
 	(void)malloc_trim(0);
 	release_stack();
@@ -274,12 +284,13 @@ static int take_signals(struct supervision *s, struct err *err)
 	return s->signal_fd < 0 ? err_sys(err, "cannot make a signal descriptor") : 0;
 }
 
-static void init(struct supervision *s)
+static void init(struct supervision *s, int note_fd)
 {
 	*s = (struct supervision){.dir_fd = -1,
 	                          .listen_fd = -1,
 	                          .signal_fd = -1,
 	                          .config_fd = -1,
+	                          .note_fd = note_fd,
 	                          .spawned = SPAWNED_INIT,
 	                          .arena = ARENA_INIT(2L * SPEC_ARENA_MAX),
 	                          .streams = STREAMS_INIT};
@@ -357,13 +368,13 @@ static int begin(struct supervision *s, struct protocol_packet *request, int run
 	return -1;
 }
 
-int supervisor_run(struct protocol_packet *request, int run_dir_fd)
+int supervisor_run(struct protocol_packet *request, int run_dir_fd, int note_fd)
 {
 	struct supervision s;
 	const char *id = json_get_string(request->body, "id");
 	bool calm = false;
 
-	init(&s);
+	init(&s, note_fd);
 	detach();
 	set_name(id ? id : "?");
 	if (begin(&s, request, run_dir_fd) < 0) {

@@ -47,6 +47,7 @@ struct supervision {
 	int listen_fd; /* owned */
 	int signal_fd; /* owned; SIGCHLD */
 	int config_fd; /* owned; the container's config.json; -1 for an exec */
+	int note_fd; /* owned; open while the launcher is to do nothing beside our launch (serve.c) */
 	struct spawned spawned;
 	struct arena
 		arena; /* the config that the process is made from, until it executes its program */
@@ -60,8 +61,8 @@ struct supervision {
 };
 
 /* What a forked supervisor does for all its life: takes over the request, whose descriptors it
- * closes, and returns the exit status for _exit(). run_dir_fd is borrowed. */
-int supervisor_run(struct protocol_packet *request, int run_dir_fd);
+ * closes, and note_fd, and returns the exit status for _exit(). run_dir_fd is borrowed. */
+int supervisor_run(struct protocol_packet *request, int run_dir_fd, int note_fd);
 
 /* Sets up from the request: on success the process waits for "start" and s is complete. On
  * failure nothing is left, neither process nor directory. */
@@ -76,5 +77,7 @@ int supervisor_confine(const struct supervision *s, int *rules_fd, struct err *e
 int supervisor_answer(struct supervision *s, struct supervision_connection *connection);
 /* Writes state.json and tells the watchers. */
 void supervisor_changed(struct supervision *s);
+/* The program runs, or will not for a while: the launcher may go on. */
+void supervisor_launched(struct supervision *s);
 /* Tells the watchers only. */
 void supervisor_notify(struct supervision *s);

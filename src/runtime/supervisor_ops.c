@@ -59,6 +59,7 @@ static int op_start(struct supervision *s, const struct json *body, struct answe
 	streams_started(&s->streams);
 	(void)FAILPOINT("supervisor.start.released", NULL);
 	supervisor_changed(s);
+	supervisor_launched(s);
 	out->watch = json_get_bool(body, "watch",
 	                           false); /* from the next change on: this is its answer */
 	return 0;

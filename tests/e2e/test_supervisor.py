@@ -349,10 +349,32 @@ def test_the_launcher_is_started_again_and_supervisors_stay(world):
     before = int(p("launcher"))
     os.kill(before, signal.SIGKILL)
     assert p.state(id).state == "running"
+    eventually(lambda: not alive(before))  # until then its spares may take a request
     other = world.create("true")
     assert int(p("launcher")) != before
     p("start", other)
     assert world.ended(other).code == 0
+
+
+def spares(launcher):
+    return subprocess.run(["pgrep", "-P", str(launcher), "-x", "buoy-launcher"], capture_output=True, text=True).stdout.split()
+
+
+def test_there_is_a_spare_whatever_happens_to_the_others(world):
+    p = world.probe
+    launcher = int(p("launcher"))
+    eventually(lambda: len(spares(launcher)) == 2)
+    for spare in spares(launcher):
+        os.kill(int(spare), signal.SIGKILL)
+    ids = [world.create("true") for _ in range(5)]  # none is started: each launch is under way for a while
+    assert spares(launcher)
+    for id in ids:
+        p("start", id)
+        assert world.ended(id).code == 0
+    eventually(lambda: len(spares(launcher)) == 2)
+    p.stop()
+    eventually(lambda: not alive(launcher) and not spares(launcher))
+    world.probe = Probe(world.run)
 
 
 def test_a_killed_engine_finds_everything_again(world):
