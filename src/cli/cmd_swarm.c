@@ -1,8 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* swarm: making, joining and leaving a cluster. */
 
+#include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
 #include "base/buf.h"
 #include "base/clock.h"
@@ -16,6 +20,8 @@
 
 #define DEFAULT_LISTEN "0.0.0.0:2377"
 #define PEM_MAX        (64u << 10)
+#define PASSPHRASE_MAX 4096
+#define BACKUP_MAX     (1u << 30) /* what the daemon gives and takes */
 
 static struct json *get(struct cli *cli, const char *what, struct err *err)
 {
@@ -271,6 +277,106 @@ static int run_migrate(struct cli *cli, const struct args *args, struct err *err
 	return 0;
 }
 
+/* ---- backup and restore ---- */
+
+/* A file's first line. NULL: none was asked for; "" is refused, for it would seal nothing. */
+static int read_passphrase(const struct args *args, struct json *body, struct err *err)
+{
+	auto_buf struct buf text = BUF_INIT(PASSPHRASE_MAX);
+	const char *file = args_string(args, "passphrase-file");
+
+	if (!file)
+		return 0;
+	if (fs_trusted_read(file, PASSPHRASE_MAX, &text, err) < 0)
+		return -1;
+	char *line = (char *)buf_str(&text);
+	line[strcspn(line, "\r\n")] = '\0';
+	int rc = *line ? json_set(body, "Passphrase", json_string(line))
+	               : err_set(err, ERR_INVALID, "%s: its first line is empty", file);
+	explicit_bzero(text.data, text.len);
+	return rc;
+}
+
+static int gather(void *arg, const void *data, size_t len)
+{
+	buf_add_mem(arg, data, len);
+	return buf_check(arg, NULL);
+}
+
+/* It holds the cluster's keys: for its owner alone, also over a file that was for others. */
+static int keep(const struct buf *text, const char *path, struct err *err)
+{
+	auto_close int fd = fs_trusted_open(path, O_WRONLY | O_CREAT | O_TRUNC, 0600, err);
+
+	if (fd < 0)
+		return -1;
+	if (fchmod(fd, 0600) < 0 || fs_write_all(fd, text->data, text->len, err) < 0)
+		return err_wrap(err, "%s", path);
+	return fsync(fd) < 0 && errno != EINVAL ? err_sys(err, "%s", path) : 0;
+}
+
+static int run_backup(struct cli *cli, const struct args *args, struct err *err)
+{
+	static const char *const type[] = {"Content-Type: application/json", NULL};
+	auto_buf struct buf text = BUF_INIT(BACKUP_MAX), request = BUF_INIT(PASSPHRASE_MAX * 8);
+	const char *file = args->words[0], *path;
+	auto_type(json) body = json_object();
+
+	if (str_eq(file, "-") && cli->out_tty)
+		return err_set(err, ERR_INVALID,
+		               "a backup holds the cluster's keys and does not belong on a "
+		               "terminal: name a file, or use a pipe");
+	path = api_path(cli, "/buoy/v1/cluster/backup", NULL, NULL, err);
+	if (!path || read_passphrase(args, body, err) < 0 || json_write(body, &request, err) < 0)
+		return -1;
+	const struct http_call call = {.method = "POST",
+	                               .path = path,
+	                               .headers = type,
+	                               .body = request.data,
+	                               .body_len = request.len,
+	                               .write = gather,
+	                               .write_arg = &text};
+	int rc = api_stream(cli, &call, err);
+	if (rc == 0 && str_eq(file, "-"))
+		rc = fs_write_all(STDOUT_FILENO, text.data, text.len, err);
+	else if (rc == 0)
+		rc = keep(&text, file, err);
+	if (text.data)
+		explicit_bzero(text.data, text.len);
+	return rc;
+}
+
+static int run_restore(struct cli *cli, const struct args *args, struct err *err)
+{
+	auto_buf struct buf text = BUF_INIT(BACKUP_MAX), reply = BUF_INIT(PEM_MAX);
+	auto_type(json) head = json_object();
+	const char *path = api_path(cli, "/buoy/v1/cluster/restore", NULL, NULL, err);
+
+	json_set(head, "ListenAddr", text_or(args, "listen-addr", ""));
+	json_set(head, "AdvertiseAddr", text_or(args, "advertise-addr", ""));
+	if (!path || read_passphrase(args, head, err) < 0 || add_store(args, head, err) < 0 ||
+	    json_write(head, &text, err) < 0)
+		return -1;
+	buf_add(&text, "\n");
+	if (fs_trusted_read(args->words[0], BACKUP_MAX - text.len, &text, err) < 0)
+		return -1;
+	const struct http_call call = {.method = "POST",
+	                               .path = path,
+	                               .body = text.data,
+	                               .body_len = text.len,
+	                               .write = gather,
+	                               .write_arg = &reply};
+	int rc = api_stream(cli, &call, err);
+	explicit_bzero(text.data, text.len);
+	if (rc < 0)
+		return -1;
+	auto_type(json) id = json_parse(buf_str(&reply), reply.len, NULL);
+	printf("The cluster is restored: this node (%s) is its manager. Nodes that knew a manager "
+	       "by\nthis address come by themselves.\n",
+	       json_str(id) ? json_str(id) : "");
+	return 0;
+}
+
 static int run_leave(struct cli *cli, const struct args *args, struct err *err)
 {
 	if (post(cli, args_bool(args, "force") ? "/swarm/leave?force=1" : "/swarm/leave", NULL,
@@ -368,6 +474,23 @@ static const struct flag init_flags[] = {
 
 static const struct flag migrate_flags[] = {STORE_FLAGS, {NULL}};
 
+#define PASSPHRASE_FLAG                                                                            \
+	{                                                                                          \
+		"passphrase-file", 0, FLAG_STRING, "FILE", "Its first line seals the backup"       \
+	}
+
+static const struct flag backup_flags[] = {PASSPHRASE_FLAG, {NULL}};
+
+static const struct flag restore_flags[] = {
+	{"advertise-addr", 0, FLAG_STRING, "ADDRESS", "How others reach this node"},
+	{"listen-addr", 0, FLAG_STRING, "ADDRESS", "Where it listens (0.0.0.0:2377)"},
+	PASSPHRASE_FLAG,
+	{"store", 0, FLAG_STRING, "URL",
+         "Where its state shall be: file, etcd, or etcd://... (as it was)"},
+	STORE_FLAGS,
+	{NULL},
+};
+
 static const struct flag join_flags[] = {
 	ADDRESS_FLAGS,
 	{"token", 0, FLAG_STRING, "TOKEN", "What a manager's join-token shows"},
@@ -449,6 +572,22 @@ const struct command command_swarm[] = {
          .summary = "Change settings of the cluster",
          .flags = update_flags,
          .run = run_update},
+	{.group = "cluster",
+         .name = "backup",
+         .synopsis = "[OPTIONS] FILE|-",
+         .summary = "Write the cluster's whole state, keys included, to a file",
+         .flags = backup_flags,
+         .min = 1,
+         .max = 1,
+         .run = run_backup},
+	{.group = "cluster",
+         .name = "restore",
+         .synopsis = "[OPTIONS] FILE",
+         .summary = "Begin a cluster anew from a backup, with this node as its manager",
+         .flags = restore_flags,
+         .min = 1,
+         .max = 1,
+         .run = run_restore},
 	{.group = "cluster",
          .name = "migrate-store",
          .synopsis = "[OPTIONS] etcd|URL",

@@ -29,6 +29,7 @@ struct err;
 #define CA_MANAGER_NAME "swarm-manager"
 #define CA_ROLE_MANAGER "swarm-manager"
 #define CA_ROLE_WORKER  "swarm-worker"
+#define CA_KEY_FIELD    "CAKey"      /* in the cluster object's secret */
 #define CA_ETCD_NAME    "swarm-etcd" /* CN and OU of an etcd member's certificate (etcd_run.h) */
 
 struct ca_identity {

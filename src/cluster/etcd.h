@@ -129,6 +129,10 @@ int etcd_compact(struct etcd *etcd, int64_t revision, bool always, struct err *e
 
 /* ---- the store ---- */
 
+/* What is added to the epochs of a store that came from elsewhere (store_move.h), where others were given out: etcd's
+ * own are its revisions, which begin anew in each etcd. */
+int etcd_set_epoch_base(struct etcd *etcd, int64_t base, struct err *err);
+
 /* Takes the client over, also on failure. Every commit compares the epoch, which
- * etcd_campaign() gave. */
+ * etcd_campaign() gave; store_epoch() has the base added. */
 struct store *store_etcd_open(struct etcd *etcd, int64_t epoch, struct err *err);

@@ -19,6 +19,7 @@
 #include "base/clock.h"
 #include "base/err.h"
 #include "base/fs.h"
+#include "base/id.h"
 #include "base/log.h"
 #include "base/str.h"
 #include "cluster/ca.h"
@@ -45,6 +46,7 @@ struct etcd_run {
 	bool existing, alone;
 	int dir_fd, stop_fd;
 	char socket[64];
+	char token[ID_SWARM_MAX]; /* of use when a new cluster begins */
 	pthread_t thread;
 	bool watching;
 	pthread_mutex_t lock; /* guards what follows */
@@ -84,6 +86,9 @@ static size_t fill_args(const struct etcd_run *run, const char *args[ARGS_MAX])
 		run->peer,
 		"--initial-cluster",
 		run->cluster,
+		/* Members of a cluster that was before, by the same names, must not be taken for ours. */
+		"--initial-cluster-token",
+		run->token,
 		"--initial-cluster-state",
 		run->existing ? "existing" : "new",
 		"--peer-cert-file",
@@ -288,6 +293,7 @@ static int copy_text(char **to, const char *from, struct err *err)
 static int fill(struct etcd_run *run, const struct etcd_run_options *options, struct err *err)
 {
 	run->log = options->log ? *options->log : (struct log){.fd = -1};
+	id_make_swarm(run->token);
 	run->existing = options->existing;
 	run->alone = options->alone;
 	if (copy_text(&run->name, options->name, err) < 0 ||

@@ -18,11 +18,10 @@
 #include "cluster/store.h"
 #include "cluster/token.h"
 
-#define TICK_MAX_MS   1000 /* so that a wrong sum cannot make the ticker sleep for ever */
-#define TABLE_MAX     (32u << 20)
-#define COMPACT_MS    (5 * 60 * 1000)
-#define DATABASE      "cluster.db"
-#define KEY_IN_SECRET "CAKey"
+#define TICK_MAX_MS 1000 /* so that a wrong sum cannot make the ticker sleep for ever */
+#define TABLE_MAX   (32u << 20)
+#define COMPACT_MS  (5 * 60 * 1000)
+#define DATABASE    "cluster.db"
 
 struct control_time leader_now(void)
 {
@@ -490,7 +489,7 @@ int leader_found(struct leader *leader, const char *cluster_id, const struct jso
 	auto_type(json) tls = tls_of(ca->cert, err);
 	auto_type(json) secret = json_object();
 	int rc = tls && ca_digest(ca->cert, digest, err) == 0 ? 0 : -1;
-	if (rc == 0 && json_set(secret, KEY_IN_SECRET, json_string(ca->key)) < 0)
+	if (rc == 0 && json_set(secret, CA_KEY_FIELD, json_string(ca->key)) < 0)
 		rc = err_nomem(err);
 	if (rc == 0) {
 		struct cluster cluster = {
@@ -511,7 +510,7 @@ int leader_read_ca(struct leader *leader, struct ca_identity *ca, struct err *er
 {
 	const struct cluster *cluster = control_cluster(leader->control);
 	const char *cert = cluster ? json_get_string(cluster->tls, "TrustRoot") : NULL;
-	const char *key = cluster ? json_get_string(cluster->secret, KEY_IN_SECRET) : NULL;
+	const char *key = cluster ? json_get_string(cluster->secret, CA_KEY_FIELD) : NULL;
 
 	if (!cert || !key)
 		return err_set(err, ERR_INTERNAL, "the cluster has no CA");

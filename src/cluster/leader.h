@@ -114,6 +114,10 @@ void leader_store_note(struct leader *leader, char *out, size_t size);
 /* What secrets are sealed with (vault.h); borrowed. */
 const struct vault *leader_vault(const struct leader *leader);
 
+/* The whole state (backup.h), appended to out. Requests wait meanwhile. */
+struct buf;
+int leader_backup(struct leader *leader, const char *passphrase, struct buf *out, struct err *err);
+
 enum leader_token {
 	LEADER_ROTATE_WORKER = 1,
 	LEADER_ROTATE_MANAGER = 2,

@@ -23,8 +23,6 @@
 #include "cluster/vault.h"
 #include "http/client.h"
 
-#define DIRECTORY   "cluster"
-#define NEW         "cluster.new"
 #define JOIN_MS     20000
 #define CONNECT_MS  10000
 #define INSPECT_MAX (1u << 20)
@@ -52,19 +50,19 @@
 /* ---- the directory ---- */
 
 /* A directory in the making. What an earlier attempt left is thrown away. */
-static int make_directory(struct member *m, struct err *err)
+int member_make_directory(struct member *m, struct err *err)
 {
-	if (fs_remove_tree(m->options.root_fd, NEW, err) < 0 ||
-	    fs_mkdir(m->options.root_fd, NEW, 0700, err) < 0)
+	if (fs_remove_tree(m->options.root_fd, MEMBER_DIR_NEW, err) < 0 ||
+	    fs_mkdir(m->options.root_fd, MEMBER_DIR_NEW, 0700, err) < 0)
 		return -1;
-	return fs_open_dir(m->options.root_fd, NEW, err);
+	return fs_open_dir(m->options.root_fd, MEMBER_DIR_NEW, err);
 }
 
 /* Gives it its name: from here on we are a member. */
-static int keep_directory(struct member *m, int dir_fd, struct err *err)
+int member_keep_directory(struct member *m, int dir_fd, struct err *err)
 {
-	if (fs_sync(dir_fd, err) < 0 ||
-	    fs_rename_new(m->options.root_fd, NEW, m->options.root_fd, DIRECTORY, err) < 0)
+	if (fs_sync(dir_fd, err) < 0 || fs_rename_new(m->options.root_fd, MEMBER_DIR_NEW,
+	                                              m->options.root_fd, MEMBER_DIR, err) < 0)
 		return -1;
 	return fs_sync(m->options.root_fd, err);
 }
@@ -168,7 +166,7 @@ void member_lay_down(struct member *m, bool for_good)
 /* From the directory. Whatever fails, we are a member still, with an error to show. */
 int member_take_up(struct member *m, struct err *err)
 {
-	m->dir_fd = fs_open_dir(m->options.root_fd, DIRECTORY, err);
+	m->dir_fd = fs_open_dir(m->options.root_fd, MEMBER_DIR, err);
 	if (m->dir_fd < 0 || member_read_all(m, err) < 0 || member_finish_renewal(m, err) < 0)
 		return -1;
 	if (m->card.manager && member_runs_etcd(&m->card))
@@ -203,7 +201,7 @@ struct member *member_open(const struct member_options *options, struct err *err
 	}
 	struct err why = ERR_INIT;
 	pthread_mutex_lock(&m->changing);
-	if (fs_exists(options->root_fd, DIRECTORY) && member_take_up(m, &why) < 0) {
+	if (fs_exists(options->root_fd, MEMBER_DIR) && member_take_up(m, &why) < 0) {
 		snprintf(m->error, sizeof(m->error), "%.255s", why.msg);
 		log_error(options->log, "cluster membership not taken up", "error=%s", why.msg);
 	}
@@ -224,11 +222,6 @@ void member_close(struct member *m)
 
 /* ---- init ---- */
 
-struct founding {
-	char listen[ADDRESS_MAX], advertise[ADDRESS_MAX], addr[ADDRESS_MAX];
-	char node_id[ID_SWARM_MAX], cluster_id[ID_SWARM_MAX];
-};
-
 /* An IP with or without a port, or an interface. */
 static int find_advertise(const char *text, uint16_t port, char out[ADDRESS_MAX], struct err *err)
 {
@@ -241,7 +234,7 @@ static int find_advertise(const char *text, uint16_t port, char out[ADDRESS_MAX]
 	return address_complete(ip, NULL, port, out, err);
 }
 
-static int plan(const struct member_init *init, struct founding *f, struct err *err)
+int member_plan(const struct member_init *init, struct founding *f, struct err *err)
 {
 	char host[ADDRESS_MAX];
 	const char *listen = str_empty(init->listen) ? "0.0.0.0" : init->listen;
@@ -300,7 +293,7 @@ static char *ca_of(struct leader *leader, struct err *err)
 	return copy;
 }
 
-static struct card card_of(const struct member_init *init, const struct founding *f)
+struct card member_card_of(const struct member_init *init, const struct founding *f)
 {
 	return (struct card){
 		.node_id = (char *)f->node_id,
@@ -323,7 +316,7 @@ static int found(struct leader *leader, const struct member_init *init, const st
 {
 	auto_free char *key = NULL, *request = NULL, *cert = NULL;
 	auto_type(json) none = json_object();
-	struct card card = card_of(init, f);
+	struct card card = member_card_of(init, f);
 
 	if (leader_found(leader, f->cluster_id, init->spec ? init->spec : none, own, err) < 0 ||
 	    add_self(leader, f, init->availability, err) < 0 ||
@@ -344,7 +337,7 @@ static int found(struct leader *leader, const struct member_init *init, const st
 static int found_in(struct member *m, const struct member_init *init, const struct founding *f,
                     int dir_fd, struct err *err)
 {
-	struct card card = card_of(init, f);
+	struct card card = member_card_of(init, f);
 	struct ca_identity ca = {0};
 	struct etcd_run *etcd = NULL;
 
@@ -382,18 +375,18 @@ static int init_locked(struct member *m, const struct member_init *init, char no
 
 	if (m->dir_fd >= 0)
 		return err_set(err, ERR_UNAVAILABLE, ALREADY_IN);
-	if (plan(init, &f, err) < 0)
+	if (member_plan(init, &f, err) < 0)
 		return -1;
-	auto_close int dir_fd = make_directory(m, err);
+	auto_close int dir_fd = member_make_directory(m, err);
 	if (dir_fd < 0)
 		return -1;
-	if (found_in(m, init, &f, dir_fd, err) < 0 || keep_directory(m, dir_fd, err) < 0)
+	if (found_in(m, init, &f, dir_fd, err) < 0 || member_keep_directory(m, dir_fd, err) < 0)
 		return -1;
 	pthread_rwlock_wrlock(&m->lock);
 	int rc = member_take_up(m, err);
 	if (rc < 0) { /* the port is taken, most likely: then we are in no cluster */
 		member_lay_down(m, true);
-		(void)fs_remove_tree(m->options.root_fd, DIRECTORY, NULL);
+		(void)fs_remove_tree(m->options.root_fd, MEMBER_DIR, NULL);
 	}
 	pthread_rwlock_unlock(&m->lock);
 	snprintf(node_id, ID_SWARM_MAX, "%s", f.node_id);
@@ -580,9 +573,9 @@ static int join_locked(struct member *m, const struct member_join *join, struct 
 		return err_set(err, ERR_INVALID, "a manager's address and a join token are needed");
 	if (address_complete(join->remote, NULL, LEADER_PORT, remote, err) < 0)
 		return -1;
-	auto_close int dir_fd = make_directory(m, err);
+	auto_close int dir_fd = member_make_directory(m, err);
 	if (dir_fd < 0 || enrol(join, remote, dir_fd, err) < 0 ||
-	    keep_directory(m, dir_fd, err) < 0)
+	    member_keep_directory(m, dir_fd, err) < 0)
 		return -1;
 	pthread_rwlock_wrlock(&m->lock);
 	int rc = member_take_up(m, err);
@@ -620,7 +613,7 @@ static int leave_locked(struct member *m, bool force, struct err *err)
 		               why.msg);
 	}
 	member_lay_down(m, true);
-	rc = fs_remove_tree(m->options.root_fd, DIRECTORY, err);
+	rc = fs_remove_tree(m->options.root_fd, MEMBER_DIR, err);
 	pthread_rwlock_unlock(&m->lock);
 	return rc;
 }
@@ -646,8 +639,7 @@ static int lock_reading(struct member *m, struct err *err)
 	return err_set(err, ERR_UNAVAILABLE, "this node is joining or leaving a cluster");
 }
 
-/* Holds the lock for reading when it returns 0. */
-static int begin(struct member *m, struct err *err)
+int member_begin(struct member *m, struct err *err)
 {
 	if (lock_reading(m, err) < 0)
 		return -1;
@@ -663,7 +655,7 @@ static int begin(struct member *m, struct err *err)
 
 struct control *member_enter(struct member *m, struct err *err)
 {
-	if (begin(m, err) < 0)
+	if (member_begin(m, err) < 0)
 		return NULL;
 	struct control *c = leader_enter(m->leader, err);
 	if (!c)
@@ -694,7 +686,7 @@ void member_exit(struct member *m)
 int member_update(struct member *m, const struct json *spec, uint64_t version, unsigned rotate,
                   struct err *err)
 {
-	if (begin(m, err) < 0)
+	if (member_begin(m, err) < 0)
 		return -1;
 	int rc = leader_update(m->leader, spec, version, rotate, err);
 	pthread_rwlock_unlock(&m->lock);
@@ -725,7 +717,7 @@ int member_inspect(struct member *m, bool tokens, struct buf *out, struct err *e
 int member_logs(struct member *m, const char *node_id, const char *task_id,
                 const struct json *options, struct err *err)
 {
-	if (begin(m, err) < 0)
+	if (member_begin(m, err) < 0)
 		return -1;
 	int fd = leader_logs(m->leader, node_id, task_id, options, err);
 	pthread_rwlock_unlock(&m->lock);

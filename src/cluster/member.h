@@ -77,6 +77,20 @@ int member_start_anew(struct member *member, char node_id[ID_SWARM_MAX], struct 
  * store and tls. Requests wait meanwhile, containers go on. On failure all is as before. */
 int member_migrate(struct member *member, const struct member_init *init, struct err *err);
 
+/* The whole state, to keep elsewhere (backup.h). Only the leader can; others relay. */
+int member_backup(struct member *member, const char *passphrase, struct buf *out, struct err *err);
+
+/* Begins the cluster of a backup anew: on a machine that is in none, or on one of its managers, whose containers
+ * live on. Nodes come to it by the addresses of managers that they know. */
+struct member_restore {
+	const char *text;
+	size_t len;
+	const char *passphrase;  /* NULL: none */
+	struct member_init init; /* listen, advertise, store ("file", or NULL: as it was) and tls */
+};
+int member_restore(struct member *member, const struct member_restore *restore,
+                   char node_id[ID_SWARM_MAX], struct err *err);
+
 /* Removes the tasks' containers and forgets the cluster. A manager needs force: the cluster's state
  * goes with it. */
 int member_leave(struct member *member, bool force, struct err *err);

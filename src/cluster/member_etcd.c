@@ -22,7 +22,6 @@
 #define RETIRE_MS 6000
 #define STEP_MS   200
 #define NAMES_MAX 256
-#define DATABASE  "cluster.db"
 #define MOVED     "cluster.db.moved" /* kept: for looking into, and for going back by hand */
 
 bool member_runs_etcd(const struct card *card)
@@ -59,14 +58,15 @@ struct etcd_run *member_start_etcd(const struct member *m, int dir_fd, const str
 		err);
 }
 
+/* With the CA that there is, or a new one. */
 static int make_identity(int dir_fd, const struct card *card, struct ca_identity *ca,
                          struct err *err)
 {
 	auto_free char *key = NULL, *request = NULL, *cert = NULL;
 	char host[ADDRESS_MAX];
 
-	if (ca_make(card->cluster_id, ca, err) < 0 || ca_request(&key, &request, err) < 0 ||
-	    address_host(card->addr, host, err) < 0)
+	if ((!ca->cert && ca_make(card->cluster_id, ca, err) < 0) ||
+	    ca_request(&key, &request, err) < 0 || address_host(card->addr, host, err) < 0)
 		return -1;
 	int rc = ca_sign(ca, request,
 	                 &(struct ca_subject){.node_id = card->node_id,
@@ -225,11 +225,11 @@ static int move(struct member *m, const struct card *next, struct etcd_run *run,
 
 	leader_close(m->leader);
 	m->leader = NULL;
-	if (store_move_to_etcd(m->dir_fd, DATABASE, &to, err) < 0 ||
+	if (store_move_to_etcd(m->dir_fd, MEMBER_DATABASE, &to, err) < 0 ||
 	    member_write_card(m->dir_fd, next, err) < 0)
 		return -1;
 	(void)fs_unlink(m->dir_fd, MOVED, NULL);
-	(void)fs_rename_new(m->dir_fd, DATABASE, m->dir_fd, MOVED, NULL);
+	(void)fs_rename_new(m->dir_fd, MEMBER_DATABASE, m->dir_fd, MOVED, NULL);
 	return 0;
 }
 

@@ -15,6 +15,16 @@ struct etcd_run;
 /* The store of managers that run their etcd themselves. */
 #define MEMBER_ETCD "etcd"
 
+/* Below the root. */
+#define MEMBER_DIR      "cluster"
+#define MEMBER_DIR_NEW  "cluster.new" /* in the making */
+#define MEMBER_DATABASE "cluster.db"
+
+struct founding {
+	char listen[ADDRESS_MAX], advertise[ADDRESS_MAX], addr[ADDRESS_MAX];
+	char node_id[ID_SWARM_MAX], cluster_id[ID_SWARM_MAX];
+};
+
 /* What member.json says. */
 struct card {
 	char *node_id, *cluster_id;
@@ -65,6 +75,15 @@ int member_read_all(struct member *m, struct err *err); /* from m->dir_fd */
 
 /* ---- member.c: with the lock for writing ---- */
 
+/* A directory in the making; what an earlier attempt left is thrown away. A descriptor. */
+int member_make_directory(struct member *m, struct err *err);
+/* Gives it its name: from then on we are a member. */
+int member_keep_directory(struct member *m, int dir_fd, struct err *err);
+/* Addresses and ids of the first manager. */
+int member_plan(const struct member_init *init, struct founding *f, struct err *err);
+struct card member_card_of(const struct member_init *init, const struct founding *f);
+/* Holds the lock for reading when it returns 0: there is a leader to ask. */
+int member_begin(struct member *m, struct err *err);
 int member_start_leader(struct member *m, struct err *err);
 /* From the directory. Whatever fails, we are a member still, with an error to show. */
 int member_take_up(struct member *m, struct err *err);
@@ -76,8 +95,8 @@ bool member_runs_etcd(const struct card *card);
 /* The member's own etcd, as the card says; running already or not. */
 struct etcd_run *member_start_etcd(const struct member *m, int dir_fd, const struct card *card,
                                    bool alone, struct err *err);
-/* The first member of a new cluster: makes the CA and the key, writes them to the directory, and waits
- * until etcd answers. *key is for the node's certificate request; owned. */
+/* The first member of a new cluster: makes the CA, if it is empty, and the key, writes them to the directory, and
+ * waits until etcd answers. *key is for the node's certificate request; owned. */
 struct etcd_run *member_found_etcd(const struct member *m, int dir_fd, const struct card *card,
                                    struct ca_identity *ca, struct err *err);
 /* Before it goes: another leads the others. It goes in any case. */

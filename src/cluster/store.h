@@ -64,6 +64,9 @@ struct store *store_memory_open(struct store_disk *disk, struct err *err); /* di
 /* `name` in the directory, which is borrowed. ERR_UNSUPPORTED: a newer program made the file. */
 struct store *store_sqlite_open(int dir_fd, const char *name, struct err *err);
 
+/* The epochs of that file, which is made if need be, will be above this one. */
+int store_sqlite_raise(int dir_fd, const char *name, int64_t epoch, struct err *err);
+
 void store_free(struct store *store); /* closes; accepts NULL */
 DEFINE_AUTO(store)
 

@@ -29,6 +29,7 @@
 
 #define HEAD        "head"
 #define LEADER      "leader"
+#define EPOCH_BASE  "epoch-base"
 #define NAME_MAX_   200 /* KIND/ID */
 #define OPS_MAX     120
 #define BYTES_MAX   (700u << 10)
@@ -638,9 +639,38 @@ static const struct store_driver etcd_driver = {
 	.close = etcd_store_close,
 };
 
+int etcd_set_epoch_base(struct etcd *etcd, int64_t base, struct err *err)
+{
+	struct json *body = json_object();
+	char text[24];
+
+	snprintf(text, sizeof(text), "%lld", (long long)base);
+	etcd_set_key(etcd, body, "key", EPOCH_BASE);
+	etcd_set_bytes(body, "value", text, strlen(text));
+	auto_type(json) reply = etcd_call(etcd, "kv/put", body, err);
+	return reply ? 0 : -1;
+}
+
+static int read_epoch_base(struct etcd *etcd, int64_t *base, struct err *err)
+{
+	auto_buf struct buf text = BUF_INIT(NAME_MAX_);
+	struct json *body = json_object();
+
+	*base = 0;
+	etcd_set_key(etcd, body, "key", EPOCH_BASE);
+	auto_type(json) reply = etcd_call(etcd, "kv/range", body, err);
+	const struct json *entry = json_at(json_get(reply, "kvs"), 0);
+	if (!reply || (entry && etcd_bytes(entry, "value", &text, err) < 0))
+		return -1;
+	if (entry)
+		*base = strtoll(buf_str(&text), NULL, 10);
+	return 0;
+}
+
 struct store *store_etcd_open(struct etcd *etcd, int64_t epoch, struct err *err)
 {
 	struct etcd_store *s = calloc(1, sizeof(*s));
+	int64_t base;
 
 	if (!s) {
 		etcd_free(etcd);
@@ -649,9 +679,9 @@ struct store *store_etcd_open(struct etcd *etcd, int64_t epoch, struct err *err)
 	}
 	s->etcd = etcd;
 	s->epoch = epoch;
-	if (read_first(s, err) < 0) {
+	if (read_epoch_base(etcd, &base, err) < 0 || read_first(s, err) < 0) {
 		etcd_store_close(s);
 		return NULL;
 	}
-	return store_create(&etcd_driver, s, epoch, s->revision, err);
+	return store_create(&etcd_driver, s, base + epoch, s->revision, err);
 }

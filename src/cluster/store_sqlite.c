@@ -176,3 +176,10 @@ struct store *store_sqlite_open(int dir_fd, const char *name, struct err *err)
 	}
 	return store_create(&sqlite_driver, s, epoch, revision, err);
 }
+
+int store_sqlite_raise(int dir_fd, const char *name, int64_t epoch, struct err *err)
+{
+	auto_type(db) db = db_open(dir_fd, name, schema, DB_FULL, err);
+
+	return db ? db_exec(db, err, "update head set epoch = max(epoch, ?)", "i", epoch) : -1;
+}

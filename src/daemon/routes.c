@@ -17,7 +17,7 @@ static const struct http_route *const tables[] = {
 };
 
 static const struct http_route *const cluster_tables[] = {
-	swarm_routes, nodes_routes, services_routes, tasks_routes, secrets_routes,
+	swarm_routes, nodes_routes, services_routes, tasks_routes, secrets_routes, backup_routes,
 };
 
 static size_t count(const struct http_route *table)
@@ -38,7 +38,8 @@ static bool is_local(const struct http_route *route)
 	                                       "/swarm/unlockkey",
 	                                       "/swarm/unlock",
 	                                       "/distribution/{*}/json",
-	                                       "/buoy/v1/cluster/migrate"};
+	                                       "/buoy/v1/cluster/migrate",
+	                                       "/buoy/v1/cluster/restore"};
 
 	for (size_t i = 0; i < ARRAY_LEN(patterns); i++)
 		if (str_eq(route->pattern, patterns[i]))

@@ -300,11 +300,7 @@ static const char *text_or(const char *text, const char *otherwise)
 	return str_empty(text) ? otherwise : text;
 }
 
-struct store_files {
-	struct buf ca, cert, key;
-};
-
-static void drop_files(struct store_files *f)
+void swarm_drop_files(struct store_files *f)
 {
 	buf_free(&f->ca);
 	buf_free(&f->cert);
@@ -327,8 +323,8 @@ static int read_pem(const struct json *tls, const char *field, const char *path,
 	return buf_check(out, err);
 }
 
-static int read_store(struct daemon *d, const struct json *body, struct store_files *f,
-                      struct member_init *init, struct err *err)
+int swarm_read_store(struct daemon *d, const struct json *body, struct store_files *f,
+                     struct member_init *init, struct err *err)
 {
 	const struct json *tls = json_get(body, "StoreTLS");
 
@@ -350,7 +346,7 @@ static int init(void *ctx, struct http_request *req, struct err *err)
 {
 	struct daemon *d = ctx;
 	char node_id[ID_SWARM_MAX];
-	__attribute__((cleanup(drop_files))) struct store_files files = {0};
+	__attribute__((cleanup(swarm_drop_files))) struct store_files files = {0};
 	auto_type(json) body = http_body_json(req, err);
 
 	if (!body)
@@ -380,7 +376,7 @@ static int init(void *ctx, struct http_request *req, struct err *err)
 			return -1;
 		return http_reply_json(req, 200, json_string(node_id));
 	}
-	if (read_store(d, body, &files, &init, err) < 0)
+	if (swarm_read_store(d, body, &files, &init, err) < 0)
 		return -1;
 	if (member_init(d->member, &init, node_id, err) < 0)
 		return -1;
@@ -420,11 +416,11 @@ static int join(void *ctx, struct http_request *req, struct err *err)
 static int migrate(void *ctx, struct http_request *req, struct err *err)
 {
 	struct daemon *d = ctx;
-	__attribute__((cleanup(drop_files))) struct store_files files = {0};
+	__attribute__((cleanup(swarm_drop_files))) struct store_files files = {0};
 	auto_type(json) body = http_body_json(req, err);
 	struct member_init init = {0};
 
-	if (!body || read_store(d, body, &files, &init, err) < 0 ||
+	if (!body || swarm_read_store(d, body, &files, &init, err) < 0 ||
 	    member_migrate(d->member, &init, err) < 0)
 		return -1;
 	return http_reply_empty(req, 200);

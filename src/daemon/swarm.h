@@ -7,12 +7,14 @@
 #include <stddef.h>
 #include <stdint.h>
 
-struct buf;
+#include "base/buf.h"
+
 struct control;
 struct daemon;
 struct err;
 struct http_request;
 struct json;
+struct member_init;
 
 /* Sets d->member and d->executor: goes on with the cluster this machine was in. The engine is open. */
 int swarm_open(struct daemon *d, struct err *err);
@@ -28,6 +30,15 @@ const char *swarm_ping_state(struct daemon *d);
 struct json *swarm_info(struct daemon *d);
 
 /* ---- for the other routes of the cluster ---- */
+
+/* Texts of the certificates for a store. */
+struct store_files {
+	struct buf ca, cert, key;
+};
+void swarm_drop_files(struct store_files *files);
+/* "Store" and "StoreTLS" of a request, or else the daemon's own; init borrows from `files`. */
+int swarm_read_store(struct daemon *d, const struct json *body, struct store_files *files,
+                     struct member_init *init, struct err *err);
 
 /* The "version" of an update: `what` ("service") is for the message. */
 int swarm_read_version(struct http_request *req, const char *what, uint64_t *version,
