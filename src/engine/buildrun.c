@@ -170,6 +170,7 @@ static int write_spec(struct run *run, struct err *err)
 		.user = &user,
 		.netns_path = *run->netns ? run->netns : NULL,
 		.files = {hosts, hostname, resolv},
+		.memory_v2 = run->engine->memory_v2,
 	};
 	auto_type(json) spec = spec_build(&input, err);
 	if (!spec || json_write(spec, &text, err) < 0 || buf_check(&text, err) < 0)

@@ -9,6 +9,7 @@
 #include <sys/eventfd.h>
 #include <sys/file.h>
 
+#include "base/buf.h"
 #include "base/clock.h"
 #include "base/db.h"
 #include "base/fs.h"
@@ -20,12 +21,14 @@
 #include "base/str.h"
 #include "engine/ids.h"
 #include "engine/private.h"
+#include "engine/spec.h"
 #include "image/image.h"
 
-#define LOCK_WAIT_MS 2000
-#define POOL_THREADS 64
-#define POOL_QUEUE   65536
-#define RETRY_MS     200
+#define LOCK_WAIT_MS  2000
+#define MOUNTINFO_MAX (16 << 20)
+#define POOL_THREADS  64
+#define POOL_QUEUE    65536
+#define RETRY_MS      200
 
 struct later {
 	struct engine *engine;
@@ -183,6 +186,10 @@ static int open_rooms(struct engine *engine, const struct engine_options *option
 	if (landlock_abi() == 0)
 		log_warn(engine->log, "supervisors and unpackers keep access to all files",
 		         "reason=\"this kernel has no Landlock\"");
+	auto_buf struct buf mounts = BUF_INIT(MOUNTINFO_MAX);
+	engine->memory_v2 =
+		fs_trusted_read("/proc/self/mountinfo", MOUNTINFO_MAX, &mounts, NULL) == 0 &&
+		spec_memory_is_v2(buf_str(&mounts));
 	engine->images = image_store_open(engine->root_fd, &images, err);
 	if (!engine->images)
 		return err_wrap(err, "image store");

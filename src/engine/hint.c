@@ -96,12 +96,30 @@ static struct config *config_of(struct container *c)
 	return config;
 }
 
+/* In dockerd's words. */
+static void hint_memory(struct json *out, const struct engine *engine, const struct config *config)
+{
+	const struct api_host_config *h = &config->create.host;
+
+	if (!engine->memory_v2)
+		return;
+	if (json_num(h->memory_swappiness, -1) >= 0)
+		(void)json_append(out, json_string("Your kernel does not support memory swappiness "
+		                                   "capabilities or the cgroup is not mounted. "
+		                                   "Memory swappiness discarded."));
+	if (json_truth(h->oom_kill_disable))
+		(void)json_append(out, json_string("Your kernel does not support OomKillDisable. "
+		                                   "OomKillDisable discarded."));
+}
+
 struct json *hint_container(struct engine *engine, const char *ref)
 {
 	struct json *out = json_array();
 	auto_type(container) c = container_get(engine, ref, NULL);
 	auto_type(config) config = c ? config_of(c) : NULL;
 
+	if (config)
+		hint_memory(out, engine, config);
 	if (!config || is_root(config->create.config.user) || !has_nnp(config) || !config->argv[0])
 		return out;
 	auto_close int root = rootfs_image_open(engine, c->image_id, NULL);

@@ -323,7 +323,7 @@ static struct config *updated(struct container *c, struct json *doc, struct err 
 static int apply_limits(struct container *c, const struct config *config, struct err *err)
 {
 	auto_buf struct buf text = BUF_INIT(1 << 16);
-	auto_type(json) resources = spec_resources(&config->create.host, err);
+	auto_type(json) resources = spec_resources(&config->create.host, c->engine->memory_v2, err);
 	auto_type(supervisor) s = NULL;
 
 	pthread_mutex_lock(&c->lock);

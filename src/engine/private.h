@@ -61,6 +61,7 @@ struct engine {
 	atomic_bool stopping;
 	struct db *db;
 	struct ids *ids;
+	bool memory_v2;   /* spec.h */
 	bool userns_host; /* the host's ids, unless a container asks for its own */
 	struct image_store *images;
 	struct net *net;

@@ -326,7 +326,26 @@ static int set_positive(struct json *out, const char *key, int64_t value)
 	return value ? json_set(out, key, json_int(value)) : 0;
 }
 
-static struct json *memory_json(const struct api_host_config *h)
+/* A mount's options and those of its file system stand at the ends of a line of mountinfo: "... - cgroup cgroup rw,memory". */
+bool spec_memory_is_v2(const char *mountinfo)
+{
+	bool v2 = false;
+
+	for (const char *line = mountinfo; *line;
+	     line += strcspn(line, "\n"), line += *line == '\n') {
+		auto_free char *text = strndup(line, strcspn(line, "\n"));
+		const char *type = text ? strstr(text, " - ") : NULL;
+		if (!type)
+			continue;
+		if (str_starts(type, " - cgroup2 "))
+			v2 = true;
+		else if (str_starts(type, " - cgroup ") && strstr(strrchr(type, ' '), ",memory"))
+			return false;
+	}
+	return v2;
+}
+
+static struct json *memory_json(const struct api_host_config *h, bool v2)
 {
 	struct json *out = json_object();
 	int64_t swappiness = json_num(h->memory_swappiness, -1);
@@ -334,9 +353,10 @@ static struct json *memory_json(const struct api_host_config *h)
 	          set_positive(out, "reservation", h->memory_reservation) |
 	          set_positive(out, "swap", h->memory_swap);
 
-	if (swappiness >= 0)
+	/* Version 2 knows neither; whoever asked has been told (hint.h). */
+	if (swappiness >= 0 && !v2)
 		bad |= json_set(out, "swappiness", json_int(swappiness));
-	if (json_truth(h->oom_kill_disable))
+	if (json_truth(h->oom_kill_disable) && !v2)
 		bad |= json_set(out, "disableOOMKiller", json_bool(true));
 	if (bad < 0) {
 		json_free(out);
@@ -367,10 +387,10 @@ static struct json *cpu_json(const struct api_host_config *h)
 	return out;
 }
 
-struct json *spec_resources(const struct api_host_config *h, struct err *err)
+struct json *spec_resources(const struct api_host_config *h, bool memory_v2, struct err *err)
 {
 	auto_type(json) out = json_object();
-	struct json *memory = memory_json(h), *cpu = cpu_json(h);
+	struct json *memory = memory_json(h, memory_v2), *cpu = cpu_json(h);
 	int64_t pids = json_num(h->pids_limit, 0);
 	int bad = 0;
 
@@ -449,7 +469,7 @@ static int set_sysctls(struct json *linux_json, const struct api_host_config *h,
 static int set_devices(struct json *linux_json, const struct spec_input *in, struct err *err)
 {
 	const struct api_host_config *h = &in->config->create.host;
-	struct json *resources = spec_resources(h, err);
+	struct json *resources = spec_resources(h, in->memory_v2, err);
 
 	if (!resources)
 		return -1;
@@ -545,14 +565,20 @@ struct json *spec_exec_process(const struct config *config, const struct api_exe
 		return NULL;
 	if (!str_empty(cwd) && *cwd != '/')
 		return err_set(err, ERR_INVALID, "Cwd must be an absolute path: %s", cwd), NULL;
+	struct json *rlimits = rlimits_json(h, err);
+	if (!rlimits)
+		return NULL;
 	int bad = json_set(out, "terminal", json_bool(create->tty)) |
 	          json_set(out, "user", user_json(user)) |
 	          json_set(out, "args", strings((const char *const *)create->cmd.items)) |
 	          json_set(out, "env", env_json(c, &create->env, create->tty, user)) |
 	          json_set(out, "cwd", json_string(str_empty(cwd) ? "/" : cwd)) |
 	          json_set(out, "capabilities", caps_json(caps, user)) |
+	          json_set(out, "rlimits", rlimits) |
 	          json_set(out, "noNewPrivileges",
 	                   json_bool(!privileged && security.no_new_privileges));
+	if (h->oom_score_adj)
+		bad |= json_set(out, "oomScoreAdj", json_int(h->oom_score_adj));
 	if (bad < 0)
 		return err_nomem(err), NULL;
 	return move_ptr(out);

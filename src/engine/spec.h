@@ -8,6 +8,7 @@
  * runtime adds no policy. OCI runtime spec 1.2, config.md and config-linux.md.
  */
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <sys/types.h>
@@ -31,6 +32,7 @@ struct spec_input {
 	const char *netns_path;          /* NULL: the host's */
 	const char *ipc_path, *pid_path; /* of container:x; NULL: none */
 	struct spec_files files;
+	bool memory_v2; /* spec_memory_is_v2() of this machine */
 };
 
 /* The caller owns the result. ERR_INVALID, ERR_UNSUPPORTED with the option's name. */
@@ -52,7 +54,10 @@ int spec_capabilities(const struct json_strings *add, const struct json_strings 
 
 /* linux.resources. */
 struct api_host_config;
-struct json *spec_resources(const struct api_host_config *host, struct err *err);
+struct json *spec_resources(const struct api_host_config *host, bool memory_v2, struct err *err);
+/* Whether memory is limited by cgroup version 2, which has neither swappiness nor a way to do without the OOM killer.
+ * mountinfo: of /proc/self. */
+bool spec_memory_is_v2(const char *mountinfo);
 
 /* An OCI process for exec in a container of this config; env are added to the container's own. */
 struct api_exec_create;

@@ -168,7 +168,70 @@ static void a_wrong_profile_is_refused(void **state)
 	assert_null(seccomp_profile("", none, NULL));
 }
 
+static void version_2_of_memory_is_told_from_mountinfo(void **state)
+{
+	static const char v1[] =
+		"30 25 0:26 / /sys/fs/cgroup ro - tmpfs tmpfs ro,mode=755\n"
+		"31 30 0:27 / /sys/fs/cgroup/unified rw - cgroup2 cgroup2 rw,nsdelegate\n"
+		"32 30 0:28 / /sys/fs/cgroup/memory rw,nosuid shared:9 - cgroup cgroup rw,memory\n";
+	static const char v2[] = "30 25 0:26 / /sys/fs/cgroup rw,nosuid shared:9 - cgroup2 cgroup2 "
+				 "rw,nsdelegate,memory_recursiveprot\n";
+	static const char hybrid[] = "30 25 0:26 / /sys/fs/cgroup rw - cgroup2 cgroup2 rw\n"
+				     "32 30 0:28 / /x rw - cgroup cgroup rw,cpu,cpuacct\n"
+				     "broken\n";
+
+	(void)state;
+	assert_false(spec_memory_is_v2(v1));
+	assert_true(spec_memory_is_v2(v2));
+	assert_true(spec_memory_is_v2(hybrid));
+	assert_false(spec_memory_is_v2("1 2 3:4 / / rw - ext4 /dev/a rw\n"));
+	assert_false(spec_memory_is_v2(""));
+}
+
+/* As a create and an update have it: a runtime on version 2 refuses both fields. */
+static void what_version_2_lacks_is_left_out_there(void **state)
+{
+	struct err err = ERR_INIT;
+	auto_type(config) config =
+		config_parse("{\"Cmd\":[\"x\"],\"HostConfig\":{\"Memory\":67108864,"
+	                     "\"MemorySwappiness\":10,\"OomKillDisable\":true}}",
+	                     NULL, &err);
+
+	(void)state;
+	assert_non_null(config);
+	auto_type(json) one = spec_resources(&config->create.host, false, &err);
+	auto_type(json) two = spec_resources(&config->create.host, true, &err);
+	assert_int_equal(json_num(at(one, "memory", "swappiness"), -1), 10);
+	assert_true(json_truth(at(one, "memory", "disableOOMKiller")));
+	assert_null(at(two, "memory", "swappiness"));
+	assert_null(at(two, "memory", "disableOOMKiller"));
+	assert_int_equal(json_num(at(two, "memory", "limit"), -1), 67108864);
+}
+
+static void an_exec_has_the_container_s_limits(void **state)
+{
+	struct err err = ERR_INIT;
+	auto_type(config) config =
+		config_parse("{\"Cmd\":[\"x\"],\"HostConfig\":{\"OomScoreAdj\":7,\"Ulimits\":[{"
+	                     "\"Name\":\"nofile\",\"Soft\":77,\"Hard\":78}]}}",
+	                     NULL, &err);
+	struct user user = {.uid = 0, .home = "/root"};
+	char word[] = "y", *words[] = {word, NULL};
+	struct api_exec_create create = {.cmd = {.items = words, .count = 1}};
+
+	(void)state;
+	assert_non_null(config);
+	auto_type(json) process = spec_exec_process(config, &create, &user, &err);
+	const struct json *limit = json_at(json_get(process, "rlimits"), 0);
+	assert_string_equal(json_get_string(limit, "type"), "RLIMIT_NOFILE");
+	assert_int_equal(json_num(json_get(limit, "soft"), -1), 77);
+	assert_int_equal(json_num(json_get(limit, "hard"), -1), 78);
+	assert_int_equal(json_num(json_get(process, "oomScoreAdj"), -1), 7);
+}
+
 TESTING_MAIN(TEST(defaults_are_closed), TEST(privileged_is_open),
              TEST(capabilities_are_added_and_dropped), TEST(an_unknown_capability_is_refused),
              TEST(limits_become_resources), TEST(the_environment_has_what_programs_expect),
-             TEST(the_filter_follows_the_capabilities), TEST(a_wrong_profile_is_refused))
+             TEST(the_filter_follows_the_capabilities), TEST(a_wrong_profile_is_refused),
+             TEST(version_2_of_memory_is_told_from_mountinfo),
+             TEST(what_version_2_lacks_is_left_out_there), TEST(an_exec_has_the_container_s_limits))

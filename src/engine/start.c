@@ -145,6 +145,7 @@ static int write_spec(struct container *c, const struct config *config, const st
 		.ipc_path = *p->ipc ? p->ipc : NULL,
 		.pid_path = *p->pid ? p->pid : NULL,
 		.files = {p->files.hosts, p->files.hostname, p->files.resolv_conf},
+		.memory_v2 = c->engine->memory_v2,
 	};
 	auto_type(json) spec = spec_build(&input, err);
 	if (!spec || json_write(spec, &text, err) < 0 || buf_check(&text, err) < 0)

@@ -96,7 +96,8 @@ static int spawn(const struct command_globals *g, struct container *c,
 	options.bundle_fd = bundle;
 	options.bundle_path = c->bundle;
 	options.place = container_place(c);
-	options.place.may_do_without = !str_eq(g->rootless, "false");
+	options.place.may_do_without = str_eq(g->rootless, "true") ||
+	                               (!str_eq(g->rootless, "false") && rootless_is_inside());
 	options.no_pivot = o->no_pivot;
 	options.no_new_keyring = o->no_new_keyring;
 	options.preserve_fds = (size_t)o->preserve_fds;

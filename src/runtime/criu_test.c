@@ -133,16 +133,7 @@ static void a_program_that_is_not_there_or_dies_is_told_apart(void **state)
 	assert_non_null(strstr(err.msg, "criu check"));
 }
 
-int main(void)
-{
-	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(numbers_texts_and_messages_are_as_protobuf_has_them),
-		cmocka_unit_test(a_negative_number_takes_ten_bytes),
-		cmocka_unit_test(answers_are_understood),
-		cmocka_unit_test(what_is_no_message_is_refused),
-		cmocka_unit_test(the_log_s_last_errors_are_told),
-		cmocka_unit_test(a_program_that_is_not_there_or_dies_is_told_apart),
-	};
-
-	return cmocka_run_group_tests(tests, NULL, NULL);
-}
+TESTING_MAIN(TEST(numbers_texts_and_messages_are_as_protobuf_has_them),
+             TEST(a_negative_number_takes_ten_bytes), TEST(answers_are_understood),
+             TEST(what_is_no_message_is_refused), TEST(the_log_s_last_errors_are_told),
+             TEST(a_program_that_is_not_there_or_dies_is_told_apart))

@@ -32,7 +32,7 @@ struct place {
 	enum place_manager manager;
 	const char
 		*path; /* borrowed: where the manager has put it; NULL or "": as the config says */
-	/* In making it: a user who may make none gets a container without, and a warning. */
+	/* In making it: who is not allowed to make one gets a container without, and a warning. */
 	bool may_do_without;
 };
 

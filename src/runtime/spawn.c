@@ -300,6 +300,15 @@ static bool is_made_by_clone(const struct spawn *s, const struct oci_namespace *
 	return namespace->flag != CLONE_NEWCGROUP;
 }
 
+/* One that is joined gets the container's root and mounts, and so do those who are in it already. */
+static bool is_our_mount_namespace(int fd)
+{
+	struct stat theirs, ours;
+
+	return fstat(fd, &theirs) == 0 && stat("/proc/self/ns/mnt", &ours) == 0 &&
+	       theirs.st_ino == ours.st_ino && theirs.st_dev == ours.st_dev;
+}
+
 static int prepare_namespaces(struct spawn *s, struct err *err)
 {
 	const struct oci_namespace *all = s->plan.spec->linux_.namespaces.items;
@@ -310,13 +319,16 @@ static int prepare_namespaces(struct spawn *s, struct err *err)
 				s->plan.flags |= all[i].flag;
 			continue;
 		}
-		if (all[i].flag == CLONE_NEWNS)
-			return err_set(err, ERR_UNSUPPORTED,
-			               "linux.namespaces: joining a mount namespace by path is "
-			               "not supported");
 		int fd = open_namespace(&all[i], err);
 		if (fd < 0)
 			return -1;
+		if (all[i].flag == CLONE_NEWNS && is_our_mount_namespace(fd)) {
+			close(fd);
+			return err_set(err, ERR_INVALID,
+			               "linux.namespaces: %s is the runtime's own mount namespace: "
+			               "everybody in it would get the container's root",
+			               all[i].path);
+		}
 		if (all[i].flag == CLONE_NEWPID) {
 			if (join_for_clone(s, fd, err) < 0)
 				return -1;

@@ -125,6 +125,13 @@ def test_programs_find_what_they_are_used_to(daemon):
     assert out.split("\n")[:4] == ["77", "0 1:3", "5", "10.0.0.1 me"]
 
 
+def test_an_exec_has_the_container_s_ulimits(daemon):
+    daemon.docker("run", "-d", "--name", "limited", "--ulimit", "nofile=77:78", "--oom-score-adj", "9", "busybox", "sleep", "60")
+    out = daemon.docker("exec", "limited", "sh", "-c", "ulimit -Sn; ulimit -Hn; cat /proc/self/oom_score_adj").stdout
+    assert out.split() == ["77", "78", "9"]
+    daemon.docker("rm", "-f", "limited")
+
+
 def test_capabilities_and_no_new_privileges(daemon):
     def status(*options):
         out = daemon.docker("run", "--rm", *options, "busybox", "grep", "-E", "^(CapBnd|NoNewPrivs)", "/proc/self/status").stdout

@@ -12,7 +12,7 @@ import tempfile
 
 import pytest
 
-from test_runtime import RUNTIME, eventually, make_rootfs, pytestmark  # noqa: F401
+from test_runtime import RUNTIME, bundle, eventually, make_rootfs, pytestmark  # noqa: F401
 
 NOBODY = pwd.getpwnam("nobody")
 SUBORDINATE = 1_600_000_000  # nobody else's
@@ -156,6 +156,27 @@ def test_without_a_user_namespace_in_the_config_it_runs_in_the_users_own(user):
 def test_rootless_false_does_without_the_namespace_and_fails(user):
     done = user("--rootless", "false", "--root", user.state, "run", *user.words("/bin/true"), check=False)
     assert done.returncode == 1 and done.stderr
+
+
+READ_ONLY = """
+for place in $(grep -E ' - cgroup2? ' /proc/self/mountinfo | cut -d' ' -f5); do mount -o remount,bind,ro $place || exit 99; done
+exec "$@"
+"""
+
+
+def test_rootless_true_does_without_cgroups_also_as_root(bundle):
+    """As runc has it: root of a machine, or of a container, in which no cgroup can be made."""
+    bundle.config["mounts"] = [m for m in bundle.config["mounts"] if m["type"] != "cgroup"]
+    bundle.save(["/bin/echo", "ran"])
+    done = {}
+    for rootless in "auto", "true":
+        done[rootless] = subprocess.run(
+            ["unshare", "--mount", "--propagation", "private", "sh", "-c", READ_ONLY, "sh", RUNTIME, "--root", bundle.state,
+             "--rootless", rootless, "run", "--bundle", bundle.path, bundle.id()],
+            capture_output=True, text=True, timeout=30, check=False)
+    assert done["auto"].returncode == 1 and "ead-only" in done["auto"].stderr
+    assert done["true"].returncode == 0 and done["true"].stdout == "ran\n", done["true"].stderr
+    assert "warning: no cgroup, no limits" in done["true"].stderr
 
 
 def test_the_state_is_below_the_users_runtime_directory(user):

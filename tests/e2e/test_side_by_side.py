@@ -313,3 +313,47 @@ def test_features_are_at_least_theirs(candidates, peer):
             mine, other = mine[key], other[key]
         # acl: a word of file systems that have lists of access rights, all of which switch them on by themselves.
         assert set(other) - set(mine) <= {"acl", "noacl"}, path
+
+
+# ---- a mount namespace that is there ----
+
+# Who holds it is $1; the rest is the runtime's command line. What is printed last is what the holder sees afterwards.
+JOIN = """
+unshare --mount --propagation private sleep 60 & holder=$!
+while [ "$(readlink /proc/$holder/ns/mnt)" = "$(readlink /proc/self/ns/mnt)" ]; do sleep 0.02; done
+sed -i "s|HOLDER|/proc/$holder/ns/mnt|" config.json
+"$@"; status=$?
+[ "$(cat seen)" = "$(readlink /proc/$holder/ns/mnt)" ] && echo the same namespace
+ls /proc/$holder/root; cut -d' ' -f5 /proc/$holder/mountinfo | sort
+kill $holder; exit $status
+"""
+
+
+@pytest.mark.parametrize("peer", PEERS)
+def test_a_mount_namespace_by_path_gets_root_and_mounts_as_with_the_others(tmp_path, peer):
+    if not PEERS[peer]:
+        pytest.skip(f"{peer} is not installed")
+    told = {}
+    for name, program in ("buoy", RUNTIME), (peer, PEERS[peer]):
+        (tmp_path / name).mkdir()
+        c = Candidate(name, program, tmp_path / name)
+        c.config["linux"]["namespaces"] = [{"type": "mount", "path": "HOLDER"}, {"type": "pid"}, {"type": "uts"}]
+        c.config["linux"]["maskedPaths"] = ["/proc/kcore"]
+        c.config["root"]["readonly"] = False
+        c.config["process"]["args"] = ["/bin/sh", "-c", "readlink /proc/self/ns/mnt >/seen"]
+        c.write(c.config)
+        (c.path / "seen").symlink_to("rootfs/seen")
+        done = subprocess.run([*WITHOUT_V2, "sh", "-c", JOIN, "sh", program, "--root", c.state, "run", "--bundle", ".", c.id],
+                              cwd=c.path, capture_output=True, text=True, timeout=60, check=False)
+        assert done.returncode == 0, done.stderr
+        told[name] = done.stdout.splitlines()
+    assert told["buoy"][0] == "the same namespace" and "seen" in told["buoy"]
+    assert told["buoy"] == told[peer]
+
+
+def test_the_runtime_s_own_mount_namespace_is_refused(tmp_path):
+    c = Candidate("buoy", RUNTIME, tmp_path)
+    c.config["linux"]["namespaces"] = [{"type": "mount", "path": "/proc/self/ns/mnt"}, {"type": "uts"}]
+    c.write(c.config)
+    status, _, err = c("run", "--bundle", "BUNDLE", "ID")
+    assert status == 1 and "is the runtime's own mount namespace" in err
