@@ -43,8 +43,8 @@ struct work {
 	const struct checkpoint_options *o;
 	struct checkpoint_restored *out; /* of a restore */
 	struct buf options;              /* owned: for CRIU */
-	int images_fd, work_fd;          /* owned */
-	int pass_fds[CRIU_PASS_MAX];     /* owned from the fourth on: 0, 1, 2 and namespaces */
+	int images_fd, work_fd;          /* among pass_fds */
+	int pass_fds[CRIU_PASS_MAX];     /* owned but for 0, 1, 2: directories, namespaces */
 	size_t pass_count;
 	char root[PATH_MAX]; /* of a restore: where the root is mounted */
 };
@@ -52,8 +52,6 @@ struct work {
 static void work_done(struct work *w)
 {
 	buf_free(&w->options);
-	cleanup_close(&w->images_fd);
-	cleanup_close(&w->work_fd);
 	for (size_t i = 0; i < w->pass_count; i++)
 		if (w->pass_fds[i] > STDERR_FILENO)
 			close(w->pass_fds[i]);
@@ -103,8 +101,12 @@ static int open_directories(struct work *w, bool create, struct err *err)
 	w->images_fd = fs_trusted_open_dir(images, create, err);
 	if (w->images_fd < 0)
 		return err_wrap(err, "--image-path");
+	criu_add_number(&w->options, CRIU_OPT_IMAGES_DIR_FD, pass(w, w->images_fd));
 	w->work_fd = fs_trusted_open_dir(w->o->work_path ? w->o->work_path : images, true, err);
-	return w->work_fd < 0 ? err_wrap(err, "--work-path") : 0;
+	if (w->work_fd < 0)
+		return err_wrap(err, "--work-path");
+	criu_add_number(&w->options, CRIU_OPT_WORK_DIR_FD, pass(w, w->work_fd));
+	return 0;
 }
 
 static void add_common(struct work *w, const char *log)
@@ -112,8 +114,6 @@ static void add_common(struct work *w, const char *log)
 	const struct checkpoint_options *o = w->o;
 	struct buf *b = &w->options;
 
-	criu_add_number(b, CRIU_OPT_IMAGES_DIR_FD, w->images_fd);
-	criu_add_number(b, CRIU_OPT_WORK_DIR_FD, w->work_fd);
 	criu_add_number(b, CRIU_OPT_LOG_LEVEL, LOG_LEVEL);
 	criu_add_text(b, CRIU_OPT_LOG_FILE, log);
 	criu_add_flag(b, CRIU_OPT_NOTIFY_SCRIPTS, true);
@@ -298,6 +298,23 @@ static int add_restore(struct work *w, struct err *err)
 	return load_descriptors(w, err);
 }
 
+/* It mounts below its work directory, which is to be of its mount namespace then. */
+static int reopen_directories(const struct work *w, struct err *err)
+{
+	const char *images = w->o->image_path ? w->o->image_path : "checkpoint";
+	auto_close int images_fd = fs_trusted_open_dir(images, false, err);
+	auto_close int work_fd =
+		images_fd < 0 ? -1
+			      : fs_trusted_open_dir(w->o->work_path ? w->o->work_path : images,
+	                                            false, err);
+
+	if (work_fd < 0)
+		return -1;
+	if (dup2(images_fd, w->images_fd) < 0 || dup2(work_fd, w->work_fd) < 0)
+		return err_sys(err, "directories of the images");
+	return 0;
+}
+
 /* In the child that becomes CRIU: it restores from where it is, so it is in the container's cgroup, and in a mount
  * namespace of its own in which the root is a mount. */
 static int prepare_child(void *arg, struct err *err)
@@ -308,7 +325,7 @@ static int prepare_child(void *arg, struct err *err)
 		return -1;
 	if (unshare(CLONE_NEWNS) < 0)
 		return err_sys(err, "new mount namespace");
-	if (fs_mount_propagation_root(MS_SLAVE, err) < 0)
+	if (fs_mount_propagation_root(MS_SLAVE, err) < 0 || reopen_directories(w, err) < 0)
 		return -1;
 	auto_close int root = fs_trusted_open(w->c->rootfs, O_PATH | O_DIRECTORY, 0, err);
 	auto_close int clone = root < 0 ? -1 : fs_mount_clone(root, true, err);

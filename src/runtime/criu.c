@@ -263,7 +263,45 @@ static int place_fds(const struct criu_call *call, int socket, struct err *err)
 	return 0;
 }
 
-static _Noreturn void execute(const struct criu_call *call, int socket, int words)
+/* One message with a descriptor, or with none. */
+static int send_fd(int socket, int fd)
+{
+	char byte = 0;
+	struct iovec part = {.iov_base = &byte, .iov_len = 1};
+	union {
+		char bytes[CMSG_SPACE(sizeof(int))];
+		struct cmsghdr align;
+	} control = {0};
+	struct msghdr header = {.msg_iov = &part,
+	                        .msg_iovlen = 1,
+	                        .msg_control = control.bytes,
+	                        .msg_controllen = sizeof(control.bytes)};
+
+	control.align.cmsg_level = SOL_SOCKET;
+	control.align.cmsg_type = SCM_RIGHTS;
+	control.align.cmsg_len = CMSG_LEN(sizeof(int));
+	memcpy(CMSG_DATA(&control.align), &fd, sizeof(fd));
+	return sendmsg(socket, &header, MSG_NOSIGNAL) == 1 ? 0 : -1;
+}
+
+/* CRIU looks descriptors up in the process that made the socket: that is to be itself, as only its own are of its mount
+ * namespace. */
+static int make_socket(int bootstrap)
+{
+	int ends[2];
+
+	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, ends) < 0)
+		return -1;
+	if (send_fd(bootstrap, ends[1]) < 0) {
+		close(ends[0]);
+		close(ends[1]);
+		return -1;
+	}
+	close(ends[1]);
+	return ends[0];
+}
+
+static _Noreturn void execute(const struct criu_call *call, int bootstrap, int words)
 {
 	const char *program = call->program ? call->program : "criu";
 	struct err err = ERR_INIT;
@@ -278,19 +316,47 @@ static _Noreturn void execute(const struct criu_call *call, int socket, int word
 	}
 	/* Our stdio may be among what is passed: it is replaced last. */
 	int kept = fcntl(words, F_DUPFD_CLOEXEC, CRIU_PASS_FIRST + CRIU_PASS_MAX + 1);
-	if (kept < 0 || place_fds(call, socket, &err) < 0 || dup2(kept, STDERR_FILENO) < 0 ||
-	    dup2(kept, STDOUT_FILENO) < 0)
+	int socket = make_socket(bootstrap);
+	if (kept < 0 || socket < 0 || place_fds(call, socket, &err) < 0 ||
+	    dup2(kept, STDERR_FILENO) < 0 || dup2(kept, STDOUT_FILENO) < 0)
 		_exit(1);
 	(void)snprintf(number, sizeof(number), "%d", CRIU_PASS_FIRST + (int)call->pass_count);
 	execlp(program, program, "swrk", number, (char *)NULL);
 	_exit(errno == ENOENT ? 127 : 126);
 }
 
+/* Up to CRIU_MESSAGE_MAX bytes and a descriptor, or -1 in *fd. 0: the other side is gone. */
+static ssize_t receive_message(int socket, char *data, int *fd, struct err *err)
+{
+	struct iovec part = {.iov_base = data, .iov_len = CRIU_MESSAGE_MAX};
+	union {
+		char bytes[CMSG_SPACE(sizeof(int))];
+		struct cmsghdr align;
+	} control = {0};
+	struct msghdr header = {.msg_iov = &part,
+	                        .msg_iovlen = 1,
+	                        .msg_control = control.bytes,
+	                        .msg_controllen = sizeof(control.bytes)};
+	ssize_t n;
+
+	*fd = -1;
+	do
+		n = recvmsg(socket, &header, MSG_CMSG_CLOEXEC);
+	while (n < 0 && errno == EINTR);
+	if (n < 0 && errno != ECONNRESET)
+		return err_sys(err, "criu: answer");
+	const struct cmsghdr *c = n > 0 ? CMSG_FIRSTHDR(&header) : NULL;
+	if (c && c->cmsg_level == SOL_SOCKET && c->cmsg_type == SCM_RIGHTS)
+		memcpy(fd, CMSG_DATA(c), sizeof(*fd));
+	return n < 0 ? 0 : n;
+}
+
 static int start(const struct criu_call *call, struct worker *w, struct err *err)
 {
+	char byte[CRIU_MESSAGE_MAX];
 	int ends[2], pipe_ends[2];
 
-	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, ends) < 0)
+	if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends) < 0)
 		return err_sys(err, "socketpair");
 	auto_close int ours = ends[0];
 	auto_close int theirs = ends[1];
@@ -303,9 +369,10 @@ static int start(const struct criu_call *call, struct worker *w, struct err *err
 		execute(call, theirs, writer);
 	if (w->pid < 0)
 		return err_sys(err, "fork");
-	w->socket = move_fd(&ours);
+	close(move_fd(&theirs));
 	w->words = move_fd(&reader);
-	return 0;
+	/* Without one it has ended: finish() says of what. */
+	return receive_message(ours, byte, &w->socket, err) < 0 ? -1 : 0;
 }
 
 static int send_request(int socket, enum criu_request type, const struct buf *options,
@@ -327,31 +394,12 @@ static int send_request(int socket, enum criu_request type, const struct buf *op
 /* 1: an answer; 0: CRIU is gone. */
 static int receive(int socket, struct criu_answer *answer, int *fd, struct err *err)
 {
-	auto_buf struct buf data = BUF_INIT(CRIU_MESSAGE_MAX);
-	char piece[CRIU_MESSAGE_MAX];
-	struct iovec part = {.iov_base = piece, .iov_len = sizeof(piece)};
-	union {
-		char bytes[CMSG_SPACE(sizeof(int))];
-		struct cmsghdr align;
-	} control = {0};
-	struct msghdr header = {.msg_iov = &part,
-	                        .msg_iovlen = 1,
-	                        .msg_control = control.bytes,
-	                        .msg_controllen = sizeof(control.bytes)};
-	ssize_t n;
+	char data[CRIU_MESSAGE_MAX];
+	ssize_t n = receive_message(socket, data, fd, err);
 
-	*fd = -1;
-	do
-		n = recvmsg(socket, &header, MSG_CMSG_CLOEXEC);
-	while (n < 0 && errno == EINTR);
-	if (n < 0 && errno != ECONNRESET)
-		return err_sys(err, "criu: answer");
 	if (n <= 0)
-		return 0;
-	const struct cmsghdr *c = CMSG_FIRSTHDR(&header);
-	if (c && c->cmsg_level == SOL_SOCKET && c->cmsg_type == SCM_RIGHTS)
-		memcpy(fd, CMSG_DATA(c), sizeof(*fd));
-	return criu_parse_answer(piece, (size_t)n, answer, err) < 0 ? -1 : 1;
+		return (int)n;
+	return criu_parse_answer(data, (size_t)n, answer, err) < 0 ? -1 : 1;
 }
 
 /* CRIU waits until it hears whether to go on. */
@@ -375,7 +423,7 @@ static int converse(const struct criu_call *call, int socket, struct criu_answer
                     struct err *err)
 {
 	/* EPIPE: it has ended already; its words say why. */
-	if (send_request(socket, call->type, call->options, false, err) < 0)
+	if (socket < 0 || send_request(socket, call->type, call->options, false, err) < 0)
 		return 0;
 	for (;;) {
 		int fd;

@@ -25,7 +25,7 @@ struct err;
 
 #define CRIU_OPTIONS_MAX (256 << 10)
 #define CRIU_MESSAGE_MAX (64 << 10) /* bytes of an answer */
-#define CRIU_PASS_MAX    8
+#define CRIU_PASS_MAX    10
 #define CRIU_PASS_FIRST  3     /* the number of the first descriptor that is passed */
 #define CRIU_VERSION_MIN 31500 /* 3.15: namespaces that are handed over */
 
@@ -39,7 +39,7 @@ enum criu_request {
 
 /* Fields of criu_opts. */
 enum criu_option {
-	CRIU_OPT_IMAGES_DIR_FD = 1, /* of the caller */
+	CRIU_OPT_IMAGES_DIR_FD = 1, /* of CRIU itself: one that is passed */
 	CRIU_OPT_PID = 2,
 	CRIU_OPT_LEAVE_RUNNING = 3,
 	CRIU_OPT_EXT_UNIX_SK = 4,

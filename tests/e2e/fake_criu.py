@@ -16,6 +16,7 @@ import pty
 import re
 import signal
 import socket
+import struct
 import sys
 
 DUMP, RESTORE, PRE_DUMP, NOTIFY, VERSION = 1, 2, 4, 6, 10
@@ -96,9 +97,15 @@ class Criu:
         self.type, self.o = request[1], options(request.get(2, b""))
         if self.type == VERSION:
             return
-        peer = os.getppid()
+        peer, *_ = struct.unpack("3i", self.socket.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12))
         self.images, self.work = (pathlib.Path(os.readlink(f"/proc/{peer}/fd/{self.o[k]}"))
                                   for k in ("images_dir_fd", "work_dir_fd"))
+        os.chdir(f"/proc/{peer}/fd/{self.o['work_dir_fd']}")
+        if self.type == RESTORE: # it mounts there, for cgroups
+            os.mkdir("yard")
+            assert libc.mount(b"none", b"yard", b"tmpfs", 0, None) == 0, "the work directory is of another namespace"
+            assert libc.umount(b"yard") == 0
+            os.rmdir("yard")
         with open(self.work / "requests.json", "a") as f:
             print(json.dumps(dict(self.o, type=self.type, cgroup=pathlib.Path("/proc/self/cgroup").read_text())), file=f)
 

@@ -81,8 +81,8 @@ COUNTER = "i=0; while :; do i=$((i+1)); echo $i >/work/count; sleep 0.1; done"
 
 
 def count(cr):
-    text = (cr.b.path / "rootfs/work/count").read_text()
-    return int(text or 0)
+    path = cr.b.path / "rootfs/work/count"
+    return int(path.read_text() or 0) if path.exists() else 0
 
 
 # ---- with the real one ----
@@ -90,7 +90,7 @@ def count(cr):
 def test_a_real_checkpoint_goes_on_where_it_was(real):
     real.b.config["root"]["readonly"] = False
     id = real.start(COUNTER)
-    eventually(lambda: count(real) > 5)
+    eventually(lambda: count(real) > 5, timeout=30)
     real.checkpoint(id)
     assert real.is_gone(id)
     seen = count(real)
@@ -107,7 +107,7 @@ def test_a_real_checkpoint_goes_on_where_it_was(real):
 def test_a_real_one_that_is_left_running_runs(real):
     real.b.config["root"]["readonly"] = False
     id = real.start(COUNTER)
-    eventually(lambda: count(real) > 2)
+    eventually(lambda: count(real) > 2, timeout=30)
     real.checkpoint(id, "--pre-dump", "--image-path", real.b.path / "pre")
     real.checkpoint(id, "--leave-running", "--parent-path", "../pre")
     seen, pid = count(real), real.pid(id)
@@ -125,7 +125,7 @@ def test_a_real_one_in_a_user_namespace_with_binds(real):
                     {"destination": "/etc/one", "type": "bind", "source": str(real.b.path / "file"), "options": ["bind"]}]
     id = real.start("while :; do echo x >>/data/lines; sleep 0.1; done")
     lines = real.b.path / "shared/lines"
-    eventually(lines.exists)
+    eventually(lines.exists, timeout=30)
     real.checkpoint(id)
     seen = lines.stat().st_size
     real.restore(id, "--detach")
