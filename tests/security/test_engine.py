@@ -385,3 +385,35 @@ def test_nobody_listens_beyond_loopback_without_certificates(tmp_path):
 
     assert "went on" not in says("tcp://0.0.0.0:7999")
     assert "went on" in says(f"unix://{tmp_path}/run/x.sock"), "the control"
+
+
+# ---- what an image says of itself (row 59) ----
+
+STEERING = {
+    "io.podman.annotations.privileged": "TRUE", "io.kubernetes.cri-o.userns-mode": "host", "run.oci.handler": "steer-wasm",
+    "run.oci.hooks.stdout": "/tmp/steer", "org.criu.config": "/tmp/steer.conf", "logdriver": "binary:///bin/steer",
+    "com.docker.security.privileged": "true", "nvidia.com/gpu": "steer-all", "buoy.privileged": "true", "io.seccomp.profile": "unconfined-steer",
+    "org.opencontainers.image.ref.name": "../../steer", "org.systemd.property.ExecStart": "'/bin/steer'", "com.docker.swarm.service.id": "steer",
+}
+
+
+def test_what_an_image_says_does_not_steer_the_engine(daemon, tmp_path):
+    """CVE-2026-53488, CVE-2024-8676: labels with meanings elsewhere are labels here, and no more."""
+    lines = "".join(f'LABEL "{key}"="{value}"\n' for key, value in STEERING.items())
+    (tmp_path / "Dockerfile").write_text("FROM busybox\n" + lines)
+    daemon.docker("build", "-t", "steering", tmp_path)
+
+    def made(name, image):
+        daemon.docker("run", "-d", "--name", name, "-e", "SAID=by-the-user", image, "sleep", "60")
+        doc = daemon.json("GET", f"/containers/{name}/json")
+        text = (daemon.root / "containers" / doc["Id"] / "config.json").read_text()
+        return doc, text
+    plain, _ = made("plain", "busybox")
+    labelled, config = made("labelled", "steering")
+    assert labelled["Config"]["Labels"] == STEERING and labelled["HostConfig"] == plain["HostConfig"]
+    for key, value in STEERING.items():
+        assert key not in config and (value in ("true", "TRUE", "host") or value not in config), key
+    assert "SAID=by-the-user" in config, "the control: what the user says is in the container's configuration"
+    for name in ("plain", "labelled"):
+        daemon.docker("rm", "-f", name)
+    daemon.docker("rmi", "steering")
