@@ -13,6 +13,7 @@
 
 #include "base/err.h"
 #include "base/fs.h"
+#include "image/ahead.h"
 #include "image/apply.h"
 
 static int base_fd = -1;
@@ -61,7 +62,10 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	assert(root >= 0 && in >= 0);
 	assert(write(in, data + 1, size - 1) == (ssize_t)(size - 1) && lseek(in, 0, SEEK_SET) == 0);
 	unsigned flags = data[0] & (APPLY_LAYER | APPLY_FOLLOW | APPLY_KEEP_TYPE);
-	(void)apply_tar(in, root, -1, flags | APPLY_UNPRIVILEGED, &limits, &result, NULL);
+	struct ahead *from = ahead_create(in, NULL);
+	assert(from);
+	(void)apply_tar(from, root, -1, flags | APPLY_UNPRIVILEGED, &limits, &result, NULL);
+	ahead_free(from);
 	close(in);
 	close(root);
 	assert(fs_remove_tree(base_fd, "root", NULL) == 0);

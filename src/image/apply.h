@@ -21,6 +21,7 @@
 #include "base/cleanup.h"
 #include "oci/digest.h"
 
+struct ahead;
 struct err;
 
 enum apply_flags {
@@ -68,8 +69,8 @@ struct apply_source {
  * empty. ERR_INVALID, ERR_LIMIT, ERR_SYSTEM. */
 int apply_stream(const struct apply_source *source, int dir_fd, unsigned flags,
                  const struct apply_limits *limits, struct apply_result *result, struct err *err);
-/* The same of a descriptor, in any compression. copy_fd gets the uncompressed archive unless it is -1. */
-int apply_tar(int in_fd, int dir_fd, int copy_fd, unsigned flags, const struct apply_limits *limits,
+/* The same of what a thread unpacks (ahead.h), in any compression. copy_fd gets the uncompressed archive unless it is -1. */
+int apply_tar(struct ahead *from, int dir_fd, int copy_fd, unsigned flags, const struct apply_limits *limits,
               struct apply_result *result, struct err *err);
 
 /* Writes path without "/", "." and doubled slashes to out; the root gives "". ERR_INVALID (".."), ERR_LIMIT. */

@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+#include "image/ahead.h"
 #include "image/apply.h"
 
 #include <sys/stat.h>
@@ -141,8 +142,11 @@ static int apply(struct fixture *f, unsigned flags)
 	rewind(file);
 	buf_clear(&f->tar);
 	f->err = ERR_INIT;
-	int rc = apply_tar(fileno(file), f->root, -1, flags | APPLY_UNPRIVILEGED, &f->limits,
-	                   &f->result, &f->err);
+	struct ahead *from = ahead_create(fileno(file), &f->err);
+	assert_non_null(from);
+	int rc = apply_tar(from, f->root, -1, flags | APPLY_UNPRIVILEGED, &f->limits, &f->result,
+	                   &f->err);
+	ahead_free(from);
 	fclose(file);
 	return rc;
 }

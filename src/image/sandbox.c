@@ -163,7 +163,10 @@ static int filter_calls(struct err *err)
 
 	if (!filter)
 		return err_nomem(err);
-	int rc = add_rules(filter, err);
+	/* For all threads. */
+	int rc = seccomp_attr_set(filter, SCMP_FLTATR_CTL_TSYNC, 1) < 0
+	                 ? err_set(err, ERR_UNSUPPORTED, "a system call filter cannot hold for all threads here")
+	                 : add_rules(filter, err);
 	seccomp_release(filter);
 	return rc;
 }
@@ -182,7 +185,8 @@ static int confine(int dir_fd, struct err *err)
 	return landlock_enter(rules, err);
 }
 
-int sandbox_enter(int dir_fd, unsigned flags, struct err *err)
+int sandbox_enter(int dir_fd, unsigned flags, int (*start)(void *arg, struct err *err), void *arg,
+                  struct err *err)
 {
 	if (close_range(SANDBOX_FIRST_OTHER_FD, ~0u, 0) < 0)
 		return err_sys(err, "cannot close descriptors");
@@ -192,5 +196,7 @@ int sandbox_enter(int dir_fd, unsigned flags, struct err *err)
 		return -1;
 	if (prctl(PR_SET_DUMPABLE, 0, 0, 0, 0) < 0)
 		return err_sys(err, "cannot make the unpacker undumpable");
+	if (start && start(arg, err) < 0)
+		return -1;
 	return filter_calls(err);
 }

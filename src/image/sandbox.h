@@ -15,5 +15,7 @@
 
 struct err;
 
-/* flags: enum apply_flags. */
-int sandbox_enter(int dir_fd, unsigned flags, struct err *err);
+/* flags: enum apply_flags. start() is called when all but the filter is in force, which kills who starts a thread and holds for
+ * those that are there; what it starts must not touch the archive yet. May be NULL. */
+int sandbox_enter(int dir_fd, unsigned flags, int (*start)(void *arg, struct err *err), void *arg,
+                  struct err *err);

@@ -30,7 +30,7 @@ static int run_child(inside_fn *fn, bool sandboxed)
 	if (pid == 0) {
 		int dir = fs_trusted_open_dir(path, false, NULL);
 		if (dir < 0 || dup2(dir, 3) < 0 ||
-		    (sandboxed && sandbox_enter(3, APPLY_LAYER, NULL) < 0))
+		    (sandboxed && sandbox_enter(3, APPLY_LAYER, NULL, NULL, NULL) < 0))
 			_exit(99);
 		_exit(fn());
 	}

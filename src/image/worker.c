@@ -19,6 +19,7 @@
 #include "base/fs.h"
 #include "base/id.h"
 #include "base/str.h"
+#include "image/ahead.h"
 #include "image/image.h"
 #include "image/sandbox.h"
 
@@ -249,17 +250,26 @@ static int join_userns(struct err *err)
 	return 0;
 }
 
+static int start_ahead(void *arg, struct err *err)
+{
+	struct ahead **ahead = arg;
+
+	*ahead = ahead_create(WORKER_IN, err);
+	return *ahead ? 0 : -1;
+}
+
 static int unpack(char **argv, struct apply_result *result, struct err *err)
 {
 	struct worker_job job = {0};
+	struct ahead *ahead = NULL; /* ends with the process: it may wait for bytes that nobody sends any more */
 
 	/* Loads the locale that tarball.c wants; there are no files for it inside. */
 	if (!setlocale(LC_CTYPE, "C.UTF-8"))
 		return err_set(err, ERR_UNSUPPORTED, "the locale C.UTF-8 is missing");
 	if (parse_job(argv, &job, err) < 0 || join_userns(err) < 0 ||
-	    sandbox_enter(WORKER_DIR, job.flags, err) < 0)
+	    sandbox_enter(WORKER_DIR, job.flags, start_ahead, &ahead, err) < 0)
 		return -1;
-	return apply_tar(WORKER_IN, WORKER_DIR, job.copy_fd, job.flags, &job.limits, result, err);
+	return apply_tar(ahead, WORKER_DIR, job.copy_fd, job.flags, &job.limits, result, err);
 }
 
 int image_worker_main(int argc, char **argv)
