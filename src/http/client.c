@@ -398,6 +398,8 @@ static void set_request(struct exchange *x, struct curl_slist *headers)
 	curl_easy_setopt(easy, CURLOPT_HEADERDATA, x);
 	curl_easy_setopt(easy, CURLOPT_WRITEFUNCTION, on_body);
 	curl_easy_setopt(easy, CURLOPT_WRITEDATA, x);
+	if (call->write) /* a long body, in few system calls */
+		curl_easy_setopt(easy, CURLOPT_BUFFERSIZE, 64L << 10);
 	curl_easy_setopt(easy, CURLOPT_ERRORBUFFER, x->text);
 	curl_easy_setopt(easy, CURLOPT_NOPROGRESS, x->call->give_up ? 0L : 1L);
 	curl_easy_setopt(easy, CURLOPT_XFERINFOFUNCTION, on_progress);

@@ -23,12 +23,12 @@ struct ahead {
 	pthread_t thread;
 	pthread_mutex_t lock;
 	pthread_cond_t changed;
-	bool runs;             /* the thread is past what the C library does first; guarded by lock */
-	bool begun, stop;      /* guarded by lock */
-	size_t filled, read;   /* blocks so far; guarded by lock */
-	bool lent;             /* block `read` is the caller's; guarded by lock */
-	bool ended;            /* nothing comes behind `filled`; guarded by lock */
-	struct err why;        /* of that end; guarded by lock */
+	bool runs;           /* the thread is past what the C library does first; guarded by lock */
+	bool begun, stop;    /* guarded by lock */
+	size_t filled, read; /* blocks so far; guarded by lock */
+	bool lent;           /* block `read` is the caller's; guarded by lock */
+	bool ended;          /* nothing comes behind `filled`; guarded by lock */
+	struct err why;      /* of that end; guarded by lock */
 	struct block blocks[AHEAD_BLOCKS];
 };
 
@@ -64,7 +64,7 @@ static int fill_block(struct compress_reader *reader, struct block *b, struct er
 {
 	ssize_t n = 1;
 
-	for (b->len = 0; n > 0 && b->len < AHEAD_BLOCK; b->len += n > 0 ? (size_t)n : 0)
+	for (b->len = 0; n > 0 && b->len<AHEAD_BLOCK; b->len += n> 0 ? (size_t)n : 0)
 		n = compress_reader_read(reader, b->data + b->len, AHEAD_BLOCK - b->len, err);
 	b->taken = compress_reader_taken(reader);
 	return n < 0 ? -1 : b->len > 0;
@@ -74,11 +74,10 @@ static void *run(void *arg)
 {
 	struct ahead *a = arg;
 	struct err err = ERR_INIT;
-	int rc = 1;
 
 	struct block *b = wait_for_room(a);
 	auto_type(compress_reader) reader = b ? compress_reader_open(a->fd, &err) : NULL;
-	while (reader && b && (rc = fill_block(reader, b, &err)) > 0) {
+	while (reader && b && fill_block(reader, b, &err) > 0) {
 		hand_over(a, true, NULL);
 		b = wait_for_room(a);
 	}

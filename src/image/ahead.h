@@ -23,7 +23,7 @@
 struct ahead;
 struct err;
 
-#define AHEAD_BLOCK  (128u << 10) /* bytes; whole pages of the file that is written */
+#define AHEAD_BLOCK  (64u << 10) /* bytes; whole pages of the file that is written */
 #define AHEAD_BLOCKS 4
 
 /* fd is borrowed. Returns when the thread has made the system calls that threads begin with. */

@@ -75,8 +75,8 @@ static int index_stream(const struct apply_source *source, int dir_fd,
 	return fd < 0 ? -1 : tarindex_stream(source, fd, limits, result, err);
 }
 
-int apply_tar(struct ahead *from, int dir_fd, int copy_fd, unsigned flags, const struct apply_limits *limits,
-              struct apply_result *result, struct err *err)
+int apply_tar(struct ahead *from, int dir_fd, int copy_fd, unsigned flags,
+              const struct apply_limits *limits, struct apply_result *result, struct err *err)
 {
 	auto_type(hash) hash = hash_create(err);
 	struct packed packed = {.from = from, .hash = hash, .limits = limits, .copy_fd = copy_fd};

@@ -1,5 +1,4 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "image/ahead.h"
 #include "image/apply.h"
 
 #include <sys/stat.h>
@@ -10,6 +9,7 @@
 #include "base/err.h"
 #include "base/fs.h"
 #include "base/testing.h"
+#include "image/ahead.h"
 
 /*
  * Archives are written here byte by byte, as no library would write them. The extractor runs in this

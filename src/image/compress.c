@@ -12,7 +12,7 @@
 
 #include "base/err.h"
 
-#define COMPRESS_BLOCK      (128u << 10) /* bytes read or written at once */
+#define COMPRESS_BLOCK      (64u << 10) /* bytes read or written at once */
 #define COMPRESS_WINDOW_LOG 27           /* zstd: at most 128 MiB of history */
 
 struct compress_reader {

@@ -18,7 +18,8 @@
 #include "image/registry.h"
 #include "image/retry.h"
 
-#define FETCH_BLOCK (128u << 10) /* bytes read at once from a file */
+#define FETCH_BLOCK                                                                                \
+	(128u << 10) /* bytes handed on at once: few system calls, whole pages of a file */
 #define FETCH_PROGRESS                                                                             \
 	(64 << 10)         /* bytes after which a broken transfer counts as a first try again */
 #define FETCH_SLICE_MS 100 /* how often a pause looks whether it shall end */
@@ -27,7 +28,9 @@
 struct transfer {
 	struct fetch *fetch;
 	const char *host;
-	int64_t skip;   /* bytes that we have and the registry sends again */
+	int64_t skip; /* bytes that we have and the registry sends again */
+	char *block;  /* FETCH_BLOCK bytes, gathered: they come in small pieces; borrowed */
+	size_t filled;
 	struct err err; /* of our side, when the call was aborted */
 };
 
@@ -89,15 +92,33 @@ static int add_file(struct fetch *f, int fd, struct err *err)
 
 /* ---- from the registry ---- */
 
+static int pass_on(struct transfer *t)
+{
+	size_t n = t->filled;
+
+	t->filled = 0;
+	return n > 0 ? add(t->fetch, t->block, n, &t->err) : 0;
+}
+
 static int take_bytes(void *arg, const void *data, size_t len)
 {
 	struct transfer *t = arg;
+	const char *next = data;
 	size_t skip = t->skip < (int64_t)len ? (size_t)t->skip : len;
 
 	t->skip -= (int64_t)skip;
 	if (skip == len)
 		return tell(t->fetch, FETCH_DOWNLOADING, t->fetch->current, &t->err);
-	return add(t->fetch, (const char *)data + skip, len - skip, &t->err);
+	for (next += skip, len -= skip; len > 0;) {
+		size_t n = FETCH_BLOCK - t->filled < len ? FETCH_BLOCK - t->filled : len;
+		memcpy(t->block + t->filled, next, n);
+		t->filled += n;
+		next += n;
+		len -= n;
+		if (t->filled == FETCH_BLOCK && pass_on(t) < 0)
+			return -1;
+	}
+	return 0;
 }
 
 /* A registry may send the whole instead of the rest; then what we have goes by. */
@@ -140,6 +161,9 @@ static int transfer(struct transfer *t, struct registry *r, struct http_response
 
 	(void)snprintf(range, sizeof(range), "Range: bytes=%lld-", (long long)t->fetch->current);
 	int rc = registry_call(r, &call, t->fetch->current > 0 ? headers : NULL, response, err);
+	/* What came before the line broke need not come again. */
+	if (t->err.kind == ERR_NONE && pass_on(t) < 0)
+		rc = -1;
 	if (rc < 0 && t->err.kind != ERR_NONE && err)
 		*err = t->err;
 	return rc;
@@ -182,8 +206,11 @@ static int64_t judge(struct transfer *t, int rc, const struct http_response *res
 
 static int download(struct fetch *f, struct registry *r, struct err *err)
 {
-	struct transfer t = {.fetch = f, .host = registry_host(r), .err = ERR_INIT};
+	auto_free char *block = malloc(FETCH_BLOCK);
+	struct transfer t = {.fetch = f, .host = registry_host(r), .block = block, .err = ERR_INIT};
 
+	if (!block)
+		return err_nomem(err);
 	for (int tries = 1; f->current < f->blob->size; tries++) {
 		struct err why = ERR_INIT;
 		struct http_response response = {0};

@@ -104,13 +104,21 @@ void flight_forget_all(struct image_store *store)
 		drop(f);
 }
 
+/* A layer keeps two processors busy. More at once would only take memory, but two hide each other's waits for the line. */
+static size_t layers_at_once(void)
+{
+	long cpus = sysconf(_SC_NPROCESSORS_ONLN);
+
+	return cpus > 2 ? FLIGHT_LAYERS_MAX : FLIGHT_LAYERS_MIN;
+}
+
 int flight_place_take(struct image_store *store, bool (*stopped)(void *arg), void *arg,
                       struct err *err)
 {
 	int rc = 0;
 
 	pthread_mutex_lock(&store->flight_lock);
-	while (rc == 0 && store->flight_layers >= FLIGHT_LAYERS_MAX)
+	while (rc == 0 && store->flight_layers >= layers_at_once())
 		rc = wait_a_bit(store, stopped, arg, err);
 	store->flight_layers += rc == 0;
 	pthread_mutex_unlock(&store->flight_lock);

@@ -20,7 +20,9 @@
 struct err;
 struct image_store;
 
+/* Layers at once in all pulls together: with three processors, and with fewer. */
 #define FLIGHT_LAYERS_MAX 3
+#define FLIGHT_LAYERS_MIN 2
 
 /* 1: *fd (the caller's to close; read it with pread) is the verified blob. 0: the caller fetches it. -1: ERR_CANCELED,
  * as stopped() said so while another was fetching. */
@@ -32,7 +34,7 @@ bool flight_end(struct image_store *store, const char *digest, int fd);
 void flight_forget(struct image_store *store, const char *digest);
 void flight_forget_all(struct image_store *store); /* at the store's end */
 
-/* One of the FLIGHT_LAYERS_MAX places. -1: ERR_CANCELED. */
+/* One of the places for layers. -1: ERR_CANCELED. */
 int flight_place_take(struct image_store *store, bool (*stopped)(void *arg), void *arg,
                       struct err *err);
 void flight_place_give(struct image_store *store);

@@ -17,10 +17,11 @@
 #include "base/log.h"
 #include "base/str.h"
 #include "image/blob.h"
+#include "image/flush.h"
 
 #define DIFF       "diff"
 #define LAYER_READ (256u << 10) /* bytes */
-#define LAYER_PUSH (4 << 20)    /* bytes added after which the disk is set to work */
+#define LAYER_PUSH (8 << 20)    /* bytes added after which the disk is set to work */
 
 /* ---- making ---- */
 
@@ -52,6 +53,42 @@ static int start_worker(struct layer_maker *m, struct err *err)
 	return 0;
 }
 
+/* An error at "image.sync.off" leaves the syncs out: the control of tests/e2e/test_power_cuts.py. */
+static bool is_durable(void)
+{
+	return FAILPOINT("image.sync.off", NULL) == 0;
+}
+
+static int start_flush(struct layer_maker *m, struct err *err)
+{
+	if (!is_durable())
+		return 0;
+	m->flush = flush_create(err);
+	if (!m->flush)
+		return -1;
+	flush_add(m->flush, blob_writer_fd(m->blob));
+	if (m->tar_dir_fd >= 0)
+		flush_add(m->flush, m->copy_fd);
+	return 0;
+}
+
+/* All files are whole: they, and their names, go to the disk while the caller goes on. */
+static int end_flush(struct layer_maker *m, struct err *err)
+{
+	if (!m->flush)
+		return 0;
+	if (m->tar_dir_fd >= 0) {
+		m->index_fd = fs_open(m->tar_dir_fd, APPLY_INDEX_NAME, O_RDONLY, 0, err);
+		if (m->index_fd < 0)
+			return -1;
+		flush_add(m->flush, m->index_fd);
+		flush_add(m->flush, m->diff_fd);
+		flush_add(m->flush, m->tar_dir_fd);
+	}
+	flush_end(m->flush);
+	return 0;
+}
+
 static int open_maker(struct layer_maker *m, struct err *err)
 {
 	auto_close int staging = store_staging_dir(m->store, m->staging, err);
@@ -71,7 +108,7 @@ static int open_maker(struct layer_maker *m, struct err *err)
 	if (fchmod(m->diff_fd, 0755) < 0)
 		return err_sys(err, "cannot set the mode of a new layer");
 	m->blob = blob_writer_create(m->store, err);
-	if (!m->blob)
+	if (!m->blob || start_flush(m, err) < 0)
 		return -1;
 	if (m->flags & (LAYER_COMPRESS | LAYER_COPY)) {
 		m->gzip = compress_writer_create(add_to_blob, m, err);
@@ -96,7 +133,7 @@ struct layer_maker *layer_maker_create(struct image_store *store, unsigned flags
 	}
 	m->store = store;
 	m->flags = flags;
-	m->diff_fd = m->copy_fd = m->tar_dir_fd = -1;
+	m->diff_fd = m->copy_fd = m->tar_dir_fd = m->index_fd = -1;
 	if (open_maker(m, err) < 0)
 		return NULL;
 	return move_ptr(m);
@@ -108,8 +145,11 @@ void layer_maker_free(struct layer_maker *m)
 		return;
 	if (m->worker_runs)
 		worker_cancel(&m->worker);
+	flush_free(m->flush); /* before what it syncs is closed */
 	compress_writer_free(m->gzip);
 	blob_writer_free(m->blob);
+	if (m->index_fd >= 0)
+		close(m->index_fd);
 	if (m->copy_fd >= 0)
 		close(m->copy_fd);
 	if (m->diff_fd >= 0)
@@ -139,9 +179,8 @@ static void start_writeback(struct layer_maker *m, size_t len)
 	if (m->waiting < LAYER_PUSH)
 		return;
 	m->waiting = 0;
-	(void)sync_file_range(blob_writer_fd(m->blob), 0, 0, SYNC_FILE_RANGE_WRITE);
-	if (m->tar_dir_fd >= 0)
-		(void)sync_file_range(m->copy_fd, 0, 0, SYNC_FILE_RANGE_WRITE);
+	if (m->flush)
+		flush_poke(m->flush);
 }
 
 int layer_maker_add(struct layer_maker *m, const void *data, size_t len, struct err *err)
@@ -190,7 +229,9 @@ int layer_maker_finish(struct layer_maker *m, struct err *err)
 		return -1;
 	if (m->gzip && compress_writer_finish(m->gzip, err) < 0)
 		return -1;
-	return blob_writer_finish(m->blob, m->layer.blob, &m->layer.blob_size, err);
+	if (blob_writer_finish(m->blob, m->layer.blob, &m->layer.blob_size, err) < 0)
+		return -1;
+	return end_flush(m, err);
 }
 
 void layer_chain(const char *parent, const char *diff_id, char chain[DIGEST_TEXT_MAX])
@@ -287,20 +328,42 @@ static int add_all_rows(struct image_store *store, struct layer_maker **makers, 
 	return FAILPOINT("image.row.after", err);
 }
 
+/* Waits for what is on its way to the disk already. */
+static int finish_flushes(struct layer_maker **makers, size_t count, struct err *err)
+{
+	for (size_t i = 0; i < count; i++)
+		if (makers[i]->flush && flush_finish(makers[i]->flush, err) < 0)
+			return -1;
+	return 0;
+}
+
+/* The names; and the content of what is unpacked. */
+static int sync_names(struct image_store *store, bool unpacked, struct err *err)
+{
+	if (!is_durable())
+		return 0;
+	if (FAILPOINT("image.sync.before", err) < 0)
+		return -1;
+	int rc = unpacked ? fs_sync_all(store->root_fd, err)
+	         : fs_sync(store->layers_fd, err) < 0 || fs_sync(store->blobs_fd, err) < 0 ? -1
+	                                                                                   : 0;
+	return rc < 0 ? -1 : FAILPOINT("image.sync.after", err);
+}
+
 static int publish(struct image_store *store, struct layer_maker **makers, size_t count,
                    int (*rows)(void *arg, struct err *err), void *arg, struct err *err)
 {
-	bool fresh = false;
+	bool fresh = false, unpacked = false;
 
+	if (finish_flushes(makers, count, err) < 0)
+		return -1;
 	for (size_t i = 0; i < count; i++) {
 		if (put_in_place(makers[i], err) < 0)
 			return -1;
 		fresh |= makers[i]->staging[0] == '\0';
+		unpacked |= makers[i]->tar_dir_fd < 0;
 	}
-	/* An error at "image.sync.off" leaves the sync out: the control of tests/e2e/test_power_cuts.py. */
-	if (fresh && FAILPOINT("image.sync.off", NULL) == 0 &&
-	    (FAILPOINT("image.sync.before", err) < 0 || fs_sync_all(store->root_fd, err) < 0 ||
-	     FAILPOINT("image.sync.after", err) < 0))
+	if (fresh && sync_names(store, unpacked, err) < 0)
 		return -1;
 	return add_all_rows(store, makers, count, rows, arg, err);
 }

@@ -14,8 +14,9 @@
  *	layer_maker_finish(m, err);                                     // m->layer: diff id, blob, sizes
  *	layer_publish(store, &m, 1, rows, arg, err);                    // rename, one sync, rows
  *
- * The order of durability: files are named, one syncfs(2) covers all of them, then one
- * transaction brings the rows of the layers and whatever rows() adds (the image).
+ * The order of durability: the files of a layer go to the disk while they are written and are on it (flush.h) before they are
+ * named; the directories of names are synced, then one transaction brings the rows of the layers and whatever rows() adds (the
+ * image). An unpacked layer has too many files for that: one syncfs(2) covers them.
  */
 
 #include <stdbool.h>
@@ -30,6 +31,7 @@
 
 struct blob_writer;
 struct compress_writer;
+struct flush;
 
 enum layer_maker_flags {
 	LAYER_COMPRESS = 1 << 0, /* what is added is a plain tar: its blob is gzip */
@@ -46,7 +48,10 @@ struct layer_maker {
 	int diff_fd;                  /* the directory; owned */
 	int copy_fd;                  /* of the uncompressed archive; owned, or -1 */
 	int tar_dir_fd; /* where copy_fd and its index lie; owned, or -1: it is unpacked */
+	int index_fd;   /* beside it, once it is written; owned, or -1 */
 	struct blob_writer *blob;
+	struct flush *
+		flush; /* of blob, tar and index; NULL: not started, or no layer is to be durable (a test) */
 	struct compress_writer *gzip;
 	struct worker worker;
 	bool worker_runs;

@@ -165,7 +165,8 @@ static int filter_calls(struct err *err)
 		return err_nomem(err);
 	/* For all threads. */
 	int rc = seccomp_attr_set(filter, SCMP_FLTATR_CTL_TSYNC, 1) < 0
-	                 ? err_set(err, ERR_UNSUPPORTED, "a system call filter cannot hold for all threads here")
+	                 ? err_set(err, ERR_UNSUPPORTED,
+	                           "a system call filter cannot hold for all threads here")
 	                 : add_rules(filter, err);
 	seccomp_release(filter);
 	return rc;

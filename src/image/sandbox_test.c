@@ -2,6 +2,7 @@
 #include "image/sandbox.h"
 
 #include <errno.h>
+#include <pthread.h>
 #include <signal.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
@@ -156,6 +157,54 @@ static void other_descriptors_are_closed(void **state)
 	assert_int_equal(WEXITSTATUS(status), 42);
 }
 
+/* A thread that was started before the filter: two pipes, "it runs" and "go on". */
+struct thread_test {
+	pthread_t thread;
+	int runs[2], go[2];
+};
+
+static void *open_socket(void *arg)
+{
+	struct thread_test *t = arg;
+	char c;
+
+	if (write(t->runs[1], "x", 1) == 1 && read(t->go[0], &c, 1) == 1)
+		(void)socket(AF_UNIX, SOCK_STREAM, 0);
+	return NULL;
+}
+
+static int start_thread(void *arg, struct err *err)
+{
+	struct thread_test *t = arg;
+	char c;
+
+	(void)err;
+	return pthread_create(&t->thread, NULL, open_socket, t) == 0 && read(t->runs[0], &c, 1) == 1
+	               ? 0
+	               : -1;
+}
+
+static int do_thread(void)
+{
+	struct thread_test t;
+
+	/* Descriptors beyond 4 are closed. */
+	if (pipe(t.runs) < 0 || pipe(t.go) < 0 || dup2(t.runs[0], 0) < 0 ||
+	    dup2(t.runs[1], 1) < 0 || dup2(t.go[0], 2) < 0 || dup2(t.go[1], 4) < 0)
+		return 98;
+	t = (struct thread_test){.runs = {0, 1}, .go = {2, 4}};
+	if (sandbox_enter(3, APPLY_LAYER, start_thread, &t, NULL) < 0 || write(4, "x", 1) != 1)
+		return 99;
+	pthread_join(t.thread, NULL);
+	return 42;
+}
+
+static void the_filter_holds_for_a_thread_that_was_there(void **state)
+{
+	(void)state;
+	assert_true(died_of_sigsys(run_child(do_thread, false)));
+}
+
 TESTING_MAIN(TEST(starting_programs_sockets_and_processes_kills), TEST(only_openat2_opens),
              TEST(the_work_itself_is_allowed), TEST(no_other_directory_can_be_written),
-             TEST(other_descriptors_are_closed))
+             TEST(other_descriptors_are_closed), TEST(the_filter_holds_for_a_thread_that_was_there))

@@ -11,7 +11,7 @@
 
 #include "base/err.h"
 
-#define TARBALL_BLOCK      (128u << 10)
+#define TARBALL_BLOCK      (64u << 10)
 #define TARBALL_XATTRS_MAX 64
 #define TARBALL_XATTR_MAX  (64u << 10) /* the kernel's own limit for a value */
 

@@ -261,7 +261,8 @@ static int start_ahead(void *arg, struct err *err)
 static int unpack(char **argv, struct apply_result *result, struct err *err)
 {
 	struct worker_job job = {0};
-	struct ahead *ahead = NULL; /* ends with the process: it may wait for bytes that nobody sends any more */
+	struct ahead *ahead =
+		NULL; /* ends with the process: it may wait for bytes that nobody sends any more */
 
 	/* Loads the locale that tarball.c wants; there are no files for it inside. */
 	if (!setlocale(LC_CTYPE, "C.UTF-8"))
