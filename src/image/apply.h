@@ -70,8 +70,8 @@ struct apply_source {
 int apply_stream(const struct apply_source *source, int dir_fd, unsigned flags,
                  const struct apply_limits *limits, struct apply_result *result, struct err *err);
 /* The same of what a thread unpacks (ahead.h), in any compression. copy_fd gets the uncompressed archive unless it is -1. */
-int apply_tar(struct ahead *from, int dir_fd, int copy_fd, unsigned flags, const struct apply_limits *limits,
-              struct apply_result *result, struct err *err);
+int apply_tar(struct ahead *from, int dir_fd, int copy_fd, unsigned flags,
+              const struct apply_limits *limits, struct apply_result *result, struct err *err);
 
 /* Writes path without "/", "." and doubled slashes to out; the root gives "". ERR_INVALID (".."), ERR_LIMIT. */
 int apply_normalise(const char *path, char out[APPLY_PATH_MAX + 1], struct err *err);

@@ -13,7 +13,7 @@
 #include "base/err.h"
 
 #define COMPRESS_BLOCK      (64u << 10) /* bytes read or written at once */
-#define COMPRESS_WINDOW_LOG 27           /* zstd: at most 128 MiB of history */
+#define COMPRESS_WINDOW_LOG 27          /* zstd: at most 128 MiB of history */
 
 struct compress_reader {
 	int fd; /* borrowed */
