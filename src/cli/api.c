@@ -73,23 +73,37 @@ static int query_json(struct buf *path, const char *key, const struct json *doc,
 	return 0;
 }
 
-int api_filters(struct buf *path, const struct args *args, struct err *err)
+static int add_filter(struct json *all, const char *key, const char *value, struct err *err)
+{
+	if (!json_get(all, key))
+		json_set(all, key, json_array());
+	return json_append(json_get(all, key), json_string(value)) < 0 ? err_nomem(err) : 0;
+}
+
+int api_filters_and(struct buf *path, const struct args *args, const char *key, const char *value,
+                    struct err *err)
 {
 	auto_type(json) all = json_object();
 	size_t count = args_count(args, "filter");
 
+	if (key && add_filter(all, key, value, err) < 0)
+		return -1;
 	for (size_t i = 0; i < count; i++) {
 		const char *text = args_at(args, "filter", i);
-		const char *value = strchr(text, '=');
-		char key[64];
-		if (!value || (size_t)(value - text) >= sizeof(key))
+		const char *equals = strchr(text, '=');
+		char own[64];
+		if (!equals || (size_t)(equals - text) >= sizeof(own))
 			return err_set(err, ERR_INVALID, "--filter %s: not KEY=VALUE", text);
-		snprintf(key, sizeof(key), "%.*s", (int)(value - text), text);
-		if (!json_get(all, key))
-			json_set(all, key, json_array());
-		json_append(json_get(all, key), json_string(value + 1));
+		snprintf(own, sizeof(own), "%.*s", (int)(equals - text), text);
+		if (add_filter(all, own, equals + 1, err) < 0)
+			return -1;
 	}
-	return count ? query_json(path, "filters", all, err) : 0;
+	return json_count(all) ? query_json(path, "filters", all, err) : 0;
+}
+
+int api_filters(struct buf *path, const struct args *args, struct err *err)
+{
+	return api_filters_and(path, args, NULL, NULL, err);
 }
 
 void api_filter(struct buf *path, const char *key, const char *value)

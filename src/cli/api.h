@@ -41,6 +41,9 @@ const char *api_path(struct cli *cli, const char *before, const char *name, cons
                      struct err *err);
 /* --filter key=value... as a "filters" query; nothing when there is none. */
 int api_filters(struct buf *path, const struct args *args, struct err *err);
+/* The same with one more of our own (key may be NULL). */
+int api_filters_and(struct buf *path, const struct args *args, const char *key, const char *value,
+                    struct err *err);
 /* One filter: {"key": ["value"]}. */
 void api_filter(struct buf *path, const char *key, const char *value);
 

@@ -9,19 +9,18 @@
 #include "base/id.h"
 #include "base/str.h"
 #include "cli/api.h"
-#include "cli/auth.h"
 #include "cli/commands.h"
 #include "cli/inspect.h"
 #include "cli/out.h"
 #include "cli/service_explain.h"
 #include "cli/service_files.h"
+#include "cli/service_send.h"
 #include "cli/service_show.h"
 #include "cli/service_spec.h"
 #include "cli/service_wait.h"
 #include "cli/tasklist.h"
 
 #define REPLICAS_MAX 1000000
-#define BODY_MAX     (16u << 20)
 
 static int wait_unless_detached(struct cli *cli, const struct args *args, const char *ref,
                                 bool rollback, struct err *err)
@@ -32,36 +31,6 @@ static int wait_unless_detached(struct cli *cli, const struct args *args, const 
 	return service_wait(cli, ref, args_bool(args, "quiet"), rollback, err);
 }
 
-/* POST of a spec (borrowed); with --with-registry-auth our credentials for its image go along. */
-static int send_spec(struct cli *cli, const struct args *args, const char *path,
-                     const struct json *spec, struct json **reply, struct err *err)
-{
-	const struct json *task = json_get(spec, "TaskTemplate");
-	const char *image = json_get_string(json_get(task, "ContainerSpec"), "Image");
-	auto_buf struct buf text = BUF_INIT(BODY_MAX);
-	struct http_response response = {0};
-
-	if (!args_bool(args, "with-registry-auth"))
-		return api_send(cli, "POST", path, json_ref((struct json *)spec), reply, err);
-	const char *auth = auth_header(cli, image ? image : "", err);
-	struct http_client *client = api_client(cli, err);
-	if (!auth || !client || json_write(spec, &text, err) < 0)
-		return -1;
-	const char *headers[] = {"Content-Type: application/json", auth, NULL};
-	const struct http_call call = {.method = "POST",
-	                               .path = path,
-	                               .headers = headers,
-	                               .body = buf_str(&text),
-	                               .body_len = text.len};
-	int rc = http_call_run(client, &call, &response, err);
-	if (rc == 0)
-		rc = http_expect(&response, err);
-	if (rc == 0 && response.len > 0 && !(*reply = json_parse(response.body, response.len, err)))
-		rc = -1;
-	http_response_done(&response);
-	return rc;
-}
-
 static int run_create(struct cli *cli, const struct args *args, struct err *err)
 {
 	const char *path = api_path(cli, "/services/create", NULL, NULL, err);
@@ -70,7 +39,7 @@ static int run_create(struct cli *cli, const struct args *args, struct err *err)
 
 	if (!path || !spec || service_files_resolve(cli, spec, err) < 0)
 		return -1;
-	int rc = send_spec(cli, args, path, spec, &answer, err);
+	int rc = service_send(cli, args, path, spec, &answer, err);
 	auto_type(json) reply = answer;
 	if (rc < 0)
 		return -1;
@@ -104,7 +73,7 @@ static int write_service(struct cli *cli, const struct args *args, const struct 
 		api_query(&path, "rollback", "previous");
 	else
 		api_query(&path, "registryAuthFrom", "spec");
-	if (send_spec(cli, args, buf_str(&path), json_get(service, "Spec"), &answer, err) < 0)
+	if (service_send(cli, args, buf_str(&path), json_get(service, "Spec"), &answer, err) < 0)
 		return -1;
 	cli_show_warnings(cli, answer);
 	json_free(answer);

@@ -9,5 +9,5 @@ const struct command *const cli_commands[] = {
 	command_posture, command_build,  command_images, command_transfer,
 	command_login,   command_system, command_prune,  command_network,
 	command_volume,  command_swarm,  command_node,   command_service,
-	command_secret,  command_meta,   NULL,
+	command_secret,  command_stack,  command_meta,   NULL,
 };

@@ -64,7 +64,8 @@ static struct json *row(struct cli *cli, const struct json *service)
 	return r;
 }
 
-int service_show_list(struct cli *cli, const struct args *args, struct err *err)
+int service_show_labelled(struct cli *cli, const struct args *args, const char *label,
+                          struct err *err)
 {
 	static const struct out_column columns[] = {
 		{"ID", "ID"},       {"Name", "NAME"},   {"Mode", "MODE"}, {"Replicas", "REPLICAS"},
@@ -75,7 +76,7 @@ int service_show_list(struct cli *cli, const struct args *args, struct err *err)
 
 	api_begin(&path, "/services", NULL, NULL);
 	api_query(&path, "status", "true");
-	if (api_filters(&path, args, err) < 0)
+	if (api_filters_and(&path, args, label ? "label" : NULL, label, err) < 0)
 		return -1;
 	auto_type(json) list = api_get(cli, buf_str(&path), err);
 	if (!list)
@@ -84,6 +85,11 @@ int service_show_list(struct cli *cli, const struct args *args, struct err *err)
 		json_append(rows, row(cli, json_at(list, i)));
 	auto_type(json) sorted = tasklist_sort(rows, "Name");
 	return out_rows(cli, args, &listing, sorted, err);
+}
+
+int service_show_list(struct cli *cli, const struct args *args, struct err *err)
+{
+	return service_show_labelled(cli, args, NULL, err);
 }
 
 /* ---- inspect --pretty ---- */

@@ -8,6 +8,9 @@
 struct err;
 
 int service_show_list(struct cli *cli, const struct args *args, struct err *err);
+/* Only those with a label, "KEY=VALUE" (NULL: all). */
+int service_show_labelled(struct cli *cli, const struct args *args, const char *label,
+                          struct err *err);
 int service_show_pretty(struct cli *cli, const struct args *args, struct err *err);
 /* Each line with the task and node that it is from, unless --raw. */
 int service_logs_run(struct cli *cli, const struct args *args, struct err *err);

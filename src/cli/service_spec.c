@@ -13,7 +13,6 @@
 #include "cli/service_lists.h"
 #include "cli/spec.h"
 
-#define WORD_MAX     (1u << 20)
 #define REPLICAS_MAX 1000000
 
 /* How the text of a flag becomes the value of a key. */
@@ -156,42 +155,15 @@ static int choose(const struct args *args, const char *flag, const char *const *
 
 /* ---- the container ---- */
 
-/* Takes one word off *text, quotes and backslashes as in a shell. 0: there is none. */
-static int next_word(const char **text, struct buf *word, struct err *err)
-{
-	const char *p = *text + strspn(*text, " \t\n");
-	char quote = 0;
-
-	buf_clear(word);
-	if (!*p)
-		return 0;
-	for (; *p && (quote || !strchr(" \t\n", *p)); p++) {
-		if (quote ? *p == quote : *p == '"' || *p == '\'')
-			quote = (char)(quote ? 0 : *p);
-		else if (*p == '\\' && quote != '\'' && p[1])
-			buf_add_mem(word, ++p, 1);
-		else
-			buf_add_mem(word, p, 1);
-	}
-	if (quote)
-		return err_set(err, ERR_INVALID, "a %c is not closed", quote);
-	*text = p;
-	return buf_check(word, err) < 0 ? -1 : 1;
-}
-
 static int set_words(const struct args *args, const char *flag, struct json *container,
                      const char *key, struct err *err)
 {
 	const char *text = args_string(args, flag);
-	auto_buf struct buf word = BUF_INIT(WORD_MAX);
 	auto_type(json) list = json_array();
-	int rc = 0;
 
 	if (!text)
 		return 0;
-	while ((rc = next_word(&text, &word, err)) > 0)
-		json_append(list, json_string(buf_str(&word)));
-	if (rc < 0)
+	if (spec_words(text, list, err) < 0)
 		return err_wrap(err, "--%s", flag);
 	return json_set(container, key, json_ref(list));
 }

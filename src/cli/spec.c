@@ -13,6 +13,7 @@
 #include "base/str.h"
 
 #define ENV_FILE_MAX (4u << 20)
+#define WORD_MAX     (1u << 20)
 #define SPEC_MAX     4096
 #define NANO         1000000000.0
 
@@ -436,4 +437,40 @@ struct json *spec_list(const struct args *args, const char *flag)
 	for (size_t i = 0; i < count; i++)
 		json_append(list, json_string(args_at(args, flag, i)));
 	return list;
+}
+
+/* ---- words ---- */
+
+/* Takes one word off *text. 0: there is none. */
+static int next_word(const char **text, struct buf *word, struct err *err)
+{
+	const char *p = *text + strspn(*text, " \t\n");
+	char quote = 0;
+
+	buf_clear(word);
+	if (!*p)
+		return 0;
+	for (; *p && (quote || !strchr(" \t\n", *p)); p++) {
+		if (quote ? *p == quote : *p == '"' || *p == '\'')
+			quote = (char)(quote ? 0 : *p);
+		else if (*p == '\\' && quote != '\'' && p[1])
+			buf_add_mem(word, ++p, 1);
+		else
+			buf_add_mem(word, p, 1);
+	}
+	if (quote)
+		return err_set(err, ERR_INVALID, "a %c is not closed", quote);
+	*text = p;
+	return buf_check(word, err) < 0 ? -1 : 1;
+}
+
+int spec_words(const char *text, struct json *list, struct err *err)
+{
+	auto_buf struct buf word = BUF_INIT(WORD_MAX);
+	int rc;
+
+	while ((rc = next_word(&text, &word, err)) > 0)
+		if (json_append(list, json_string(buf_str(&word))) < 0)
+			return err_nomem(err);
+	return rc;
 }

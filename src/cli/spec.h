@@ -31,5 +31,7 @@ struct json *spec_ulimit(const char *text, struct err *err);
 struct json *spec_restart(const char *text, struct err *err);
 /* "1.5" CPUs as billionths. */
 int spec_cpus(const char *text, int64_t *nano, struct err *err);
+/* The words of a text, quotes and backslashes as in a shell: appended to list. */
+int spec_words(const char *text, struct json *list, struct err *err);
 /* The words of a flag as an array of strings; NULL when it was not given. */
 struct json *spec_list(const struct args *args, const char *flag);

@@ -467,6 +467,32 @@ def test_stack_is_removed_with_all_that_was_its_own(stack):
     assert "shop" not in d.docker("stack", "ls").stdout
 
 
+def test_buoy_deploys_waits_prunes_and_removes_a_stack(manager, tmp_path):
+    d, file = manager, tmp_path / "compose.yaml"
+    text = "services:\n  a: {image: busybox, command: sleep 1000, configs: [c], deploy: {replicas: 2}}\n" \
+           "  b: {image: busybox, command: sleep 1000, build: .}\nconfigs: {c: {content: hello}}\n"
+    file.write_text(text)
+    out = d.buoy("stack", "deploy", "-c", file, "two", timeout=60)
+    assert "Ignoring what a cluster does not do: build" in out.stderr
+    assert running(d) == 3 # it has waited
+    assert "Creating network two_default" in out.stdout and "Creating service two_a" in out.stdout
+    file.write_text("\n".join(line for line in text.splitlines() if not line.startswith("  b:")))
+    assert "- service two_b: 1 stopped" in d.buoy("stack", "plan", "--prune", "-c", file, "two").stdout
+    assert "Removing service two_b" in d.buoy("stack", "deploy", "--prune", "-c", file, "two", timeout=60).stdout
+    eventually(lambda: running(d) == 2)
+    wrong = d.buoy("stack", "deploy", "-c", file, "-bad", check=False)
+    assert wrong.returncode == 1
+    broken = tmp_path / "broken.yaml"
+    broken.write_text("services:\n  a: {image: [}\n")
+    said = d.buoy("stack", "deploy", "-c", broken, "two", check=False).stderr
+    assert "broken.yaml" in said and "line 2" in said
+    d.buoy("stack", "rm", "two", timeout=90)
+    for kind in ("services", "configs", "tasks"):
+        assert d.json("GET", f"/{kind}") == [], kind
+    assert [n for n in d.json("GET", "/networks") if n["Name"].startswith("two_")] == []
+    assert "nothing found in stack" in d.buoy("stack", "ps", "two", check=False).stderr
+
+
 def test_tasks_on_a_network_stay_on_the_machine_that_has_it(cluster):
     a, b = cluster
     a.docker("network", "create", "--driver", "overlay", "wide")
