@@ -206,11 +206,28 @@ static void add_devices(struct buf *options, const struct oci_spec *spec, bool r
 		add_mount(options, devices[i].path, devices[i].path, restore);
 }
 
+/* A masked file shows the host's null device; a masked directory a file system of the container's own, which CRIU is not to
+ * leave out. Which is which, only the container can tell; a restore goes by what was left out. */
+static void add_masks(struct buf *options, const struct container *c, bool restore)
+{
+	const struct json_strings *masked = &c->spec->linux_.masked_paths;
+	char path[64];
+
+	(void)snprintf(path, sizeof(path), "/proc/%d/root", (int)c->pid);
+	auto_close int root = restore ? -1 : fs_trusted_open_dir(path, false, NULL);
+	for (size_t i = 0; i < masked->count; i++) {
+		struct stat st;
+		auto_close int fd =
+			root < 0 ? -1 : fs_open_in(root, masked->items[i], O_PATH, 0, NULL);
+		if (restore || (fd >= 0 && fstat(fd, &st) == 0 && !S_ISDIR(st.st_mode)))
+			add_mount(options, masked->items[i], "/dev/null", restore);
+	}
+}
+
 void outside_add_mounts(const struct container *c, const struct cgroup *cg, bool restore,
                         struct buf *options)
 {
 	const struct oci_mount *mounts = c->spec->mounts.items;
-	const struct json_strings *masked = &c->spec->linux_.masked_paths;
 
 	for (size_t i = 0; i < c->spec->mounts.count; i++) {
 		const struct oci_mount *m = &mounts[i];
@@ -219,9 +236,7 @@ void outside_add_mounts(const struct container *c, const struct cgroup *cg, bool
 		else if (cg && (str_eq(m->type, "cgroup") || str_eq(m->type, "cgroup2")))
 			add_cgroups(options, cg, m->destination, restore);
 	}
-	/* Of files; a masked directory is an empty file system of the container's own. */
-	for (size_t i = 0; i < masked->count; i++)
-		add_mount(options, masked->items[i], "/dev/null", restore);
+	add_masks(options, c, restore);
 	add_devices(options, c->spec, restore);
 }
 

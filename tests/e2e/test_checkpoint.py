@@ -167,6 +167,8 @@ def test_a_checkpoint_ends_the_container_and_a_restore_makes_it_again(fake):
     assert f"/buoy/{id}" in restore["cgroup"], "criu itself was not in the container's cgroup"
     assert [f"/buoy/{id}"] == sorted({root[-1] for root in restore["cg_root"]})
     assert "mnt[/proc/kcore]:/dev/null" in restore["external"]
+    assert "mnt[/proc/kcore]:/proc/kcore" in dump["external"]
+    assert "mnt[/proc/acpi]:/proc/acpi" not in dump["external"], "a masked directory is the container's own"
 
 
 def test_limits_are_there_again(fake):
