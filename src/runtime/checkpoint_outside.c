@@ -214,7 +214,7 @@ static void add_masks(struct buf *options, const struct container *c, bool resto
 	char path[64];
 
 	(void)snprintf(path, sizeof(path), "/proc/%d/root", (int)c->pid);
-	auto_close int root = restore ? -1 : fs_trusted_open_dir(path, false, NULL);
+	auto_close int root = restore ? -1 : fs_trusted_open(path, O_PATH | O_DIRECTORY, 0, NULL);
 	for (size_t i = 0; i < masked->count; i++) {
 		struct stat st;
 		auto_close int fd =
