@@ -13,6 +13,7 @@
 #include "base/cleanup.h"
 #include "base/err.h"
 #include "base/fs.h"
+#include "base/id.h"
 #include "base/json.h"
 #include "base/str.h"
 #include "runtime/cgroup.h"
@@ -63,8 +64,14 @@ static int find_mount_id(pid_t pid, int fd, int *id, struct err *err)
 	if (fs_trusted_read(path, 4096, &text, err) < 0)
 		return -1;
 	const char *at = strstr(buf_str(&text), "mnt_id:");
-	if (!at || sscanf(at, "mnt_id: %d", id) != 1)
+	uint64_t number;
+	if (at)
+		at += strcspn(at, " \t");
+	if (at)
+		at += strspn(at, " \t");
+	if (!at || !id_scan_u64(&at, &number) || number > INT_MAX)
 		return err_set(err, ERR_INTERNAL, "%s: no mnt_id", path);
+	*id = (int)number;
 	return 0;
 }
 
