@@ -15,11 +15,11 @@
 
 #define DAY           86400
 #define ROOT_DAYS     (20 * 365)
-#define NODE_DAYS     (10 * 365) /* a machine may lie in a drawer for years */
-#define CLOCK_SLACK   3600       /* clocks of machines differ */
+#define LONG_DAYS     (10 * 365)
+#define CLOCK_SLACK   3600 /* clocks of machines differ */
 #define SERIAL_SIZE   16
 #define REQUEST_MAX   8192
-#define SECONDS(days) ((time_t)(days)*DAY)
+#define SECONDS(days) ((int64_t)(days)*DAY)
 
 static void drop_key(gnutls_x509_privkey_t *key)
 {
@@ -121,7 +121,7 @@ static int set_name(gnutls_x509_crt_t crt, const char *oid, const char *value)
 }
 
 /* What all our certificates have in common. */
-static int set_frame(gnutls_x509_crt_t crt, int days)
+static int set_frame(gnutls_x509_crt_t crt, int64_t seconds)
 {
 	uint8_t serial[SERIAL_SIZE];
 	time_t now = (time_t)(clock_wall_ns() / 1000000000);
@@ -131,7 +131,7 @@ static int set_frame(gnutls_x509_crt_t crt, int days)
 	int rc = gnutls_x509_crt_set_version(crt, 3);
 	TRY(rc, gnutls_x509_crt_set_serial(crt, serial, sizeof(serial)));
 	TRY(rc, gnutls_x509_crt_set_activation_time(crt, now - CLOCK_SLACK));
-	TRY(rc, gnutls_x509_crt_set_expiration_time(crt, now + SECONDS(days)));
+	TRY(rc, gnutls_x509_crt_set_expiration_time(crt, now + (time_t)seconds));
 	return rc;
 }
 
@@ -154,7 +154,7 @@ int ca_make(const char *cluster_id, struct ca_identity *root, struct err *err)
 	int rc = new_key(&key);
 
 	TRY(rc, gnutls_x509_crt_init(&crt));
-	TRY(rc, set_frame(crt, ROOT_DAYS));
+	TRY(rc, set_frame(crt, SECONDS(ROOT_DAYS)));
 	TRY(rc, set_name(crt, GNUTLS_OID_X520_COMMON_NAME, "swarm-ca"));
 	TRY(rc, set_name(crt, GNUTLS_OID_X520_ORGANIZATION_NAME, cluster_id));
 	TRY(rc, set_authority(crt, key));
@@ -234,7 +234,7 @@ static int set_key_of(gnutls_x509_crt_t crt, gnutls_x509_crq_t crq)
 
 static int set_subject(gnutls_x509_crt_t crt, const struct ca_subject *subject)
 {
-	int rc = set_frame(crt, NODE_DAYS);
+	int rc = set_frame(crt, subject->seconds > 0 ? subject->seconds : SECONDS(LONG_DAYS));
 
 	TRY(rc, set_name(crt, GNUTLS_OID_X520_COMMON_NAME,
 	                 subject->etcd_ip ? CA_ETCD_NAME : subject->node_id));
@@ -355,5 +355,99 @@ int ca_describe(const char *cert, char **subject, char **public_key, struct err 
 	if (!*public_key)
 		return -1;
 	*subject = move_ptr(first);
+	return 0;
+}
+
+int ca_dates(const char *cert, int64_t *signed_at, int64_t *until, struct err *err)
+{
+	auto_crt gnutls_x509_crt_t crt = NULL;
+
+	if (read_crt(&crt, cert, err) < 0)
+		return -1;
+	time_t from = gnutls_x509_crt_get_activation_time(crt);
+	time_t end = gnutls_x509_crt_get_expiration_time(crt);
+	if (from == (time_t)-1 || end == (time_t)-1)
+		return err_set(err, ERR_INVALID, "certificate: no dates");
+	*signed_at = (int64_t)from + CLOCK_SLACK;
+	*until = (int64_t)end;
+	return 0;
+}
+
+/* ---- proofs ---- */
+
+static int sign_text(gnutls_x509_privkey_t key, const char *text, gnutls_datum_t *signature)
+{
+	gnutls_datum_t data = {(unsigned char *)text, (unsigned)strlen(text)};
+	gnutls_privkey_t signer = NULL;
+	int rc = gnutls_privkey_init(&signer);
+
+	if (rc < 0)
+		return rc;
+	TRY(rc, gnutls_privkey_import_x509(signer, key, 0));
+	TRY(rc, gnutls_privkey_sign_data2(signer, GNUTLS_SIGN_ECDSA_SHA256, 0, &data, signature));
+	gnutls_privkey_deinit(signer);
+	return rc;
+}
+
+char *ca_prove(const char *key, const char *text, struct err *err)
+{
+	auto_key gnutls_x509_privkey_t k = NULL;
+	gnutls_datum_t signature = {0};
+
+	if (read_key(&k, key, err) < 0)
+		return NULL;
+	int rc = sign_text(k, text, &signature);
+	if (rc >= 0)
+		return base64_of(&signature, err);
+	fail(err, "signature", rc);
+	return NULL;
+}
+
+static int verify_text(gnutls_x509_crt_t crt, const char *text, const struct buf *signature)
+{
+	gnutls_datum_t data = {(unsigned char *)text, (unsigned)strlen(text)};
+	gnutls_datum_t sig = {(unsigned char *)signature->data, (unsigned)signature->len};
+	gnutls_pubkey_t key = NULL;
+	int rc = gnutls_pubkey_init(&key);
+
+	if (rc < 0)
+		return rc;
+	TRY(rc, gnutls_pubkey_import_x509(key, crt, 0));
+	TRY(rc, gnutls_pubkey_verify_data2(key, GNUTLS_SIGN_ECDSA_SHA256, 0, &data, &sig));
+	gnutls_pubkey_deinit(key);
+	return rc;
+}
+
+static bool is_signed_by(gnutls_x509_crt_t crt, gnutls_x509_crt_t root)
+{
+	unsigned status = 0;
+	int rc = gnutls_x509_crt_verify(crt, &root, 1, GNUTLS_VERIFY_DISABLE_TIME_CHECKS, &status);
+
+	return rc >= 0 && status == 0;
+}
+
+static int name_in(gnutls_x509_crt_t crt, const char *oid, char *out, size_t size)
+{
+	int rc = gnutls_x509_crt_get_dn_by_oid(crt, oid, 0, 0, out, &size);
+
+	return rc >= 0 && strlen(out) == size ? 0 : -1;
+}
+
+int ca_check_proof(const char *root, const char *cert, const char *text, const char *proof,
+                   char node_id[ID_SWARM_MAX], struct err *err)
+{
+	auto_buf struct buf signature = BUF_INIT(REQUEST_MAX);
+	auto_crt gnutls_x509_crt_t ca = NULL, crt = NULL;
+	char role[sizeof(CA_ROLE_MANAGER)];
+
+	if (read_crt(&ca, root, err) < 0)
+		return -1;
+	if (!cert || !proof || read_crt(&crt, cert, NULL) < 0 ||
+	    base64_decode(proof, strlen(proof), &signature, NULL) < 0 || !is_signed_by(crt, ca) ||
+	    verify_text(crt, text, &signature) < 0 ||
+	    name_in(crt, GNUTLS_OID_X520_ORGANIZATIONAL_UNIT_NAME, role, sizeof(role)) < 0 ||
+	    (strcmp(role, CA_ROLE_MANAGER) != 0 && strcmp(role, CA_ROLE_WORKER) != 0) ||
+	    name_in(crt, GNUTLS_OID_X520_COMMON_NAME, node_id, ID_SWARM_MAX) < 0)
+		return err_set(err, ERR_DENIED, "a certificate of this cluster is needed");
 	return 0;
 }

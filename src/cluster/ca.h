@@ -23,6 +23,7 @@
 
 #include "base/cleanup.h"
 #include "base/hash.h"
+#include "base/id.h"
 
 struct err;
 
@@ -47,6 +48,7 @@ int ca_request(char **key, char **request, struct err *err);
 struct ca_subject {
 	const char *node_id, *cluster_id;
 	bool manager;
+	int64_t seconds; /* of validity; 0: ten years */
 	const char
 		*etcd_ip; /* not the node's certificate, but its etcd member's, at this address */
 };
@@ -54,6 +56,16 @@ struct ca_subject {
  * ERR_INVALID for a request that is not one. */
 int ca_sign(const struct ca_identity *root, const char *request, const struct ca_subject *subject,
             char **cert, struct err *err);
+
+/* When it was signed and when it ends; seconds since 1970. */
+int ca_dates(const char *cert, int64_t *signed_at, int64_t *until, struct err *err);
+
+/* A signature by a node's key, base64, of a text. Owned. */
+char *ca_prove(const char *key, const char *text, struct err *err);
+/* Whoever wrote the proof has the key of a node's certificate that the root has signed, be it expired. The text is the
+ * request for a new one: so a machine that was off for long can come back. node_id: its CN. ERR_DENIED. */
+int ca_check_proof(const char *root, const char *cert, const char *text, const char *proof,
+                   char node_id[ID_SWARM_MAX], struct err *err);
 
 /* SHA-256 of the certificate's DER. ERR_INVALID when the text is not one certificate. */
 int ca_digest(const char *cert, uint8_t digest[HASH_SIZE], struct err *err);

@@ -4,6 +4,7 @@
 #include <gnutls/gnutls.h>
 #include <gnutls/x509.h>
 
+#include "base/clock.h"
 #include "base/err.h"
 #include "base/testing.h"
 #include "cluster/token.h"
@@ -128,6 +129,52 @@ static void a_node_cannot_sign_others(void **state)
 	bench_done(&b);
 }
 
+static void a_proof_is_of_one_key_and_one_text(void **state)
+{
+	(void)state;
+	struct bench b, other;
+	char node_id[ID_SWARM_MAX];
+
+	bench_make(&b, false);
+	bench_make(&other, false);
+	auto_free char *proof = ca_prove(b.key, "request", NULL);
+	auto_free char *foreign = ca_prove(other.key, "request", NULL);
+	assert_int_equal(ca_check_proof(b.root.cert, b.cert, "request", proof, node_id, NULL), 0);
+	assert_string_equal(node_id, "n1");
+	assert_int_equal(ca_check_proof(b.root.cert, b.cert, "other", proof, node_id, NULL), -1);
+	assert_int_equal(ca_check_proof(b.root.cert, b.cert, "request", foreign, node_id, NULL),
+	                 -1);
+	assert_int_equal(ca_check_proof(b.root.cert, other.cert, "request", foreign, node_id, NULL),
+	                 -1); /* of another cluster */
+	assert_int_equal(ca_check_proof(b.root.cert, b.cert, "request", "", node_id, NULL), -1);
+	assert_int_equal(ca_check_proof(b.root.cert, NULL, "request", proof, node_id, NULL), -1);
+	bench_done(&b);
+	bench_done(&other);
+}
+
+static void a_proof_outlives_the_certificate_but_not_its_kind(void **state)
+{
+	(void)state;
+	struct bench b;
+	char node_id[ID_SWARM_MAX];
+	int64_t from, until;
+	auto_free char *old = NULL, *etcd = NULL;
+
+	bench_make(&b, true);
+	struct ca_subject subject = {.node_id = "n1", .cluster_id = "c1", .seconds = 1};
+	assert_int_equal(ca_sign(&b.root, b.request, &subject, &old, NULL), 0);
+	assert_int_equal(ca_dates(old, &from, &until, NULL), 0);
+	assert_int_equal(until - from, 1);
+	while (verdict(b.root.cert, old) == 0)
+		clock_sleep_ms(100);
+	auto_free char *proof = ca_prove(b.key, "request", NULL);
+	assert_int_equal(ca_check_proof(b.root.cert, old, "request", proof, node_id, NULL), 0);
+	subject.etcd_ip = "10.0.0.1"; /* which is no node's */
+	assert_int_equal(ca_sign(&b.root, b.request, &subject, &etcd, NULL), 0);
+	assert_int_equal(ca_check_proof(b.root.cert, etcd, "request", proof, node_id, NULL), -1);
+	bench_done(&b);
+}
+
 static void request_that_is_none_is_refused(void **state)
 {
 	(void)state;
@@ -195,6 +242,8 @@ static void token_whose_number_is_too_big_is_refused(void **state)
 TESTING_MAIN(TEST(node_certificate_names_node_role_and_cluster),
              TEST(only_managers_carry_the_managers_name),
              TEST(certificate_of_another_cluster_is_not_valid), TEST(a_node_cannot_sign_others),
+             TEST(a_proof_is_of_one_key_and_one_text),
+             TEST(a_proof_outlives_the_certificate_but_not_its_kind),
              TEST(request_that_is_none_is_refused), TEST(token_carries_the_digest_of_the_ca),
              TEST(token_with_a_wrong_letter_or_length_is_refused),
              TEST(token_whose_number_is_too_big_is_refused))

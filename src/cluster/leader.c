@@ -18,10 +18,12 @@
 #include "cluster/store.h"
 #include "cluster/token.h"
 
-#define TICK_MAX_MS 1000 /* so that a wrong sum cannot make the ticker sleep for ever */
-#define TABLE_MAX   (32u << 20)
-#define COMPACT_MS  (5 * 60 * 1000)
-#define DATABASE    "cluster.db"
+#define TICK_MAX_MS  1000 /* so that a wrong sum cannot make the ticker sleep for ever */
+#define TABLE_MAX    (32u << 20)
+#define COMPACT_MS   (5 * 60 * 1000)
+#define CERT_SECONDS (90 * 86400)
+#define NS_PER_S     1000000000
+#define DATABASE     "cluster.db"
 
 struct control_time leader_now(void)
 {
@@ -402,16 +404,16 @@ int leader_serve(struct leader *leader, const struct leader_address *address, st
 	leader->routes = leader_all_routes(leader, err);
 	int fd = leader->routes ? http_listen_tcp(address->listen, err) : -1;
 	if (fd >= 0)
-		leader->server = http_server_start(
-			fd,
-			&(struct http_server_options){.routes = leader->routes,
-		                                      .ctx = leader,
-		                                      .log = &leader->log,
-		                                      .cert_pem = address->cert,
-		                                      .key_pem = address->key,
-		                                      .client_ca_pem = address->ca,
-		                                      .client_optional = true},
-			err);
+		leader->server =
+			http_server_start(fd,
+		                          &(struct http_server_options){.routes = leader->routes,
+		                                                        .ctx = leader,
+		                                                        .log = &leader->log,
+		                                                        .cert_pem = leader->cert,
+		                                                        .key_pem = leader->key,
+		                                                        .client_ca_pem = leader->ca,
+		                                                        .client_optional = true},
+		                          err);
 	if (!leader->server)
 		return -1;
 	if (start_thread(&leader->ticker, tick, leader, err) < 0)
@@ -424,6 +426,27 @@ int leader_serve(struct leader *leader, const struct leader_address *address, st
 		return -1;
 	leader->keeping = leader->url != NULL;
 	return 0;
+}
+
+int leader_set_identity(struct leader *leader, const char *cert, const char *key, struct err *err)
+{
+	char *new_cert = strdup(cert), *new_key = strdup(key);
+	char *old_cert = leader->cert, *old_key = leader->key;
+
+	if (!new_cert || !new_key) {
+		free(new_cert);
+		free(new_key);
+		return err_nomem(err);
+	}
+	int rc = http_server_renew_tls(leader->server, cert, key, err);
+	pthread_mutex_lock(&leader->lock);
+	leader->cert = new_cert;
+	leader->key = new_key;
+	pthread_mutex_unlock(&leader->lock);
+	free(old_cert);
+	explicit_bzero(old_key, strlen(old_key));
+	free(old_key);
+	return rc;
 }
 
 const char *leader_store_url(const struct leader *leader)
@@ -523,6 +546,18 @@ int leader_read_ca(struct leader *leader, struct ca_identity *ca, struct err *er
 	return 0;
 }
 
+/* Of nodes' certificates, as the cluster's settings say. An etcd member's is for long: members whose certificates had
+ * all expired could not elect anybody to renew them. */
+static int64_t lifetime(const struct cluster *cluster, const struct ca_subject *subject)
+{
+	const struct json *config = json_get(cluster->spec_raw, "CAConfig");
+	int64_t seconds = json_get_int(config, "NodeCertExpiry", 0) / NS_PER_S;
+
+	if (subject->etcd_ip)
+		return 0;
+	return seconds > 0 ? seconds : CERT_SECONDS;
+}
+
 int leader_sign(struct leader *leader, const char *request, const struct ca_subject *subject,
                 char **cert, struct err *err)
 {
@@ -533,9 +568,12 @@ int leader_sign(struct leader *leader, const char *request, const struct ca_subj
 	if (leader_lock(leader, err) < 0)
 		return -1;
 	int rc = leader_read_ca(leader, &ca, err);
-	if (rc == 0)
-		snprintf(cluster_id, sizeof(cluster_id), "%s",
-		         control_cluster(leader->control)->id);
+	if (rc == 0) {
+		const struct cluster *cluster = control_cluster(leader->control);
+
+		snprintf(cluster_id, sizeof(cluster_id), "%s", cluster->id);
+		whole.seconds = lifetime(cluster, subject);
+	}
 	pthread_mutex_unlock(&leader->lock);
 	whole.cluster_id = cluster_id;
 	if (rc == 0)

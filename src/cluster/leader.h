@@ -94,6 +94,9 @@ struct leader_address {
 /* Where the store is shared, takes part in the election from now on. */
 int leader_serve(struct leader *leader, const struct leader_address *address, struct err *err);
 
+/* Another certificate, for connections from now on; those that are open stay so. One call at a time. */
+int leader_set_identity(struct leader *leader, const char *cert, const char *key, struct err *err);
+
 /* ---- the control plane, for one thread at a time ---- */
 
 /* NULL (ERR_UNAVAILABLE): another manager leads; then leader_exit() must not be called. */

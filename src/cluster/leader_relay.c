@@ -163,10 +163,13 @@ static struct http_client *dial(struct leader *leader, const char *holder,
 	limits.base = "https://" CA_MANAGER_NAME;
 	limits.connect_to = holder;
 	limits.ca_pem = leader->ca;
+	limits.connect_timeout_ms = CONNECT_MS;
+	pthread_mutex_lock(&leader->lock);
 	limits.cert_pem = leader->cert;
 	limits.key_pem = leader->key;
-	limits.connect_timeout_ms = CONNECT_MS;
-	return http_client_create(&limits, err);
+	struct http_client *client = http_client_create(&limits, err);
+	pthread_mutex_unlock(&leader->lock);
+	return client;
 }
 
 static int ask(struct leader *leader, const char *holder, struct http_request *req, bool *again,

@@ -103,7 +103,7 @@ int leader_equip(struct leader *leader, const struct leader_recruit *recruit, st
 /* ---- renewing ---- */
 
 struct renewal {
-	const char *node_id;
+	char node_id[ID_SWARM_MAX];
 	const char *listen; /* "IP:PORT" where it would be reached as a manager */
 	bool was;           /* a manager, when it asked */
 	bool manager;       /* what it is to be */
@@ -151,18 +151,34 @@ static int change(struct leader *leader, const struct renewal *r, const struct j
 	return 0;
 }
 
+/* By the connection's certificate; or, if that has expired, by proof that the peer has its key. */
+static int who_asks(struct leader *leader, struct http_request *req, const struct json *doc,
+                    char node_id[ID_SWARM_MAX], struct err *err)
+{
+	const char *name = http_peer_name(req);
+
+	if (str_empty(name))
+		return ca_check_proof(leader->ca, json_get_string(doc, "Certificate"),
+		                      json_get_string(doc, "Request"),
+		                      json_get_string(doc, "Proof"), node_id, err);
+	snprintf(node_id, ID_SWARM_MAX, "%.25s", name);
+	return 0;
+}
+
 int leader_renew_node(void *ctx, struct http_request *req, struct err *err)
 {
 	struct leader *leader = ctx;
 	auto_free char *cert = NULL;
 	auto_type(json) doc = http_body_json(req, err);
-	struct renewal r = {.node_id = doc ? leader_peer(req, err) : NULL};
+	struct renewal r = {0};
 	const char *request = json_get_string(doc, "Request");
 
-	if (!r.node_id)
+	if (!doc)
 		return -1;
 	if (!request)
 		return err_set(err, ERR_INVALID, "Request: a certificate request is needed");
+	if (who_asks(leader, req, doc, r.node_id, err) < 0)
+		return -1;
 	r.listen = json_get_string(doc, "Listen");
 	r.was = json_get_bool(doc, "Manager", false);
 	if (decide(leader, &r, err) < 0 ||

@@ -68,7 +68,8 @@ struct leader {
 	int64_t compact_ms;
 	char self[32];          /* our node's id */
 	char addr[ADDRESS_MAX]; /* where others reach us */
-	char *ca, *cert, *key;  /* owned; NULL until leader_serve() */
+	char *ca;               /* owned; NULL until leader_serve(), as is what follows */
+	char *cert, *key;       /* owned; guarded by `lock` */
 	struct mandate mandate;
 	pthread_t elector, keeper;
 	bool electing, keeping;

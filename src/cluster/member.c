@@ -179,7 +179,10 @@ int member_take_up(struct member *m, struct err *err)
 		leader_close(m->leader);
 		m->leader = NULL;
 	}
-	return start_agent(m, rc < 0 ? NULL : err) < 0 ? -1 : rc;
+	if (start_agent(m, rc < 0 ? NULL : err) < 0)
+		return -1;
+	member_look_at_cert(m);
+	return rc;
 }
 
 struct member *member_open(const struct member_options *options, struct err *err)

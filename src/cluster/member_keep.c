@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * What a member does of itself: when the leader says that it is to be a manager or a worker, it gets the
+ * What a member does of itself: it renews its certificate in time; and when the leader says that it is to be a manager or a worker, it gets the
  * certificate of that role, and what belongs to it, and becomes so while its agent and its containers go on.
  *
  * What the leader answers is written to one file first, and then to where it belongs; a machine that falls in
@@ -28,6 +28,10 @@
 #define RENEWED     "renewed.json"
 #define RENEWED_MAX (512u << 10)
 #define RETRY_MS    1000
+#define LOOK_MS     60000
+#define SOON_S      600
+#define MS_PER_S    1000
+#define NS_PER_MS   1000000
 #define LISTEN      "0.0.0.0:2377"
 
 /* ---- what we got, to where it belongs ---- */
@@ -179,6 +183,8 @@ static int become(struct member *m, const struct json *doc, struct err *err)
 	if (agent_set_identity(m->agent, &identity, err) < 0)
 		return -1;
 	m->error[0] = '\0';
+	if (manager && was && m->leader)
+		return leader_set_identity(m->leader, m->cert, m->key, err);
 	return manager && !was ? start_managing(m, err) : 0;
 }
 
@@ -219,6 +225,14 @@ static struct json *ask(struct member *m, const struct new_keys *keys, struct er
 	json_set(body, "Manager", json_bool(m->card.manager));
 	if (address_complete(m->card.addr, NULL, address_port(where), listen, NULL) == 0)
 		json_set(body, "Listen", json_string(listen));
+	/* In case that ours has expired. */
+	auto_free char *proof = ca_prove(m->key, keys->request, err);
+	if (!proof) {
+		json_free(body);
+		return NULL;
+	}
+	json_set(body, "Certificate", json_string(m->cert));
+	json_set(body, "Proof", json_string(proof));
 	struct agent_question question = {
 		.path = "/v1/renew", .body = body, .give_up = is_stopping, .arg = m};
 	if (agent_ask(m->agent, &question, &reply, err) < 0)
@@ -228,6 +242,24 @@ static struct json *ask(struct member *m, const struct new_keys *keys, struct er
 	json_free(reply);
 	err_set(err, ERR_UNAVAILABLE, "the leader's answer is incomplete");
 	return NULL;
+}
+
+/* The leader signs its own: whoever has been off until it had expired would not be let in by anybody. NULL: we do not lead. */
+static struct json *sign_own(struct member *m, const struct new_keys *keys)
+{
+	auto_free char *cert = NULL, *etcd_cert = NULL;
+	struct ca_subject self = {.node_id = m->card.node_id, .manager = true};
+	struct ca_subject etcd = {.node_id = m->card.node_id, .etcd_ip = m->card.addr};
+
+	if (!m->leader || leader_sign(m->leader, keys->request, &self, &cert, NULL) < 0 ||
+	    (m->etcd && leader_sign(m->leader, keys->etcd_request, &etcd, &etcd_cert, NULL) < 0))
+		return NULL;
+	struct json *doc = json_object();
+	json_set(doc, "Role", json_string("manager"));
+	json_set(doc, "Certificate", json_string(cert));
+	if (etcd_cert)
+		json_set(doc, "EtcdCertificate", json_string(etcd_cert));
+	return doc;
 }
 
 static int write_down(struct member *m, const struct json *doc, struct err *err)
@@ -251,7 +283,9 @@ static int renew(struct member *m, bool manager, struct err *err)
 		return -1;
 	if (m->card.manager && !manager && m->etcd)
 		member_yield_etcd(m);
-	auto_type(json) doc = ask(m, &keys, err);
+	auto_type(json) doc = m->card.manager && manager ? sign_own(m, &keys) : NULL;
+	if (!doc)
+		doc = ask(m, &keys, err);
 	if (!doc)
 		return -1;
 	json_set(doc, "Key", json_string(keys.key));
@@ -281,54 +315,89 @@ void member_told(void *arg, const struct json *doc)
 	pthread_mutex_unlock(&k->lock);
 }
 
-/* Until there is something to do. False: the end. */
-static bool wait_for_word(struct member_keeper *k, bool *manager)
+/* Until we are told something, or it is time to look at the certificate. False: the end. */
+static bool wait_for_word(struct member_keeper *k, int64_t ms, bool *told, bool *manager)
 {
+	int64_t until = clock_mono_ms() + ms;
+	struct timespec when = {.tv_sec = until / 1000, .tv_nsec = (until % 1000) * 1000000};
+
 	pthread_mutex_lock(&k->lock);
-	while (!k->stop && !k->told)
-		pthread_cond_wait(&k->woken, &k->lock);
-	k->told = false;
+	while (!k->stop && !k->told && !k->look && clock_mono_ms() < until)
+		pthread_cond_timedwait(&k->woken, &k->lock, &when);
+	*told = k->told;
 	*manager = k->manager;
+	k->told = k->look = false;
 	bool goes_on = !k->stop;
 	pthread_mutex_unlock(&k->lock);
 	return goes_on;
 }
 
-/* After a failure: the same again, if nothing else was said. */
-static void try_later(struct member_keeper *k)
+void member_look_at_cert(struct member *m)
 {
-	int64_t until = clock_mono_ms() + RETRY_MS;
-	struct timespec when = {.tv_sec = until / 1000, .tv_nsec = (until % 1000) * 1000000};
+	pthread_mutex_lock(&m->keeper.lock);
+	m->keeper.look = true;
+	pthread_cond_broadcast(&m->keeper.woken);
+	pthread_mutex_unlock(&m->keeper.lock);
+}
 
-	pthread_mutex_lock(&k->lock);
-	if (!k->stop && !k->told)
-		pthread_cond_timedwait(&k->woken, &k->lock, &when);
-	k->told = true;
-	pthread_mutex_unlock(&k->lock);
+/* How long until the certificate is to be renewed: after 60 to 70 % of its time, so that nodes that were made together
+ * do not come together. The wall clock, which certificates are about, may be set: so it is looked at often. */
+static int64_t renewal_in_ms(const struct member *m)
+{
+	int64_t from, until, now = clock_wall_ns() / NS_PER_MS;
+	uint8_t digest[HASH_SIZE];
+
+	if (!m->agent || ca_dates(m->cert, &from, &until, NULL) < 0 ||
+	    ca_digest(m->cert, digest, NULL) < 0)
+		return LOOK_MS;
+	int64_t life_ms = (until - from) * MS_PER_S;
+	int64_t due = from * MS_PER_S + life_ms / 10 * 6 + life_ms / 2560 * digest[0];
+	return due <= now ? 0 : due - now < LOOK_MS ? due - now : LOOK_MS;
+}
+
+static bool ends_soon(const struct member *m)
+{
+	int64_t from, until;
+
+	return ca_dates(m->cert, &from, &until, NULL) == 0 &&
+	       until - clock_wall_ns() / NS_PER_MS / MS_PER_S < SOON_S;
+}
+
+/* With `changing` held. How long to wait; -1: a moment, and then the same again. */
+static int64_t keep_once(struct member *m, bool told, bool manager)
+{
+	bool role = told && m->agent && manager != m->card.manager;
+	struct err err = ERR_INIT;
+
+	if (!role && renewal_in_ms(m) > 0)
+		return renewal_in_ms(m);
+	if (renew(m, role ? manager : m->card.manager, &err) == 0) {
+		log_info(m->options.log, "this node has a new certificate", "manager=%d",
+		         m->card.manager);
+		m->keeper.failing = false;
+		return renewal_in_ms(m);
+	}
+	if (!m->keeper.failing)
+		log_warn(m->options.log,
+		         role ? "role not changed yet" : "certificate not renewed yet",
+		         "manager=%d error=%s", manager, err.msg);
+	m->keeper.failing = true; /* is said once */
+	return role || ends_soon(m) ? -1 : LOOK_MS;
 }
 
 static void *keep(void *arg)
 {
 	struct member *m = arg;
-	bool manager;
+	struct member_keeper *k = &m->keeper;
+	int64_t wait_ms = LOOK_MS;
+	bool told, manager, again = false;
 
-	while (wait_for_word(&m->keeper, &manager)) {
-		struct err err = ERR_INIT;
-		int rc = 0;
-
+	while (wait_for_word(k, wait_ms, &told, &manager)) {
 		pthread_mutex_lock(&m->changing);
-		if (m->agent && manager != m->card.manager) {
-			rc = renew(m, manager, &err);
-			if (rc == 0)
-				log_info(m->options.log, "this node has another role", "manager=%d",
-				         m->card.manager);
-		}
+		int64_t next = keep_once(m, told || again, manager);
 		pthread_mutex_unlock(&m->changing);
-		if (rc == 0)
-			continue;
-		log_warn(m->options.log, "role not changed yet", "manager=%d error=%s", manager,
-		         err.msg);
-		try_later(&m->keeper);
+		again = next < 0 && (told || again);
+		wait_ms = next < 0 ? RETRY_MS : next;
 	}
 	return NULL;
 }

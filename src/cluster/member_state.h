@@ -46,10 +46,12 @@ struct card {
 struct member_keeper {
 	pthread_t thread;
 	bool runs;
+	bool failing;         /* the thread's own */
 	pthread_mutex_t lock; /* guards what follows */
 	pthread_cond_t woken;
 	bool stop;
 	bool told, manager; /* by the leader: what we are to be */
+	bool look;          /* at the certificate */
 };
 
 struct member {
@@ -108,6 +110,8 @@ void member_retire_etcd(struct member *m, struct etcd_run *run, const char *peer
 
 int member_start_keeper(struct member *m, struct err *err);
 void member_end_keeper(struct member *m);
+/* There is another one: is it to be renewed? */
+void member_look_at_cert(struct member *m);
 /* An agent's: the leader's word about this node. `arg` is the member. */
 void member_told(void *arg, const struct json *doc);
 /* Goes on with a change of certificates or role that was cut short, if there was one. With the lock for writing. */
