@@ -183,6 +183,7 @@ void control_free(struct control *c)
 	while ((message = control_take_message(c)) != NULL)
 		control_message_free(message);
 	mirror_done(&c->m);
+	scheduler_free(c->scheduler);
 	free(c);
 }
 

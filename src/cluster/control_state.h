@@ -11,6 +11,8 @@
 #include "cluster/control.h"
 #include "cluster/mirror.h"
 
+struct scheduler;
+
 TAILQ_HEAD(control_messages_head, control_message);
 
 struct control {
@@ -21,9 +23,10 @@ struct control {
 	struct control_time now; /* of this step */
 	int64_t last_step_ms;
 	int64_t next_session;
-	bool schedule;            /* something changed that may let a waiting task in */
-	uint64_t reach;           /* control_reach() */
-	int64_t suspect_until_ms; /* so many nodes went silent that we doubt ourselves */
+	bool schedule;               /* something changed that may let a waiting task in */
+	struct scheduler *scheduler; /* NULL until something waited */
+	uint64_t reach;              /* control_reach() */
+	int64_t suspect_until_ms;    /* so many nodes went silent that we doubt ourselves */
 	struct control_message *first, *last; /* waiting to be taken */
 };
 
@@ -88,6 +91,7 @@ int reaper_run(struct control *c, struct mirror_service *service, struct err *er
 void reaper_loose(struct control *c);
 
 /* scheduler.c */
+void scheduler_free(struct scheduler *s);
 int scheduler_run(struct control *c, struct err *err);
 /* What stands between a task of a service and each node: appends {Name, Reason, Nodes} per filter to `filters`
  * and {ID, Hostname, Filter} per node to `nodes` ("": it would do). Places nothing. */

@@ -211,6 +211,17 @@ bool mirror_is_dirty(const struct mirror *m)
 	return !TAILQ_EMPTY(&m->dirty);
 }
 
+void mirror_set_blocked(struct mirror_task *task, bool blocked)
+{
+	if (!task->service || task->blocked == blocked)
+		return;
+	task->blocked = blocked;
+	if (blocked)
+		task->service->blocked++;
+	else
+		task->service->blocked--;
+}
+
 /* Brings the sums that a task counts in up to date with its state. */
 static void account(struct mirror_task *task)
 {
@@ -235,6 +246,7 @@ static void account(struct mirror_task *task)
 		else
 			task->service->waiting--;
 		task->waiting = waiting;
+		mirror_set_blocked(task, false);
 	}
 }
 
@@ -296,7 +308,8 @@ static int fill(struct mirror *m, struct mirror_object *o, const char *text, siz
 	else if (o->kind == STORE_SERVICE && (s = service_decode(text, len, &fresh, err)) != NULL)
 		((struct mirror_service *)o)->s = s, o->id = s->id;
 	else if (o->kind == STORE_NODE && (n = node_decode(text, len, &fresh, err)) != NULL)
-		((struct mirror_node *)o)->n = n, o->id = n->id;
+		((struct mirror_node *)o)->n = n, ((struct mirror_node *)o)->edition++,
+				     o->id = n->id;
 	else if (o->kind == STORE_CLUSTER && (c = cluster_decode(text, len, &fresh, err)) != NULL)
 		m->cluster = c, o->id = c->id;
 	else if (is_secret(o->kind) && (x = secret_decode(text, len, &fresh, err)) != NULL)
@@ -512,6 +525,7 @@ int mirror_change_service(struct mirror *m, struct mirror_service *entry, const 
                           struct err *err)
 {
 	entry->evaluate = true;
+	m->woken = true;
 	return change(m, &entry->o, s, err);
 }
 
@@ -554,8 +568,9 @@ void mirror_remove_service(struct mirror *m, struct mirror_service *service)
 		TAILQ_REMOVE(&service->tasks, task, of_service);
 		TAILQ_INSERT_TAIL(&m->loose, task, of_service);
 		task->service = NULL;
-		task->waiting = false;
+		task->waiting = task->blocked = false;
 	}
+	m->woken = true;
 	remove_object(m, &m->services, &service->o);
 }
 

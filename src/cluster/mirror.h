@@ -47,6 +47,7 @@ struct mirror_task {
 	TAILQ_ENTRY(mirror_task) of_node;
 	bool counted;       /* in its node's used and active */
 	bool waiting;       /* in its service's waiting */
+	bool blocked;       /* in its service's blocked: the scheduler found no node for it */
 	bool send;          /* its node must hear of it */
 	int64_t start_ms;   /* desired may become running then */
 	int64_t running_ms; /* when it was first seen running; -1: not yet */
@@ -60,6 +61,7 @@ struct mirror_service {
 	struct service *s;
 	struct mirror_tasks tasks;
 	size_t waiting;  /* tasks without a node that want one */
+	size_t blocked;  /* of those, looked at in vain: they wait for room */
 	bool evaluate;   /* a loop should look at it in this step */
 	int64_t wake_ms; /* and again then */
 };
@@ -76,9 +78,10 @@ struct mirror_node {
 	int64_t session; /* 0: none */
 	int64_t sent;    /* version of the last assignment message */
 	int64_t sent_ms;
-	bool whole; /* next, tell it everything */
-	/* scratch of a loop */
-	size_t mine, failed;
+	bool whole;       /* next, tell it everything */
+	uint32_t edition; /* rises when another text takes the place of the one before */
+	uint32_t slot;    /* the scheduler's number for it, plus one; 0: it does not know it */
+	size_t mine;      /* scratch of a loop */
 };
 
 struct mirror_secret { /* or config */
@@ -92,6 +95,7 @@ struct mirror {
 	struct cluster *cluster;
 	struct mirror_tasks loose; /* tasks whose service is gone */
 	struct mirror_objects dirty;
+	bool woken;     /* a service changed or went: blocked tasks are looked at again */
 	int64_t now_ms; /* of the step, for what is remembered with a time */
 };
 
@@ -147,6 +151,7 @@ int mirror_set_status(struct mirror *m, struct mirror_task *task, const struct t
                       struct err *err);
 int mirror_assign(struct mirror *m, struct mirror_task *task, struct mirror_node *node,
                   struct err *err);
+void mirror_set_blocked(struct mirror_task *task, bool blocked); /* of one that waits */
 
 void mirror_touch(struct mirror *m, struct mirror_object *o); /* changed by hand */
 void mirror_evaluate(struct mirror_task *task);               /* its service, in this step */

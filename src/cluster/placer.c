@@ -496,6 +496,7 @@ uint32_t placer_next(struct placer *p)
 	spot->room.memory_bytes -= p->request.want.memory_bytes;
 	spot->tasks++;
 	spot->mine++;
+	spot->blocked = p->request.alone;
 	placer_update_top(p, placer_has_room(p, spot), true);
 	return slot;
 }

@@ -48,6 +48,7 @@ struct placer_request {
 	int64_t max_replicas;                 /* per node; 0 = no limit */
 	size_t count;                         /* tasks that wait */
 	bool job;
+	bool alone; /* one task of the batch per node: it has a port there */
 	bool whole; /* no sample: what samples are measured against */
 };
 

@@ -8,28 +8,19 @@
 #include "base/json.h"
 #include "base/str.h"
 #include "cluster/constraint.h"
-#include "cluster/control_state.h"
 #include "cluster/fits.h"
+#include "cluster/scheduler_state.h"
 
 /*
  * scheduler - gives waiting tasks a node, or says why none will do.
  *
- * All waiting tasks of a service are one batch. A node must pass every filter; among those that
- * do, the one with the fewest tasks of the service wins, then the least loaded. Waiting tasks are
- * looked at again only when c->schedule says that something changed.
+ * Waiting tasks of a service that ask for the same are one batch, for which the placer (placer.h)
+ * finds nodes; here is what it needs to know of tasks and services, and the explaining. A task for
+ * which there is no node is blocked: it is asked about again when a node has more room that it
+ * could use, or when nodes or services are others than before, and not in every step.
  */
 
-#define FAILURES_MANY      5 /* ended badly on a node: it is asked last */
 #define FAILURES_WINDOW_MS (INT64_C(5) * 60 * 1000)
-
-enum filter {
-	FILTER_READY,
-	FILTER_CONSTRAINTS,
-	FILTER_RESOURCES,
-	FILTER_PORTS,
-	FILTER_REPLICAS,
-	FILTERS,
-};
 
 static const char *const filter_names[FILTERS] = {
 	[FILTER_READY] = "ready",           [FILTER_CONSTRAINTS] = "constraints",
@@ -45,24 +36,17 @@ static const char *const filter_words[FILTERS] = {
 	[FILTER_REPLICAS] = "max replicas per node limit exceed on",
 };
 
-/* The nodes of one value of the spread preference. */
-struct group {
-	const char *value; /* borrowed from a node */
-	size_t tasks;
-};
-
+/* The waiting tasks of a service that are alike. */
 struct batch {
 	struct control *c;
 	struct mirror_service *service;
-	const char *spread; /* key of the first preference, or NULL */
-	struct group *groups;
-	size_t group_count;
-	size_t out[FILTERS]; /* nodes ruled out, per filter, for the task at hand */
+	struct mirror_task **tasks; /* borrowed */
+	size_t count;
 };
 
 /* ---- filters ---- */
 
-static bool is_ready(const struct mirror_node *node)
+bool scheduler_is_ready(const struct mirror_node *node)
 {
 	return node->alive && str_eq(node->n->status.state, "ready") &&
 	       str_eq(node->n->spec.availability, "active");
@@ -116,12 +100,11 @@ static bool ports_are_free(const struct mirror_node *node, const struct mirror_t
 	return true;
 }
 
-/* The first filter that rules the node out; FILTERS: none does. */
-static enum filter rule_out(const struct mirror_node *node, const struct mirror_task *task)
+enum filter scheduler_rule_out(const struct mirror_node *node, const struct mirror_task *task)
 {
 	const struct service_task *spec = &task->t->spec;
 
-	if (!is_ready(node))
+	if (!scheduler_is_ready(node))
 		return FILTER_READY;
 	if (!scheduler_allows(node, spec))
 		return FILTER_CONSTRAINTS;
@@ -134,118 +117,46 @@ static enum filter rule_out(const struct mirror_node *node, const struct mirror_
 	return FILTERS;
 }
 
-/* ---- the batch ---- */
+/* ---- explaining ---- */
 
-static struct group *group_of(struct batch *batch, const struct mirror_node *node)
+static bool is_mine(const struct mirror_task *task)
 {
-	if (!batch->spread)
-		return NULL;
-	const char *value = constraint_value(batch->spread, strlen(batch->spread), node->n);
-
-	for (size_t i = 0; i < batch->group_count; i++)
-		if (str_eq(batch->groups[i].value, value ? value : ""))
-			return &batch->groups[i];
-	batch->groups[batch->group_count] = (struct group){.value = value ? value : ""};
-	return &batch->groups[batch->group_count++];
+	return task->node && task->t->desired <= TASK_RUNNING &&
+	       task->t->status.state >= TASK_ASSIGNED;
 }
 
-static bool failed_lately(const struct control *c, const struct mirror_task *task)
+/* How many tasks of the service each node has. */
+static void count_mine(struct control *c, const struct mirror_service *service)
 {
-	enum task_state state = task->t->status.state;
+	const struct mirror_task *task;
 
-	return (state == TASK_FAILED || state == TASK_REJECTED) && task->ended_ms >= 0 &&
-	       task->ended_ms + FAILURES_WINDOW_MS > c->now.mono_ms;
-}
-
-static int batch_init(struct batch *batch, struct control *c, struct mirror_service *service,
-                      struct err *err)
-{
-	const struct json_array *preferences = &service->s->spec.task.placement.preferences;
-	struct mirror_task *task;
-
-	*batch = (struct batch){.c = c, .service = service};
-	if (preferences->count > 0)
-		batch->spread =
-			((struct service_preference *)preferences->items)[0].spread.descriptor;
-	batch->groups = calloc(c->m.nodes.count + 1, sizeof(*batch->groups));
-	if (!batch->groups)
-		return err_nomem(err);
 	for (size_t i = 0; i < c->m.nodes.count; i++)
-		mirror_node_at(&c->m, i)->mine = mirror_node_at(&c->m, i)->failed = 0;
+		mirror_node_at(&c->m, i)->mine = 0;
 	TAILQ_FOREACH(task, &service->tasks, of_service)
-	{
-		if (!task->node)
-			continue;
-		if (failed_lately(c, task))
-			task->node->failed++;
-		if (task->t->desired > TASK_RUNNING || task->t->status.state < TASK_ASSIGNED)
-			continue;
+	if (is_mine(task))
 		task->node->mine++;
-		struct group *group = group_of(batch, task->node);
-		if (group)
-			group->tasks++;
-	}
-	return 0;
 }
 
-static int64_t percent(int64_t part, int64_t whole)
+/* Counts the nodes that each filter rules out for a task. */
+static void rule_out_all(struct control *c, const struct mirror_task *task, size_t out[FILTERS])
 {
-	return whole > 0 ? part / ((whole + 99) / 100) : 0;
-}
-
-static int64_t load_of(const struct mirror_node *node)
-{
-	const struct model_resources *total = &node->n->description.resources;
-
-	return percent(node->used.nano_cpus, total->nano_cpus) +
-	       percent(node->used.memory_bytes, total->memory_bytes);
-}
-
-static int order(int64_t a, int64_t b)
-{
-	return (a > b) - (a < b);
-}
-
-/* Negative: a is the better place. Both passed the filters. */
-static int compare(struct batch *batch, const struct mirror_node *a, const struct mirror_node *b)
-{
-	int by = order(a->failed >= FAILURES_MANY, b->failed >= FAILURES_MANY);
-
-	if (by == 0 && batch->spread)
-		by = order((int64_t)group_of(batch, a)->tasks, (int64_t)group_of(batch, b)->tasks);
-	if (by == 0)
-		by = order((int64_t)a->mine, (int64_t)b->mine);
-	if (by == 0)
-		by = order(a->active, b->active);
-	return by ? by : order(load_of(a), load_of(b));
-}
-
-static struct mirror_node *choose(struct batch *batch, const struct mirror_task *task)
-{
-	struct control *c = batch->c;
-	struct mirror_node *best = NULL;
-
-	memset(batch->out, 0, sizeof(batch->out));
+	memset(out, 0, FILTERS * sizeof(*out));
+	count_mine(c, task->service);
 	for (size_t i = 0; i < c->m.nodes.count; i++) {
-		struct mirror_node *node = mirror_node_at(&c->m, i);
+		const struct mirror_node *node = mirror_node_at(&c->m, i);
+		enum filter filter = scheduler_rule_out(node, task);
 
-		if (task->node && task->node != node) /* a global task has its node already */
-			continue;
-		enum filter filter = rule_out(node, task);
 		if (filter != FILTERS)
-			batch->out[filter]++;
-		else if (!best || compare(batch, node, best) < 0)
-			best = node;
+			out[filter]++;
 	}
-	return best;
 }
 
 /* "no suitable node (insufficient resources on 2 nodes; ...)", the most frequent reason first. */
-static void explain(const struct batch *batch, struct buf *out)
+static void explain(const size_t ruled_out[FILTERS], struct buf *out)
 {
 	size_t left[FILTERS], reasons = 0;
 
-	memcpy(left, batch->out, sizeof(left));
+	memcpy(left, ruled_out, sizeof(left));
 	buf_add(out, "no suitable node");
 	for (;;) {
 		size_t most = 0;
@@ -263,8 +174,6 @@ static void explain(const struct batch *batch, struct buf *out)
 		buf_add(out, ")");
 }
 
-/* ---- explaining without placing ---- */
-
 static int explain_node(const struct mirror_node *node, enum filter filter, struct json *list,
                         struct err *err)
 {
@@ -277,14 +186,14 @@ static int explain_node(const struct mirror_node *node, enum filter filter, stru
 	return json_append(list, one) < 0 ? err_nomem(err) : 0;
 }
 
-static int explain_filters(const struct batch *batch, struct json *list, struct err *err)
+static int explain_filters(const size_t out[FILTERS], struct json *list, struct err *err)
 {
 	for (size_t i = 0; i < FILTERS; i++) {
 		struct json *one = json_object();
 
 		json_set(one, "Name", json_string(filter_names[i]));
 		json_set(one, "Reason", json_string(filter_words[i]));
-		json_set(one, "Nodes", json_int((int64_t)batch->out[i]));
+		json_set(one, "Nodes", json_int((int64_t)out[i]));
 		if (json_append(list, one) < 0)
 			return err_nomem(err);
 	}
@@ -294,60 +203,267 @@ static int explain_filters(const struct batch *batch, struct json *list, struct 
 int scheduler_explain(struct control *c, const struct mirror_task *task, struct json *filters,
                       struct json *nodes, struct err *err)
 {
-	struct batch batch;
+	size_t out[FILTERS] = {0};
 	int rc = 0;
 
-	if (batch_init(&batch, c, task->service, err) < 0)
-		return -1;
+	count_mine(c, task->service);
 	for (size_t i = 0; rc == 0 && i < c->m.nodes.count; i++) {
 		const struct mirror_node *node = mirror_node_at(&c->m, i);
 
 		if (task->t->node_id && *task->t->node_id && !str_eq(task->t->node_id, node->o.id))
 			continue; /* a global task is for that node alone */
-		enum filter filter = rule_out(node, task);
+		enum filter filter = scheduler_rule_out(node, task);
 		if (filter != FILTERS)
-			batch.out[filter]++;
+			out[filter]++;
 		rc = explain_node(node, filter, nodes, err);
 	}
-	if (rc == 0)
-		rc = explain_filters(&batch, filters, err);
-	free(batch.groups);
-	return rc;
+	return rc < 0 ? -1 : explain_filters(out, filters, err);
 }
 
-static int place(struct batch *batch, struct mirror_task *task, struct err *err)
+/* ---- batches ---- */
+
+static bool same_strings(const struct json_strings *a, const struct json_strings *b)
+{
+	if (a->count != b->count)
+		return false;
+	for (size_t i = 0; i < a->count; i++)
+		if (strcmp(a->items[i], b->items[i]) != 0)
+			return false;
+	return true;
+}
+
+static bool same_spreads(const struct json_array *a, const struct json_array *b)
+{
+	const struct service_preference *x = a->items, *y = b->items;
+
+	if (a->count != b->count)
+		return false;
+	for (size_t i = 0; i < a->count; i++)
+		if (!str_eq(x[i].spread.descriptor, y[i].spread.descriptor))
+			return false;
+	return true;
+}
+
+/* Does the one fit exactly where the other does, and like the same places? */
+static bool alike(const struct mirror_task *a, const struct mirror_task *b)
+{
+	const struct service_task *x = &a->t->spec, *y = &b->t->spec;
+
+	if (a->node || b->node) /* each has its node: nothing is to be chosen */
+		return a->node && b->node;
+	return x->resources.reservations.nano_cpus == y->resources.reservations.nano_cpus &&
+	       x->resources.reservations.memory_bytes == y->resources.reservations.memory_bytes &&
+	       x->placement.max_replicas == y->placement.max_replicas &&
+	       same_strings(&x->placement.constraints, &y->placement.constraints) &&
+	       same_spreads(&x->placement.preferences, &y->placement.preferences);
+}
+
+static bool failed_lately(const struct control *c, const struct mirror_task *task)
+{
+	enum task_state state = task->t->status.state;
+
+	return (state == TASK_FAILED || state == TASK_REJECTED) && task->ended_ms >= 0 &&
+	       task->ended_ms + FAILURES_WINDOW_MS > c->now.mono_ms;
+}
+
+static bool has_host_ports(const struct mirror_service *service)
+{
+	const struct model_port *ports = service->s->endpoint.ports.items;
+
+	for (size_t i = 0; i < service->s->endpoint.ports.count; i++)
+		if (str_eq(ports[i].publish_mode, "host") && ports[i].published_port > 0)
+			return true;
+	return false;
+}
+
+static bool ports_collide(const struct mirror_service *a, const struct mirror_service *b)
+{
+	const struct model_port *ports = a->s->endpoint.ports.items;
+
+	for (size_t i = 0; i < a->s->endpoint.ports.count; i++)
+		if (str_eq(ports[i].publish_mode, "host") && ports[i].published_port > 0 &&
+		    has_host_port(&b->s->endpoint, &ports[i]))
+			return true;
+	return false;
+}
+
+/* Nodes on which a port of the service is taken. */
+static void block_ports(const struct batch *batch)
 {
 	struct mirror *m = &batch->c->m;
-	struct mirror_node *node = choose(batch, task);
 
-	if (!node) {
-		auto_buf struct buf why = BUF_INIT(ERR_MSG_MAX);
+	for (size_t i = 0; i < m->services.count; i++) {
+		const struct mirror_service *other = mirror_service_at(m, i);
+		const struct mirror_task *task;
 
-		explain(batch, &why);
-		return mirror_set_error(m, task, "pending task scheduling", buf_str(&why), err);
+		if (!ports_collide(batch->service, other))
+			continue;
+		TAILQ_FOREACH(task, &other->tasks, of_service)
+		if (task->counted && task->node)
+			placer_block(batch->c->scheduler->placer, task->node->slot - 1);
 	}
-	node->mine++;
-	struct group *group = group_of(batch, node);
-	if (group)
-		group->tasks++;
-	if (mirror_assign(m, task, node, err) < 0)
+}
+
+static int begin(const struct batch *batch, struct err *err)
+{
+	const struct service_task *spec = &batch->tasks[0]->t->spec;
+	struct placer *placer = batch->c->scheduler->placer;
+	struct mirror_task *task;
+	struct placer_request request = {
+		.want = spec->resources.reservations,
+		.constraints = &spec->placement.constraints,
+		.preferences = &spec->placement.preferences,
+		.max_replicas = spec->placement.max_replicas,
+		.count = batch->count,
+		.job = service_mode_is_job(batch->service->s->spec.mode),
+		.alone = has_host_ports(batch->service),
+	};
+
+	if (placer_begin(placer, &request, err) < 0)
 		return -1;
-	return mirror_set_error(m, task, "scheduler assigned task to node", NULL, err);
+	TAILQ_FOREACH(task, &batch->service->tasks, of_service)
+	{
+		if (is_mine(task))
+			placer_count(placer, task->node->slot - 1);
+		if (task->node && failed_lately(batch->c, task))
+			placer_fail(placer, task->node->slot - 1);
+	}
+	if (request.alone)
+		block_ports(batch);
+	return 0;
+}
+
+static int assign(struct control *c, struct mirror_task *task, struct mirror_node *node,
+                  struct err *err)
+{
+	if (mirror_assign(&c->m, task, node, err) < 0)
+		return -1;
+	scheduler_note(c->scheduler, node);
+	return mirror_set_error(&c->m, task, "scheduler assigned task to node", NULL, err);
+}
+
+static int block(struct control *c, struct mirror_task *task, const char *why, struct err *err)
+{
+	mirror_set_blocked(task, true);
+	return mirror_set_error(&c->m, task, "pending task scheduling", why, err);
+}
+
+/* The tasks from the i-th on wait until something changes. */
+static int block_rest(const struct batch *batch, size_t i, struct err *err)
+{
+	auto_buf struct buf why = BUF_INIT(ERR_MSG_MAX);
+	size_t out[FILTERS];
+
+	rule_out_all(batch->c, batch->tasks[i], out);
+	explain(out, &why);
+	for (; i < batch->count; i++)
+		if (block(batch->c, batch->tasks[i], buf_str(&why), err) < 0)
+			return -1;
+	return 0;
+}
+
+/* A global task is for one node: will it do? */
+static int place_bound(const struct batch *batch, struct err *err)
+{
+	count_mine(batch->c, batch->service);
+	for (size_t i = 0; i < batch->count; i++) {
+		struct mirror_task *task = batch->tasks[i];
+		auto_buf struct buf why = BUF_INIT(ERR_MSG_MAX);
+		size_t out[FILTERS] = {0};
+		enum filter filter = scheduler_rule_out(task->node, task);
+
+		if (filter == FILTERS) {
+			if (assign(batch->c, task, task->node, err) < 0)
+				return -1;
+			task->node->mine++;
+			continue;
+		}
+		out[filter] = 1;
+		explain(out, &why);
+		if (block(batch->c, task, buf_str(&why), err) < 0)
+			return -1;
+	}
+	return 0;
+}
+
+static int place(const struct batch *batch, struct err *err)
+{
+	struct scheduler *s = batch->c->scheduler;
+
+	if (batch->tasks[0]->node)
+		return place_bound(batch, err);
+	if (begin(batch, err) < 0)
+		return -1;
+	for (size_t i = 0; i < batch->count; i++) {
+		uint32_t slot = placer_next(s->placer);
+
+		if (slot == PLACER_NONE)
+			return block_rest(batch, i, err);
+		if (assign(batch->c, batch->tasks[i], s->places[slot].node, err) < 0)
+			return -1;
+	}
+	return 0;
+}
+
+/* ---- who is asked about ---- */
+
+/* Could a blocked task be placed now? */
+static bool is_woken(const struct control *c, const struct mirror_task *task)
+{
+	const struct scheduler *s = c->scheduler;
+	const struct service_task *spec = &task->t->spec;
+
+	/* Told to stop is room enough for a limit of replicas, and no node shows it. */
+	if (!task->blocked || s->changed || s->gained_count > GAINED_MAX ||
+	    spec->placement.max_replicas > 0)
+		return true;
+	for (size_t i = 0; i < s->gained_count; i++)
+		if ((!task->node || task->node == s->gained[i]) &&
+		    scheduler_rule_out(s->gained[i], task) == FILTERS)
+			return true;
+	return false;
+}
+
+/* Moves the tasks that are like the first to the front. Returns how many they are. */
+static size_t gather(struct mirror_task **tasks, size_t count)
+{
+	size_t front = 1;
+
+	for (size_t i = 1; i < count; i++) {
+		struct mirror_task *task = tasks[i];
+
+		if (!alike(tasks[0], task))
+			continue;
+		memmove(&tasks[front + 1], &tasks[front], (i - front) * sizeof(*tasks));
+		tasks[front++] = task;
+	}
+	return front;
 }
 
 static int schedule_service(struct control *c, struct mirror_service *service, struct err *err)
 {
-	struct batch batch;
+	struct batch batch = {.c = c, .service = service};
 	struct mirror_task *task;
-	int result = 0;
+	size_t count = 0;
+	int rc = 0;
+	auto_free struct mirror_task **tasks = calloc(service->waiting, sizeof(*tasks));
 
-	if (batch_init(&batch, c, service, err) < 0)
-		return -1;
+	if (!tasks)
+		return err_nomem(err);
 	TAILQ_FOREACH(task, &service->tasks, of_service)
-	if (result == 0 && task->waiting)
-		result = place(&batch, task, err);
-	free(batch.groups);
-	return result;
+	if (task->waiting && count < service->waiting)
+		tasks[count++] = task;
+	for (batch.tasks = tasks; rc == 0 && count > 0; batch.tasks += batch.count) {
+		bool woken = false;
+
+		batch.count = gather(batch.tasks, count);
+		count -= batch.count;
+		for (size_t i = 0; i < batch.count && !woken; i++)
+			woken = is_woken(c, batch.tasks[i]);
+		if (woken)
+			rc = place(&batch, err);
+	}
+	return rc;
 }
 
 int scheduler_run(struct control *c, struct err *err)
@@ -355,10 +471,17 @@ int scheduler_run(struct control *c, struct err *err)
 	if (!c->schedule)
 		return 0;
 	c->schedule = false;
+	if (scheduler_sync(c, err) < 0)
+		return -1;
+	c->scheduler->changed |= c->m.woken;
+	c->m.woken = false;
+	bool anything = c->scheduler->changed || c->scheduler->gained_count > 0;
 	for (size_t i = 0; i < c->m.services.count; i++) {
 		struct mirror_service *service = mirror_service_at(&c->m, i);
+		bool asked =
+			service->waiting > service->blocked || (service->blocked > 0 && anything);
 
-		if (service->waiting > 0 && schedule_service(c, service, err) < 0)
+		if (service->waiting > 0 && asked && schedule_service(c, service, err) < 0)
 			return -1;
 	}
 	return 0;
