@@ -51,7 +51,7 @@ void placer_free(struct placer *p)
 
 #define GROW(array, count)                                                                         \
 	({                                                                                         \
-		typeof(array) grown_ = reallocarray(array, count, sizeof(*(array)));               \
+		typeof(array) grown_ = reallocarray(array, count, sizeof(typeof(*(array))));       \
 		if (grown_)                                                                        \
 			(array) = grown_;                                                          \
 		grown_ ? 0 : -1;                                                                   \

@@ -434,7 +434,7 @@ static size_t gather(struct mirror_task **tasks, size_t count)
 
 		if (!alike(tasks[0], task))
 			continue;
-		memmove(&tasks[front + 1], &tasks[front], (i - front) * sizeof(*tasks));
+		memmove(&tasks[front + 1], &tasks[front], (i - front) * sizeof(void *));
 		tasks[front++] = task;
 	}
 	return front;
@@ -446,7 +446,7 @@ static int schedule_service(struct control *c, struct mirror_service *service, s
 	struct mirror_task *task;
 	size_t count = 0;
 	int rc = 0;
-	auto_free struct mirror_task **tasks = calloc(service->waiting, sizeof(*tasks));
+	auto_free struct mirror_task **tasks = calloc(service->waiting, sizeof(void *));
 
 	if (!tasks)
 		return err_nomem(err);

@@ -6,6 +6,7 @@
 #include "base/str.h"
 #include "cluster/constraint.h"
 #include "cluster/model.h"
+#include "cluster/placer.h"
 
 /* service_check - what a service's spec may say; in Docker's words where it has some. */
 
@@ -79,6 +80,9 @@ static int check_placement(const struct service_placement *placement, struct err
 		if (constraint_parse(placement->constraints.items[i], &unused, err) < 0)
 			return -1;
 	}
+	if (placement->preferences.count > PLACER_SPREADS_MAX)
+		return err_set(err, ERR_INVALID, "more than %d placement preferences",
+		               PLACER_SPREADS_MAX);
 	for (size_t i = 0; i < placement->preferences.count; i++) {
 		const char *key = preferences[i].spread.descriptor;
 
