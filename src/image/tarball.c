@@ -1,7 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "image/tarball.h"
 
+#include <endian.h>
 #include <errno.h>
+#include <linux/posix_acl.h>
+#include <linux/posix_acl_xattr.h>
 #include <locale.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -10,10 +13,12 @@
 #include <archive_entry.h>
 
 #include "base/err.h"
+#include "base/str.h"
 
 #define TARBALL_BLOCK      (64u << 10)
 #define TARBALL_XATTRS_MAX 64
 #define TARBALL_XATTR_MAX  (64u << 10) /* the kernel's own limit for a value */
+#define TARBALL_ACL_MAX    1024        /* entries of an access control list */
 
 struct tarball_reader {
 	struct archive *archive;
@@ -23,6 +28,7 @@ struct tarball_reader {
 	struct err source_err; /* why read() failed */
 	locale_t locale;
 	struct tarball_xattr xattrs[TARBALL_XATTRS_MAX];
+	void *access, *fallback; /* access control lists of this entry; owned */
 	char block[TARBALL_BLOCK];
 };
 
@@ -113,7 +119,117 @@ void tarball_reader_free(struct tarball_reader *r)
 	archive_read_free(r->archive);
 	if (r->locale)
 		freelocale(r->locale);
+	free(r->access);
+	free(r->fallback);
 	free(r);
+}
+
+/* ---- access control lists: as text in the archive (SCHILY.acl), as attributes for the kernel ---- */
+
+struct acl {
+	size_t count;
+	bool nameless; /* somebody has a name and no number: whose it is here nobody knows */
+	unsigned group, mask;
+	bool has_mask;
+	struct posix_acl_xattr_entry *entries; /* room for all */
+};
+
+static int compare_acl_entries(const void *a, const void *b)
+{
+	const struct posix_acl_xattr_entry *x = a, *y = b;
+	uint32_t xt = le16toh(x->e_tag), yt = le16toh(y->e_tag);
+	uint32_t xi = le32toh(x->e_id), yi = le32toh(y->e_id);
+
+	return xt != yt ? (xt > yt) - (xt < yt) : (xi > yi) - (xi < yi);
+}
+
+static uint16_t acl_tag(int tag)
+{
+	switch (tag) {
+	case ARCHIVE_ENTRY_ACL_USER_OBJ:
+		return ACL_USER_OBJ;
+	case ARCHIVE_ENTRY_ACL_USER:
+		return ACL_USER;
+	case ARCHIVE_ENTRY_ACL_GROUP_OBJ:
+		return ACL_GROUP_OBJ;
+	case ARCHIVE_ENTRY_ACL_GROUP:
+		return ACL_GROUP;
+	case ARCHIVE_ENTRY_ACL_MASK:
+		return ACL_MASK;
+	default:
+		return ACL_OTHER;
+	}
+}
+
+static void add_acl_entry(struct acl *acl, int tag, unsigned permissions, int id)
+{
+	bool somebody = tag == ARCHIVE_ENTRY_ACL_USER || tag == ARCHIVE_ENTRY_ACL_GROUP;
+
+	if (tag == ARCHIVE_ENTRY_ACL_GROUP_OBJ)
+		acl->group = permissions;
+	if (tag == ARCHIVE_ENTRY_ACL_MASK) {
+		acl->mask = permissions;
+		acl->has_mask = true;
+	}
+	acl->nameless |= somebody && id < 0;
+	acl->entries[acl->count++] = (struct posix_acl_xattr_entry){
+		.e_tag = htole16(acl_tag(tag)),
+		.e_perm = htole16((uint16_t)permissions),
+		.e_id = htole32(somebody ? (uint32_t)id : (uint32_t)ACL_UNDEFINED_ID),
+	};
+}
+
+static int read_acl(struct tarball_reader *r, int type, size_t room, struct acl *acl)
+{
+	int kind, permissions, tag, id;
+	const char *name;
+
+	while (acl->count < room && archive_entry_acl_next(r->entry, type, &kind, &permissions,
+	                                                   &tag, &id, &name) == ARCHIVE_OK)
+		add_acl_entry(acl, tag, (unsigned)permissions & 7,
+		              id < 0 && str_eq(name, "root") ? 0 : id);
+	qsort(acl->entries, acl->count, sizeof(*acl->entries), compare_acl_entries);
+	return acl->nameless || acl->count == 0 ? 0 : 1;
+}
+
+/* One list as an attribute: *value is owned by the reader. What the mode says of the group is, with a list, its mask. */
+static int take_acl(struct tarball_reader *r, int type, const char *name, void **value,
+                    struct tarball_entry *out, struct err *err)
+{
+	int room = archive_entry_acl_reset(r->entry, type);
+	struct posix_acl_xattr_header head = {.a_version = htole32(POSIX_ACL_XATTR_VERSION)};
+	struct acl acl = {0};
+
+	free(*value);
+	*value = NULL;
+	if (room <= 0)
+		return 0;
+	if (room > TARBALL_ACL_MAX || out->xattr_count == TARBALL_XATTRS_MAX)
+		return err_set(err, ERR_LIMIT, "%s: access control list of more than %d entries",
+		               out->path, TARBALL_ACL_MAX);
+	char *text = malloc(sizeof(head) + (size_t)room * sizeof(*acl.entries));
+	if (!text)
+		return err_nomem(err);
+	*value = text;
+	memcpy(text, &head, sizeof(head));
+	acl.entries = (void *)(text + sizeof(head));
+	int usable = read_acl(r, type, (size_t)room, &acl);
+	if (type == ARCHIVE_ENTRY_ACL_TYPE_ACCESS && acl.has_mask)
+		out->mode = (out->mode & ~(mode_t)070) | (usable ? acl.mask : acl.mask & acl.group)
+		                                                 << 3;
+	if (usable)
+		r->xattrs[out->xattr_count++] = (struct tarball_xattr){
+			name, text, sizeof(head) + acl.count * sizeof(*acl.entries)};
+	return 0;
+}
+
+static int take_acls(struct tarball_reader *r, struct tarball_entry *out, struct err *err)
+{
+	if (take_acl(r, ARCHIVE_ENTRY_ACL_TYPE_ACCESS, "system.posix_acl_access", &r->access, out,
+	             err) < 0)
+		return -1;
+	return take_acl(r, ARCHIVE_ENTRY_ACL_TYPE_DEFAULT, "system.posix_acl_default", &r->fallback,
+	                out, err);
 }
 
 static int take_xattrs(struct tarball_reader *r, struct tarball_entry *out, struct err *err)
@@ -133,7 +249,7 @@ static int take_xattrs(struct tarball_reader *r, struct tarball_entry *out, stru
 			r->xattrs[out->xattr_count++] = (struct tarball_xattr){name, value, len};
 	}
 	out->xattrs = r->xattrs;
-	return 0;
+	return take_acls(r, out, err);
 }
 
 static int take_entry(struct tarball_reader *r, struct tarball_entry *out, struct err *err)

@@ -7,6 +7,7 @@ import io
 import os
 import shutil
 import stat
+import struct
 import subprocess
 import tarfile
 
@@ -348,6 +349,41 @@ def test_an_archive_that_ends_in_the_middle_is_refused(tmp_path, form):
         failed = tool(form, tmp_path / "store", "import", tmp_path / name, "bad:1", check=False)
         assert failed.returncode == 1, name
         assert not list((tmp_path / "store/staging").iterdir())
+
+
+def acl(*entries):
+    """system.posix_acl_*: (tag, permissions, id) each."""
+    return struct.pack("<I", 2) + b"".join(struct.pack("<HHI", *e) for e in entries)
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_access_control_lists_as_tar_writes_them(tmp_path, form):
+    """`tar --acls` writes them as text, with names where this machine has some: only root is the same on all. With a list, the group bits of a mode are the list's mask, not what the group may do."""
+    nobody = 0xffffffff
+    wide = acl((1, 6, nobody), (2, 4, 0), (2, 7, 4012345), (4, 4, nobody), (8, 5, 4000077), (16, 7, nobody), (32, 0, nobody))
+    narrow = acl((1, 7, nobody), (2, 7, 4001000), (4, 7, nobody), (16, 4, nobody), (32, 4, nobody))
+    source = tmp_path / "source"
+    (source / "dir").mkdir(parents=True)
+    for name, value in {"wide": wide, "narrow": narrow}.items():
+        (source / name).write_text(name)
+        os.setxattr(source / name, "system.posix_acl_access", value)
+    os.setxattr(source / "dir", "system.posix_acl_access", narrow)
+    os.setxattr(source / "dir", "system.posix_acl_default", wide)
+    layer, want = tmp_path / "acls.tar", tmp_path / "want"
+    sh("tar", "-c", "--acls", "--numeric-owner", "--format=posix", "-f", str(layer), "-C", str(source), "wide", "narrow", "dir")
+    want.mkdir()
+    sh("tar", "-x", "--acls", "-p", "-f", str(layer), "-C", str(want), "--numeric-owner")
+    assert b"SCHILY.acl.access" in layer.read_bytes() and attributes(want / "wide")["system.posix_acl_access"] == wide
+    unknown = Archive(tmp_path / "unknown.tar").add(
+        "unknown", b"x", mode=0o670, pax_headers={"SCHILY.acl.access": "user::rw-,user:nosuchuser:rwx,group::r--,mask::rwx,other::---"})
+    with Seen(form, tmp_path, [layer]) as at:
+        seen = tree(at)
+        assert seen == tree(want)
+        assert seen["wide"]["mode"] == oct(stat.S_IFREG | 0o670) and seen["narrow"]["mode"] == oct(stat.S_IFREG | 0o744)
+    (tmp_path / "second").mkdir()
+    with Seen(form, tmp_path / "second", [unknown.end()]) as at:
+        # A name is nobody here: the group gets no more than its own.
+        assert tree(at)["unknown"]["mode"] == oct(stat.S_IFREG | 0o640) and attributes(at / "unknown") == {}
 
 
 @pytest.mark.parametrize("form", FORMS)
