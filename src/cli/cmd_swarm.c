@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -20,6 +21,7 @@
 
 #define DEFAULT_LISTEN "0.0.0.0:2377"
 #define PEM_MAX        (64u << 10)
+#define NS_PER_S       1000000000
 #define PASSPHRASE_MAX 4096
 #define BACKUP_MAX     (1u << 30) /* what the daemon gives and takes */
 
@@ -76,23 +78,64 @@ static const char *manager_address(const struct json *info)
 	return address;
 }
 
-/* role: "worker" or "manager". */
-static int print_join(struct cli *cli, const char *role, struct err *err)
+/* The cluster's standing one; role: "worker" or "manager". Owned. */
+static char *standing_token(struct cli *cli, const char *role, struct err *err)
 {
 	auto_type(json) swarm = get(cli, "/swarm", err);
-	auto_type(json) info = swarm ? get(cli, "/info", err) : NULL;
+	const char *token = json_get_string(json_get(swarm, "JoinTokens"),
+	                                    str_eq(role, "worker") ? "Worker" : "Manager");
+	char *copy = token ? strdup(token) : NULL;
+
+	if (swarm && !copy)
+		err_set(err, ERR_INTERNAL, "the daemon told no %s token", role);
+	return copy;
+}
+
+static int print_token(struct cli *cli, const char *role, const char *token, struct err *err)
+{
+	auto_type(json) info = get(cli, "/info", err);
+	const char *address = info ? manager_address(info) : NULL;
 
 	if (!info)
 		return -1;
-	const char *token = json_get_string(json_get(swarm, "JoinTokens"),
-	                                    str_eq(role, "worker") ? "Worker" : "Manager");
-	const char *address = manager_address(info);
-	if (!token || !address)
-		return err_set(err, ERR_INTERNAL, "the daemon told no token or no address");
+	if (!address)
+		return err_set(err, ERR_INTERNAL, "the daemon told no address");
 	printf("To add a %s to this swarm, run the following command:\n\n"
 	       "    buoy swarm join --token %s %s\n\n",
 	       role, token, address);
 	return 0;
+}
+
+static int print_join(struct cli *cli, const char *role, struct err *err)
+{
+	auto_free char *token = standing_token(cli, role, err);
+
+	return token ? print_token(cli, role, token, err) : -1;
+}
+
+/* Owned. */
+static char *one_use_token(struct cli *cli, const struct args *args, const char *role,
+                           struct err *err)
+{
+	const char *expires = args_string(args, "expires");
+	struct json *body = json_object(), *answer = NULL;
+	int64_t ns;
+
+	if (clock_parse_duration(expires ? expires : "1h", &ns, err) < 0) {
+		json_free(body);
+		(void)err_wrap(err, "--expires");
+		return NULL;
+	}
+	json_set(body, "Role", json_string(role));
+	json_set(body, "Seconds", json_int(ns / NS_PER_S));
+	if (post(cli, "/buoy/v1/cluster/token", body, &answer, err) < 0)
+		return NULL;
+	auto_type(json) reply = answer;
+	const char *token = json_get_string(reply, "Token");
+	char *copy = token ? strdup(token) : NULL;
+	if (!copy)
+		err_set(err, ERR_INTERNAL, "the daemon told no token");
+	return copy;
 }
 
 static int rotate(struct cli *cli, const char *role, struct err *err)
@@ -116,21 +159,22 @@ static int run_token(struct cli *cli, const struct args *args, struct err *err)
 
 	if (!str_eq(role, "worker") && !str_eq(role, "manager"))
 		return err_set(err, ERR_INVALID, "unknown role '%s': worker or manager", role);
+	if (args_has(args, "expires") && !args_bool(args, "one-use"))
+		return err_set(err, ERR_INVALID, "--expires is for --one-use tokens");
+	if (args_bool(args, "rotate") && args_bool(args, "one-use"))
+		return err_set(err, ERR_INVALID, "--rotate and --one-use exclude each other");
 	if (args_bool(args, "rotate")) {
 		if (rotate(cli, role, err) < 0)
 			return -1;
 		if (!quiet)
 			printf("Successfully rotated %s join token.\n\n", role);
 	}
-	if (!quiet)
-		return print_join(cli, role, err);
-	auto_type(json) swarm = get(cli, "/swarm", err);
-	if (!swarm)
-		return -1;
-	const char *token = json_get_string(json_get(swarm, "JoinTokens"),
-	                                    str_eq(role, "worker") ? "Worker" : "Manager");
+	auto_free char *token = args_bool(args, "one-use") ? one_use_token(cli, args, role, err)
+	                                                   : standing_token(cli, role, err);
 	if (!token)
-		return err_set(err, ERR_INTERNAL, "the daemon told no %s token", role);
+		return -1;
+	if (!quiet)
+		return print_token(cli, role, token, err);
 	printf("%s\n", token);
 	return 0;
 }
@@ -498,6 +542,8 @@ static const struct flag join_flags[] = {
 };
 
 static const struct flag token_flags[] = {
+	{"expires", 0, FLAG_STRING, "DURATION", "How long a --one-use token is good for (1h)"},
+	{"one-use", 0, FLAG_BOOL, NULL, "A token for one machine"},
 	{"quiet", 'q', FLAG_BOOL, NULL, "Only the token"},
 	{"rotate", 0, FLAG_BOOL, NULL, "Make a new one; the old one is worth nothing then"},
 	{NULL},

@@ -34,6 +34,7 @@
 
 #include "base/cleanup.h"
 #include "cluster/control.h"
+#include "cluster/token.h"
 #include "http/server.h"
 
 struct ca_identity;
@@ -125,6 +126,13 @@ enum leader_token {
 	LEADER_ROTATE_WORKER = 1,
 	LEADER_ROTATE_MANAGER = 2,
 };
+/* A token for one machine, which is good for so long. */
+struct leader_one_use {
+	bool manager;
+	int64_t seconds;
+};
+int leader_make_one_use(struct leader *leader, const struct leader_one_use *wanted,
+                        char text[TOKEN_MAX], struct err *err);
 /* New settings and, if asked for, new tokens. version: what the client read. */
 int leader_update(struct leader *leader, const struct json *spec, uint64_t version, unsigned rotate,
                   struct err *err);

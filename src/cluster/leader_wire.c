@@ -54,18 +54,6 @@ static int show_ca(void *ctx, struct http_request *req, struct err *err)
 	return http_reply_json(req, 200, doc);
 }
 
-/* Which role the token gives: 1 manager, 0 worker. */
-static int role_of(struct leader *leader, const char *token, struct err *err)
-{
-	const struct cluster *cluster = control_cluster(leader->control);
-
-	if (cluster && token_equal(token, cluster->tokens.worker))
-		return 0;
-	if (cluster && token_equal(token, cluster->tokens.manager))
-		return 1;
-	return err_set(err, ERR_DENIED, "invalid join token");
-}
-
 /* Who asks to join: `addr` is its address as others see it, "IP:PORT" for managers. */
 struct joiner {
 	const char *token, *peer, *listen;
@@ -77,7 +65,7 @@ struct joiner {
 static int admit(struct leader *leader, struct joiner *joiner, struct err *err)
 {
 	struct control *c = leader_enter(leader, err);
-	int role = c ? role_of(leader, joiner->token, err) : -1;
+	int role = c ? leader_token_role(leader, joiner->token, err) : -1;
 
 	if (!c)
 		return -1;

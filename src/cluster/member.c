@@ -696,6 +696,16 @@ int member_update(struct member *m, const struct json *spec, uint64_t version, u
 	return rc;
 }
 
+int member_make_one_use(struct member *m, const struct leader_one_use *wanted, char text[TOKEN_MAX],
+                        struct err *err)
+{
+	if (member_begin(m, err) < 0)
+		return -1;
+	int rc = leader_make_one_use(m->leader, wanted, text, err);
+	pthread_rwlock_unlock(&m->lock);
+	return rc;
+}
+
 int member_inspect(struct member *m, bool tokens, struct buf *out, struct err *err)
 {
 	struct control *c = member_enter(m, err);

@@ -109,6 +109,8 @@ int member_relay(struct member *member, struct http_request *req, struct err *er
 /* With member_enter()'s rule for who may: */
 int member_update(struct member *member, const struct json *spec, uint64_t version, unsigned rotate,
                   struct err *err);
+int member_make_one_use(struct member *member, const struct leader_one_use *wanted,
+                        char text[TOKEN_MAX], struct err *err);
 /* The cluster as GET /swarm shows it; tokens: with the join tokens. */
 int member_inspect(struct member *member, bool tokens, struct buf *out, struct err *err);
 int member_logs(struct member *member, const char *node_id, const char *task_id,

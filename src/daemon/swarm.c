@@ -472,6 +472,27 @@ static int update(void *ctx, struct http_request *req, struct err *err)
 	return http_reply_empty(req, 200);
 }
 
+/* {"Role", "Seconds"} -> {"Token"}. */
+static int one_use(void *ctx, struct http_request *req, struct err *err)
+{
+	struct daemon *d = ctx;
+	char token[TOKEN_MAX];
+	auto_type(json) body = http_body_json(req, err);
+	const char *role = json_get_string(body, "Role");
+
+	if (!body)
+		return -1;
+	if (!str_eq(role, "worker") && !str_eq(role, "manager"))
+		return err_set(err, ERR_INVALID, "Role: worker or manager");
+	struct leader_one_use wanted = {.manager = str_eq(role, "manager"),
+	                                .seconds = json_get_int(body, "Seconds", 0)};
+	if (member_make_one_use(d->member, &wanted, token, err) < 0)
+		return -1;
+	struct json *reply = json_object();
+	json_set(reply, "Token", json_string(token));
+	return http_reply_json(req, 200, reply);
+}
+
 static int no_unlock(void *ctx, struct http_request *req, struct err *err)
 {
 	(void)ctx, (void)req;
@@ -494,6 +515,7 @@ const struct http_route swarm_routes[] = {
 	{"POST", "/swarm/leave", leave, false},
 	{"POST", "/swarm/update", update, false},
 	{"POST", "/buoy/v1/cluster/migrate", migrate, false},
+	{"POST", "/buoy/v1/cluster/token", one_use, false},
 	{"GET", "/swarm/unlockkey", no_unlock, false},
 	{"POST", "/swarm/unlock", no_unlock, false},
 	{"GET", "/distribution/{*}/json", distribution, false},

@@ -108,3 +108,33 @@ def test_ninety_days_by_default(machines):
                                str(days * 86400)], capture_output=True).returncode == 0
     assert lasts(89) and not lasts(91)
     leave([d])
+
+
+def test_a_one_use_token_lets_one_machine_in(machines):
+    first, second, third = machines(3)
+    first.buoy("swarm", "init", "--advertise-addr", first.ip)
+
+    def token(*flags):
+        return first.buoy("swarm", "join-token", "-q", *flags, "worker").stdout.strip()
+
+    def try_join(d, secret):
+        return d.docker("swarm", "join", "--advertise-addr", d.ip, "--token", secret, f"{first.ip}:2377", check=False)
+    standing, one, brief = token(), token("--one-use"), token("--one-use", "--expires", "1s")
+    assert len({standing, one, brief}) == 3 and token() == standing
+    assert "swarm join --token SWMTKN-1-" in first.buoy("swarm", "join-token", "--one-use", "worker").stdout
+    # Not shown to whoever may look at the cluster, and kept by the manager over a restart.
+    assert one.split("-")[3] not in first.docker("swarm", "ca", check=False).stdout + str(first.json("GET", "/swarm"))
+    first.kill9()
+    first.start()
+    assert try_join(second, one).returncode == 0
+    again = try_join(third, one)
+    assert again.returncode != 0 and "invalid join token" in again.stderr
+    time.sleep(1.5)
+    late = try_join(third, brief)
+    assert late.returncode != 0 and "invalid join token" in late.stderr
+    assert try_join(third, standing).returncode == 0 # the control
+    assert states(first).count("Ready") == 3 or eventually(lambda: states(first).count("Ready") == 3, 20)
+    assert first.buoy("swarm", "join-token", "--expires", "1h", "worker", check=False).returncode != 0
+    no = first.buoy("swarm", "join-token", "--one-use", "manager", check=False)
+    assert no.returncode != 0 and "second manager" in no.stderr
+    leave([first, second, third])
