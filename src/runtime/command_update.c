@@ -15,6 +15,7 @@
 #include "runtime/cgroup.h"
 #include "runtime/command.h"
 #include "runtime/container.h"
+#include "runtime/rdt.h"
 #include "runtime/spec.h"
 
 enum flag_kind {
@@ -27,6 +28,7 @@ enum flag_kind {
 
 struct update_options {
 	const char *resources;
+	const char *l3_schema, *mb_schema;
 	const char *values[FLAGS]; /* one per entry of `flags`; NULL: not given */
 };
 
@@ -88,6 +90,10 @@ static const struct option_entry update_options[] = {
                "limit of memory and swap together"),
 	OPTION(struct update_options, values[15], "pids-limit", 0, OPTION_TEXT, "N",
                "limit of processes"),
+	OPTION(struct update_options, l3_schema, "l3-cache-schema", 0, OPTION_TEXT, "SCHEMA",
+               "share of the L3 cache, as L3:0=f0;1=f (linux.intelRdt)"),
+	OPTION(struct update_options, mb_schema, "mem-bw-schema", 0, OPTION_TEXT, "SCHEMA",
+               "share of memory bandwidth, as MB:0=20;1=70 (linux.intelRdt)"),
 	OPTIONS_END,
 };
 
@@ -161,6 +167,21 @@ static void drop_zeros(struct oci_memory *memory)
 			*all[i] = SPEC_UNSET;
 }
 
+static int update_rdt(const struct container *c, const struct update_options *o, struct err *err)
+{
+	const struct oci_rdt *rdt = c->spec->linux_.intel_rdt;
+
+	if (!o->l3_schema && !o->mb_schema)
+		return 0;
+	if (!rdt)
+		return err_set(err, ERR_INVALID,
+		               "--l3-cache-schema, --mem-bw-schema: container %s was made without "
+		               "linux.intelRdt",
+		               c->id);
+	auto_close int root = rdt_open(err);
+	return root < 0 ? -1 : rdt_update(root, rdt, c->id, o->l3_schema, o->mb_schema, err);
+}
+
 static int update(const struct command_globals *g, const void *options, char **words,
                   struct err *err)
 {
@@ -180,6 +201,8 @@ static int update(const struct command_globals *g, const void *options, char **w
 	if (container_status(k) == CONTAINER_STOPPED)
 		return err_set(err, ERR_CONFLICT, "container %s is not running", id);
 	drop_zeros(&resources->memory);
+	if (update_rdt(k, options, err) < 0)
+		return -1;
 	const struct place place = container_place(k);
 	if (cgroup_apply(cg, resources, err) < 0)
 		return -1;

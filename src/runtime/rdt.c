@@ -202,6 +202,18 @@ int rdt_apply(int root_fd, const struct oci_rdt *rdt, const char *id, pid_t pid,
 	return err_wrap(err, "linux.intelRdt");
 }
 
+int rdt_update(int root_fd, const struct oci_rdt *rdt, const char *id, const char *l3_schema,
+               const char *mb_schema, struct err *err)
+{
+	const char *name = !rdt->clos_id ? id : str_eq(rdt->clos_id, "/") ? "." : rdt->clos_id;
+	auto_close int class_fd = fs_open_dir(root_fd, name, err);
+
+	if (class_fd < 0 || (l3_schema && write_line(class_fd, l3_schema, err) < 0) ||
+	    (mb_schema && write_line(class_fd, mb_schema, err) < 0))
+		return err_wrap(err, "linux.intelRdt");
+	return 0;
+}
+
 int rdt_join(int root_fd, const struct oci_rdt *rdt, const char *id, pid_t pid, struct err *err)
 {
 	const char *name = !rdt->clos_id ? id : str_eq(rdt->clos_id, "/") ? "." : rdt->clos_id;

@@ -21,5 +21,8 @@ int rdt_apply(int root_fd, const struct oci_rdt *rdt, const char *id, pid_t pid,
 /* One more process of the container. */
 int rdt_join(int root_fd, const struct oci_rdt *rdt, const char *id, pid_t pid, struct err *err);
 
+/* Other schemata for the class of a container that is there; NULL: as it is. Whoever shares the class gets them, too. */
+int rdt_update(int root_fd, const struct oci_rdt *rdt, const char *id, const char *l3_schema,
+               const char *mb_schema, struct err *err);
 /* What is the container's own: the monitoring group, and a class that has its id. Gone is success. */
 int rdt_remove(int root_fd, const struct oci_rdt *rdt, const char *id, struct err *err);

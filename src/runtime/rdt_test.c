@@ -145,6 +145,22 @@ static void a_class_with_the_container_s_id_goes_with_it(void **state)
 	assert_int_equal(rdt_remove(f->fd, &rdt, "web", &err), 0);
 }
 
+static void an_update_writes_the_schemata_of_the_container_s_class(void **state)
+{
+	struct fixture *f = *state;
+	struct err err = ERR_INIT;
+	struct oci_rdt shared = {.clos_id = "gold"}, own = {0};
+
+	testing_write(f->fd, "gold/schemata", "");
+	assert_int_equal(rdt_update(f->fd, &shared, "web", "L3:0=f", NULL, &err), 0);
+	testing_assert_file(f->fd, "gold/schemata", "L3:0=f\n");
+	testing_write(f->fd, "gold/schemata", "");
+	assert_int_equal(rdt_update(f->fd, &shared, "web", NULL, "MB:0=20", &err), 0);
+	testing_assert_file(f->fd, "gold/schemata", "MB:0=20\n");
+	assert_int_equal(rdt_update(f->fd, &own, "web", "L3:0=f", NULL, &err), -1);
+	assert_int_equal(err.kind, ERR_NOT_FOUND);
+}
+
 TESTING_MAIN(TEST_WITH(a_prepared_class_is_joined_and_left_alone, setup, teardown),
              TEST_WITH(a_class_that_is_not_there_is_an_error, setup, teardown),
              TEST_WITH(the_root_is_a_class, setup, teardown),
@@ -152,4 +168,5 @@ TESTING_MAIN(TEST_WITH(a_prepared_class_is_joined_and_left_alone, setup, teardow
              TEST_WITH(what_was_made_is_gone_after_a_failure, setup, teardown),
              TEST_WITH(schemata_come_last, setup, teardown),
              TEST_WITH(a_monitoring_group_is_the_container_s, setup, teardown),
-             TEST_WITH(a_class_with_the_container_s_id_goes_with_it, setup, teardown))
+             TEST_WITH(a_class_with_the_container_s_id_goes_with_it, setup, teardown),
+             TEST_WITH(an_update_writes_the_schemata_of_the_container_s_class, setup, teardown))

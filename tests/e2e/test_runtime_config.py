@@ -885,3 +885,9 @@ def test_a_path_that_is_no_user_namespace_is_refused(bundle):
     bundle.config["linux"]["namespaces"][-1]["path"] = "/nowhere"
     done = bundle.run("/bin/true", check=False)
     assert done.returncode == 1 and "/nowhere" in done.stderr
+
+
+def test_an_update_of_cache_shares_needs_a_class(bundle):
+    id = bundle.start("/bin/sleep", "60")
+    done = bundle("update", "--l3-cache-schema", "L3:0=f", id, check=False)
+    assert done.returncode == 1 and "was made without linux.intelRdt" in done.stderr
