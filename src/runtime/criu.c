@@ -326,6 +326,7 @@ static _Noreturn void execute(const struct criu_call *call, int bootstrap, int w
 }
 
 /* Up to CRIU_MESSAGE_MAX bytes and a descriptor, or -1 in *fd. 0: the other side is gone. */
+/* NOLINTNEXTLINE(readability-non-const-parameter): the kernel writes it */
 static ssize_t receive_message(int socket, char *data, int *fd, struct err *err)
 {
 	struct iovec part = {.iov_base = data, .iov_len = CRIU_MESSAGE_MAX};
