@@ -19,6 +19,7 @@
 #include "base/err.h"
 #include "base/failpoint.h"
 #include "base/fs.h"
+#include "runtime/nursery.h"
 #include "runtime/protocol.h"
 #include "runtime/supervisor.h"
 
@@ -113,9 +114,10 @@ struct spare {
 struct spares {
 	struct spare all[SPARES_MAX];
 	size_t count;
+	struct nursery nursery; /* owned; made once, as the spares are forked with it */
 };
 
-static void become_supervisor(struct protocol_packet *request, int note_fd)
+static void become_supervisor(struct protocol_packet *request, int note_fd, struct nursery nursery)
 {
 	struct err err = ERR_INIT;
 
@@ -126,7 +128,7 @@ static void become_supervisor(struct protocol_packet *request, int note_fd)
 	(void)send(note_fd, "", 1, MSG_NOSIGNAL); /* a launcher that is dead needs no next one */
 	close(PROTOCOL_LAUNCHER_FD);
 	(void)dup2(STDIN_FILENO, STDERR_FILENO);
-	_exit(supervisor_run(request, PROTOCOL_RUN_DIR_FD, note_fd));
+	_exit(supervisor_run(request, PROTOCOL_RUN_DIR_FD, note_fd, nursery));
 }
 
 /* 1: *request is there; 0: the engine is gone; -1: nobody may go on. A bad packet is passed over: its reply
@@ -158,7 +160,7 @@ static __attribute__((noinline)) void warm_up(void)
 }
 
 /* It dies with its launcher: the engine sees the end of the connection that they share, and starts another. */
-static _Noreturn void wait_as_spare(int note_fd, pid_t launcher)
+static _Noreturn void wait_as_spare(int note_fd, pid_t launcher, struct nursery nursery)
 {
 	struct protocol_packet request = PROTOCOL_PACKET_INIT;
 
@@ -168,7 +170,7 @@ static _Noreturn void wait_as_spare(int note_fd, pid_t launcher)
 	if (getppid() != launcher || next_request(&request, NULL) != 1)
 		_exit(0);
 	(void)prctl(PR_SET_PDEATHSIG, 0, 0, 0, 0); /* a supervisor outlives us */
-	become_supervisor(&request, note_fd);
+	become_supervisor(&request, note_fd, nursery);
 	_exit(1);
 }
 
@@ -207,7 +209,7 @@ static int fork_spare(struct spares *s, struct err *err)
 		close(ours);
 		while (s->count > 0)
 			forget(s, 0);
-		wait_as_spare(theirs, launcher);
+		wait_as_spare(theirs, launcher, s->nursery);
 	}
 	if (pid < 0)
 		return err_sys(err, "cannot fork a supervisor");
@@ -283,7 +285,7 @@ static int serve_one(struct spares *s, struct err *err)
 static int serve(struct err *err)
 {
 	struct json *ready = json_object();
-	struct spares spares = {.count = 0};
+	struct spares spares = {.count = 0, .nursery = NURSERY_NONE};
 	int rc;
 
 	if (json_set(ready, "ready", json_bool(true)) < 0) {
@@ -292,8 +294,10 @@ static int serve(struct err *err)
 	}
 	if (protocol_send(PROTOCOL_LAUNCHER_FD, ready, NULL, 0, err) < 0)
 		return -1;
+	(void)nursery_make(&spares.nursery, NULL); /* it is only for speed */
 	while ((rc = serve_one(&spares, err)) > 0)
 		;
+	nursery_close(&spares.nursery);
 	return rc;
 }
 

@@ -36,6 +36,7 @@
 #include "runtime/layers.h"
 #include "runtime/mount_options.h"
 #include "runtime/netdev.h"
+#include "runtime/nursery.h"
 #include "runtime/rdt.h"
 #include "runtime/spec.h"
 #include "runtime/task.h"
@@ -378,6 +379,27 @@ static bool may_share(const struct spawn *s)
 	       spec->linux_.net_device_count == 0;
 }
 
+/* Whether the child needs nothing below "/" but /proc, /sys and /dev: hooks may, and a root that hears of the
+ * host's later mounts is on them. */
+static bool may_leave_host(const struct spawn *s)
+{
+	const struct oci_spec *spec = s->plan.spec;
+	const struct oci_device *devices = spec->linux_.devices.items;
+
+	for (size_t i = 0; i < spec->linux_.devices.count; i++)
+		if (!str_starts(devices[i].path, "/dev/"))
+			return false;
+	return (s->plan.flags & CLONE_NEWNS) && !s->plan.is_exec && !s->plan.run_hooks &&
+	       !s->plan.options->no_pivot &&
+	       (spec->linux_.propagation & (MS_SLAVE | MS_SHARED)) == 0;
+}
+
+static pid_t clone_from(struct spawn *s, struct clone_args *args)
+{
+	return s->plan.in_userns ? crossing_clone(s->birth, s->pid_ns, args)
+	                         : birth_clone(s->birth, args);
+}
+
 /* NOLINTNEXTLINE(readability-non-const-parameter): the kernel writes it */
 static pid_t clone_child(struct spawn *s, int *pidfd, struct err *err)
 {
@@ -396,8 +418,10 @@ static pid_t clone_child(struct spawn *s, int *pidfd, struct err *err)
 	s->birth = birth_new(&s->plan, move_ptr(s->bpf), may_share(s), err);
 	if (!s->birth)
 		return -1;
-	pid_t pid = s->plan.in_userns ? crossing_clone(s->birth, s->pid_ns, &args)
-	                              : birth_clone(s->birth, &args);
+	bool inside = may_leave_host(s) && nursery_enter(s->plan.options->nursery);
+	pid_t pid = clone_from(s, &args);
+	if (inside)
+		nursery_leave(s->plan.options->nursery);
 	return pid < 0 ? err_sys(err, "clone the container's first process") : pid;
 }
 

@@ -27,6 +27,7 @@
 struct birth;
 struct cgroup;
 struct err;
+struct nursery;
 struct oci_spec;
 
 /* The overlay to be used as root instead of spec->root.path: attached inside the container's mount
@@ -58,6 +59,8 @@ struct spawn_options {
 	/* The user namespace (borrowed) to be used for the spec's one, which has the spec's maps; 0 or less: made here.
 	 * With it layers and bind sources keep their ids: they are mapped into it where their file system can. */
 	int userns_fd;
+	/* Where the new mount namespace is copied from, if nothing of the host's is needed there; borrowed; may be NULL. */
+	const struct nursery *nursery;
 	/* For hooks' state on stdin; may be NULL. */
 	const char *bundle_path;
 	/* Who makes the cgroup; for an exec where the container's is. */

@@ -284,12 +284,13 @@ static int take_signals(struct supervision *s, struct err *err)
 	return s->signal_fd < 0 ? err_sys(err, "cannot make a signal descriptor") : 0;
 }
 
-static void init(struct supervision *s, int note_fd)
+static void init(struct supervision *s, int note_fd, struct nursery nursery)
 {
 	*s = (struct supervision){.dir_fd = -1,
 	                          .listen_fd = -1,
 	                          .signal_fd = -1,
 	                          .config_fd = -1,
+	                          .nursery = nursery,
 	                          .note_fd = note_fd,
 	                          .spawned = SPAWNED_INIT,
 	                          .arena = ARENA_INIT(2L * SPEC_ARENA_MAX),
@@ -339,6 +340,7 @@ static int begin(struct supervision *s, struct protocol_packet *request, int run
 	int flags = fcntl(reply_fd, F_GETFL); /* -1 is refused by the next call, too */
 	(void)fcntl(reply_fd, F_SETFL, flags | O_NONBLOCK);
 	int rc = supervisor_launch(s, request, run_dir_fd, &err);
+	nursery_close(&s->nursery);
 
 	if (rc == 0 && take_signals(s, &err) < 0) {
 		abandon(s);
@@ -368,13 +370,14 @@ static int begin(struct supervision *s, struct protocol_packet *request, int run
 	return -1;
 }
 
-int supervisor_run(struct protocol_packet *request, int run_dir_fd, int note_fd)
+int supervisor_run(struct protocol_packet *request, int run_dir_fd, int note_fd,
+                   struct nursery nursery)
 {
 	struct supervision s;
 	const char *id = json_get_string(request->body, "id");
 	bool calm = false;
 
-	init(&s, note_fd);
+	init(&s, note_fd, nursery);
 	detach();
 	set_name(id ? id : "?");
 	if (begin(&s, request, run_dir_fd) < 0) {

@@ -24,6 +24,7 @@
 
 #include "base/arena.h"
 #include "runtime/logfile.h"
+#include "runtime/nursery.h"
 #include "runtime/record.h"
 #include "runtime/spawn.h"
 #include "runtime/streams.h"
@@ -43,10 +44,11 @@ struct supervision_connection {
 struct supervision {
 	char id[SUPERVISOR_ID_MAX];
 	bool is_exec;
-	int dir_fd;    /* owned; <run>/<id> */
-	int listen_fd; /* owned */
-	int signal_fd; /* owned; SIGCHLD */
-	int config_fd; /* owned; the container's config.json; -1 for an exec */
+	int dir_fd;             /* owned; <run>/<id> */
+	int listen_fd;          /* owned */
+	int signal_fd;          /* owned; SIGCHLD */
+	int config_fd;          /* owned; the container's config.json; -1 for an exec */
+	struct nursery nursery; /* owned; until the launch is over */
 	int note_fd; /* owned; open while the launcher is to do nothing beside our launch (serve.c) */
 	struct spawned spawned;
 	struct arena
@@ -61,8 +63,9 @@ struct supervision {
 };
 
 /* What a forked supervisor does for all its life: takes over the request, whose descriptors it
- * closes, and note_fd, and returns the exit status for _exit(). run_dir_fd is borrowed. */
-int supervisor_run(struct protocol_packet *request, int run_dir_fd, int note_fd);
+ * closes, note_fd and the nursery, and returns the exit status for _exit(). run_dir_fd is borrowed. */
+int supervisor_run(struct protocol_packet *request, int run_dir_fd, int note_fd,
+                   struct nursery nursery);
 
 /* Sets up from the request: on success the process waits for "start" and s is complete. On
  * failure nothing is left, neither process nor directory. */

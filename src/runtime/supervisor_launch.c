@@ -290,6 +290,7 @@ static int spawn(struct supervision *s, const struct protocol_packet *request, i
 		.rows = get_u16(body, "rows"),
 		.cols = get_u16(body, "cols"),
 		.die_with_parent = true,
+		.nursery = &s->nursery,
 		.userns_fd = protocol_fd(request, body, "userns"),
 	};
 	int rc = container ? spawn_exec(spec, process, in.seen.pid, &options, &s->spawned, err)

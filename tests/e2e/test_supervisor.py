@@ -8,6 +8,7 @@ import shutil
 import signal
 import socket
 import subprocess
+import sys
 import threading
 import time
 
@@ -375,6 +376,28 @@ def test_there_is_a_spare_whatever_happens_to_the_others(world):
     p.stop()
     eventually(lambda: not alive(launcher) and not spares(launcher))
     world.probe = Probe(world.run)
+
+
+LOOK = """
+import ctypes, os, sys
+for fd in os.listdir(sys.argv[1]):
+    link = os.path.join(sys.argv[1], fd)
+    if os.readlink(link).startswith("mnt:") and os.stat(link).st_ino != os.stat("/proc/self/ns/mnt").st_ino:
+        there = os.open(link, os.O_RDONLY)
+assert ctypes.CDLL(None).setns(there, 0x20000) == 0
+print(os.listdir("/"), os.statvfs("/").f_flag & os.ST_RDONLY)
+print(open("/proc/self/mountinfo").read())
+"""
+
+
+def test_containers_are_born_from_a_mount_namespace_without_the_hosts(world):
+    launcher = int(world.probe("launcher"))
+    done = subprocess.run([sys.executable, "-c", LOOK, f"/proc/{launcher}/fd"], capture_output=True, text=True, check=True)
+    first, *mounts = done.stdout.splitlines()
+    assert sorted(first.split("'")[1::2]) == ["dev", "proc", "sys"] and first.endswith(" 1")
+    places = [line.split()[4] for line in mounts if line]
+    assert {place.split("/")[1] for place in places} == {"", "proc", "sys", "dev"}
+    assert not any("shared:" in line or "master:" in line for line in mounts)
 
 
 def test_a_killed_engine_finds_everything_again(world):
