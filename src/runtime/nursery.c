@@ -5,7 +5,6 @@
 #include <linux/mount.h>
 #include <sched.h>
 #include <stdint.h>
-#include <stdlib.h>
 #include <sys/mount.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
@@ -102,37 +101,37 @@ static int identify_root(struct statx *out, struct err *err)
 	return 0;
 }
 
-/* setns(2) leads to the root of the namespace, which need not be ours. */
-static int come_back(int own_fd, int root_fd, const struct statx *was, struct err *err)
+/* setns(2) leads to the root of the namespace, which need not be ours. *same: it is. */
+static int come_back(int own_fd, int root_fd, const struct statx *was, bool *same, struct err *err)
 {
 	struct statx is = {0};
 
 	if (setns(own_fd, CLONE_NEWNS) < 0)
-		abort();
-	if (identify_root(&is, err) == 0 && is.stx_mnt_id == was->stx_mnt_id &&
-	    is.stx_ino == was->stx_ino)
-		return 0;
-	if (fchdir(root_fd) < 0 || chroot(".") < 0)
-		abort();
-	return err_set(err, ERR_UNSUPPORTED, "the root is not that of the mount namespace");
+		return err_sys(err, "come back to the mount namespace");
+	*same = identify_root(&is, NULL) == 0 && is.stx_mnt_id == was->stx_mnt_id &&
+	        is.stx_ino == was->stx_ino;
+	if (!*same && (fchdir(root_fd) < 0 || chroot(".") < 0))
+		return err_sys(err, "come back to the root");
+	return 0;
 }
 
 int nursery_make(struct nursery *out, struct err *err)
 {
 	__attribute__((cleanup(parts_close))) struct parts p = {-1, {-1, -1, -1}};
 	struct statx root = {0};
+	bool same = false;
 
 	*out = NURSERY_NONE;
-	auto_close int own = open_own(err);
-	auto_close int root_fd = own < 0 ? -1 : fs_trusted_open("/", O_PATH | O_DIRECTORY, 0, err);
-	if (root_fd < 0 || identify_root(&root, err) < 0 || collect(&p, err) < 0)
+	auto_close int own = open_own(NULL);
+	auto_close int root_fd = own < 0 ? -1 : fs_trusted_open("/", O_PATH | O_DIRECTORY, 0, NULL);
+	if (root_fd < 0 || identify_root(&root, NULL) < 0 || collect(&p, NULL) < 0 ||
+	    unshare(CLONE_NEWNS) < 0)
+		return 0;
+	auto_close int fd = move_in(&p, NULL) < 0 ? -1 : open_own(NULL);
+	if (come_back(own, root_fd, &root, &same, err) < 0)
 		return -1;
-	if (unshare(CLONE_NEWNS) < 0)
-		return err_sys(err, "new mount namespace");
-	auto_close int fd = move_in(&p, err) < 0 ? -1 : open_own(err);
-	if (come_back(own, root_fd, &root, fd < 0 ? NULL : err) < 0 || fd < 0)
-		return -1;
-	*out = (struct nursery){.fd = move_fd(&fd), .own_fd = move_fd(&own)};
+	if (same && fd >= 0)
+		*out = (struct nursery){.fd = move_fd(&fd), .own_fd = move_fd(&own)};
 	return 0;
 }
 
@@ -148,8 +147,8 @@ bool nursery_enter(const struct nursery *n)
 	return n && n->fd >= 0 && setns(n->fd, CLONE_NEWNS) == 0;
 }
 
-void nursery_leave(const struct nursery *n)
+int nursery_leave(const struct nursery *n, struct err *err)
 {
-	if (setns(n->own_fd, CLONE_NEWNS) < 0)
-		abort();
+	return setns(n->own_fd, CLONE_NEWNS) < 0 ? err_sys(err, "come back to the mount namespace")
+	                                         : 0;
 }

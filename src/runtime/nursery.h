@@ -8,7 +8,7 @@
  *	nursery_make(&n, err);               // once; we are back where we were
  *	bool inside = nursery_enter(&n);     // then clone3(CLONE_NEWNS): a copy of the nursery's few mounts
  *	if (inside)
- *		nursery_leave(&n);
+ *		nursery_leave(&n, err);
  *
  * A new mount namespace starts as a copy of its parent's, and takes all of that down when the old root is left. A
  * host with a thousand containers has a thousand network namespaces mounted, which each start would copy, and
@@ -27,11 +27,12 @@ struct nursery {
 };
 #define NURSERY_NONE ((struct nursery){.fd = -1, .own_fd = -1})
 
-/* Fails where a mount namespace cannot be made, or come back from: whoever has none does without. */
+/* Where there can be none *out is NURSERY_NONE, which is no error: it is only for speed. -1: we are not back, and must
+ * not go on. */
 int nursery_make(struct nursery *out, struct err *err);
 void nursery_close(struct nursery *n);
 
 /* Whether we are in it now; n may be NULL. */
 bool nursery_enter(const struct nursery *n);
-/* Back; the working directory is "/" then. A process that cannot come back must not go on, and ends. */
-void nursery_leave(const struct nursery *n);
+/* Back; the working directory is "/" then. Who cannot come back must not go on. */
+int nursery_leave(const struct nursery *n, struct err *err);

@@ -294,7 +294,8 @@ static int serve(struct err *err)
 	}
 	if (protocol_send(PROTOCOL_LAUNCHER_FD, ready, NULL, 0, err) < 0)
 		return -1;
-	(void)nursery_make(&spares.nursery, NULL); /* it is only for speed */
+	if (nursery_make(&spares.nursery, err) < 0)
+		return -1;
 	while ((rc = serve_one(&spares, err)) > 0)
 		;
 	nursery_close(&spares.nursery);

@@ -420,8 +420,16 @@ static pid_t clone_child(struct spawn *s, int *pidfd, struct err *err)
 		return -1;
 	bool inside = may_leave_host(s) && nursery_enter(s->plan.options->nursery);
 	pid_t pid = clone_from(s, &args);
-	if (inside)
-		nursery_leave(s->plan.options->nursery);
+	int clone_errno = errno; /* the child's to write, if there is one */
+	if (inside && nursery_leave(s->plan.options->nursery, err) < 0) {
+		if (pid > 0) {
+			(void)kill(pid, SIGKILL);
+			(void)waitpid(pid, NULL, 0);
+		}
+		return -1;
+	}
+	if (pid < 0)
+		errno = clone_errno;
 	return pid < 0 ? err_sys(err, "clone the container's first process") : pid;
 }
 
