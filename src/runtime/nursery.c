@@ -14,6 +14,9 @@
 #include "base/err.h"
 #include "base/fs.h"
 #include "base/str.h"
+#include "runtime/init.h"
+#include "runtime/spawn.h"
+#include "runtime/spec.h"
 
 static const char *const tops[] = {"/proc", "/sys", "/dev"};
 
@@ -140,6 +143,18 @@ void nursery_close(struct nursery *n)
 	cleanup_close(&n->fd);
 	cleanup_close(&n->own_fd);
 	*n = NURSERY_NONE;
+}
+
+bool nursery_suits(const struct init_plan *plan)
+{
+	const struct oci_device *devices = plan->spec->linux_.devices.items;
+
+	for (size_t i = 0; i < plan->spec->linux_.devices.count; i++)
+		if (!str_starts(devices[i].path, "/dev/"))
+			return false;
+	return (plan->flags & CLONE_NEWNS) && !plan->is_exec && !plan->run_hooks &&
+	       !plan->options->no_pivot &&
+	       (plan->spec->linux_.propagation & (MS_SLAVE | MS_SHARED)) == 0;
 }
 
 bool nursery_enter(const struct nursery *n)

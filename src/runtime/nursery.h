@@ -20,6 +20,7 @@
 #include <stdbool.h>
 
 struct err;
+struct init_plan;
 
 struct nursery {
 	int fd;     /* owned; -1: there is none */
@@ -32,6 +33,9 @@ struct nursery {
 int nursery_make(struct nursery *out, struct err *err);
 void nursery_close(struct nursery *n);
 
+/* Whether the child needs nothing below "/" but /proc, /sys and /dev: hooks may, and a root that hears of the
+ * host's later mounts is on them. */
+bool nursery_suits(const struct init_plan *plan);
 /* Whether we are in it now; n may be NULL. */
 bool nursery_enter(const struct nursery *n);
 /* Back; the working directory is "/" then. Who cannot come back must not go on. */

@@ -379,21 +379,6 @@ static bool may_share(const struct spawn *s)
 	       spec->linux_.net_device_count == 0;
 }
 
-/* Whether the child needs nothing below "/" but /proc, /sys and /dev: hooks may, and a root that hears of the
- * host's later mounts is on them. */
-static bool may_leave_host(const struct spawn *s)
-{
-	const struct oci_spec *spec = s->plan.spec;
-	const struct oci_device *devices = spec->linux_.devices.items;
-
-	for (size_t i = 0; i < spec->linux_.devices.count; i++)
-		if (!str_starts(devices[i].path, "/dev/"))
-			return false;
-	return (s->plan.flags & CLONE_NEWNS) && !s->plan.is_exec && !s->plan.run_hooks &&
-	       !s->plan.options->no_pivot &&
-	       (spec->linux_.propagation & (MS_SLAVE | MS_SHARED)) == 0;
-}
-
 static pid_t clone_from(struct spawn *s, struct clone_args *args)
 {
 	return s->plan.in_userns ? crossing_clone(s->birth, s->pid_ns, args)
@@ -418,7 +403,7 @@ static pid_t clone_child(struct spawn *s, int *pidfd, struct err *err)
 	s->birth = birth_new(&s->plan, move_ptr(s->bpf), may_share(s), err);
 	if (!s->birth)
 		return -1;
-	bool inside = may_leave_host(s) && nursery_enter(s->plan.options->nursery);
+	bool inside = nursery_suits(&s->plan) && nursery_enter(s->plan.options->nursery);
 	pid_t pid = clone_from(s, &args);
 	int clone_errno = errno; /* the child's to write, if there is one */
 	if (inside && nursery_leave(s->plan.options->nursery, err) < 0) {
