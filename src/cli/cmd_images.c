@@ -91,9 +91,8 @@ static int run_images(struct cli *cli, const struct args *args, struct err *err)
 	api_begin(&path, "/images/json", NULL, NULL);
 	if (args_bool(args, "all"))
 		api_query(&path, "all", "1");
-	if (args->count == 1)
-		api_filter(&path, "reference", args->words[0]);
-	else if (api_filters(&path, args, err) < 0)
+	if (api_filters_and(&path, args, args->count ? "reference" : NULL,
+	                    args->count ? args->words[0] : NULL, err) < 0)
 		return -1;
 	auto_type(json) list = api_get(cli, buf_str(&path), err);
 	if (!list)
@@ -192,7 +191,8 @@ static int run_history(struct cli *cli, const struct args *args, struct err *err
 static const struct flag images_flags[] = {
 	{"all", 'a', FLAG_BOOL, NULL, "Also the images between the steps of builds"},
 	{"digests", 0, FLAG_BOOL, NULL, "Show digests"},
-	{"filter", 'f', FLAG_LIST, "KEY=VALUE", "Only those that fit: dangling, label, reference"},
+	{"filter", 'f', FLAG_LIST, "KEY=VALUE",
+         "Only those that fit: before, dangling, label, reference, since, until"},
 	{"format", 0, FLAG_STRING, "TEMPLATE", "json, a template, or 'table ' and a template"},
 	{"no-trunc", 0, FLAG_BOOL, NULL, "Do not shorten ids"},
 	{"quiet", 'q', FLAG_BOOL, NULL, "Ids only"},

@@ -134,11 +134,11 @@ static int prune(struct cli *cli, const struct args *args, const struct pruning 
 	struct json *answer = NULL;
 
 	api_begin(&path, p->path, NULL, NULL);
-	if (p == &image_pruning && args_bool(args, "all"))
-		api_filter(&path, "dangling", "false");
-	else if (p == &volume_pruning && args_bool(args, "all"))
-		api_filter(&path, "all", "true");
-	else if (api_filters(&path, args, err) < 0)
+	bool all = args_bool(args, "all");
+	const char *key = all && p == &image_pruning    ? "dangling"
+	                  : all && p == &volume_pruning ? "all"
+	                                                : NULL;
+	if (api_filters_and(&path, args, key, p == &image_pruning ? "false" : "true", err) < 0)
 		return -1;
 	if (api_send(cli, "POST", buf_str(&path), NULL, &answer, err) < 0)
 		return -1;
@@ -189,6 +189,11 @@ static int run_system_prune(struct cli *cli, const struct args *args, struct err
 	                                       args_bool(args, "volumes") ? &volume_pruning : NULL};
 	int64_t freed = 0;
 	char size[24];
+
+	for (size_t i = 0; args_bool(args, "volumes") && i < args_count(args, "filter"); i++)
+		if (str_starts(args_at(args, "filter", i), "until="))
+			return err_set(err, ERR_INVALID,
+			               "the \"until\" filter is not supported with \"--volumes\"");
 	int yes = confirm(args, "all containers that do not run, unused networks and images", err);
 
 	if (yes <= 0)

@@ -38,15 +38,54 @@ static bool any_name_matches(const struct json *filters, const struct image *ima
 	return false;
 }
 
-static bool wanted(const struct json *filters, const struct image *image)
+/* Limits on the time of creation, both exclusive; 0: none. */
+struct span {
+	int64_t after_ns, before_ns;
+};
+
+/* "before" and "since" name images, "until" is a time or a duration. */
+static int span_of(struct daemon *d, const struct json *filters, struct span *out, struct err *err)
+{
+	static const char *const names[] = {"before", "since"};
+	const char *until = filter_value(filters, "until", 0);
+	struct span s = {0};
+	int64_t ago;
+
+	for (size_t i = 0; i < ARRAY_LEN(names); i++) {
+		const char *name = filter_value(filters, names[i], 0);
+		auto_type(image) image =
+			name ? image_find(engine_images(d->engine), name, err) : NULL;
+		if (name && !image)
+			return -1;
+		if (image)
+			*(i == 0 ? &s.before_ns : &s.after_ns) = image->created_ns;
+	}
+	if (until && clock_parse_duration(until, &ago, NULL) == 0)
+		ago = clock_wall_ns() - ago;
+	else if (until && clock_parse(until, &ago, err) < 0)
+		return err_wrap(err, "filter until=%s", until);
+	if (until && (!s.before_ns || ago < s.before_ns))
+		s.before_ns = ago;
+	*out = s;
+	return 0;
+}
+
+/* The filters that listing and pruning share. */
+static bool fits(const struct json *filters, const struct span *span, const struct image *image)
+{
+	return (!span->after_ns || image->created_ns > span->after_ns) &&
+	       (!span->before_ns || image->created_ns < span->before_ns) &&
+	       filter_matches_labels(filters, &image->config->config.labels);
+}
+
+static bool wanted(const struct json *filters, const struct span *span, const struct image *image)
 {
 	bool dangling = false;
 
 	(void)filter_bool(filters, "dangling", &dangling, NULL);
 	if (filter_has(filters, "dangling") && dangling != (image->names[0] == NULL))
 		return false;
-	return any_name_matches(filters, image) &&
-	       filter_matches_labels(filters, &image->config->config.labels);
+	return any_name_matches(filters, image) && fits(filters, span, image);
 }
 
 /* Docker shows a nameless image as <none>:<none> up to 1.42. */
@@ -83,10 +122,12 @@ static int list(void *ctx, struct http_request *req, struct err *err)
 	                                      "reference", "since",    "until", NULL};
 	struct daemon *d = ctx;
 	auto_type(json) filters = filter_parse(http_query(req, "filters"), err);
+	struct span span;
 	size_t count = 0;
 	bool all;
 
 	if (!filters || filter_check(filters, allowed, err) < 0 ||
+	    span_of(d, filters, &span, err) < 0 ||
 	    http_query_bool(req, "all", false, &all, err) < 0)
 		return -1;
 	struct image **images = image_list(engine_images(d->engine), all, &count, err);
@@ -94,7 +135,7 @@ static int list(void *ctx, struct http_request *req, struct err *err)
 		return -1;
 	struct json *doc = json_array();
 	for (size_t i = 0; i < count; i++) {
-		if (wanted(filters, images[i]))
+		if (wanted(filters, &span, images[i]))
 			json_append(doc, summary(images[i], http_version(req)));
 		image_free(images[i]);
 	}
@@ -311,6 +352,23 @@ static int delete (void *ctx, struct http_request *req, struct err *err)
 	return http_reply_json(req, 200, move_ptr(list));
 }
 
+/* Pruning keeps what is used, and what the filters leave out. */
+struct choice {
+	struct removal removal; /* first: untagged() and deleted() look for it here */
+	const struct json *filters;
+	struct span span;
+};
+
+static bool is_kept(void *arg, const char *id, bool running_only, char who[65])
+{
+	struct choice *c = arg;
+	struct daemon *d = c->removal.d;
+	auto_type(image) image = image_find(engine_images(d->engine), id, NULL);
+
+	return (image && !fits(c->filters, &c->span, image)) ||
+	       engine_image_in_use(d->engine, id, running_only, who);
+}
+
 static int prune(void *ctx, struct http_request *req, struct err *err)
 {
 	static const char *const allowed[] = {"dangling", "label", "label!", "until", NULL};
@@ -321,14 +379,12 @@ static int prune(void *ctx, struct http_request *req, struct err *err)
 	if (!filters || filter_check(filters, allowed, err) < 0 ||
 	    filter_bool(filters, "dangling", &dangling, err) < 0)
 		return -1;
-	if (filter_has(filters, "label") || filter_has(filters, "label!") ||
-	    filter_has(filters, "until"))
-		return err_set(err, ERR_UNSUPPORTED,
-		               "image prune: only the filter dangling is supported");
 	auto_type(json) list = json_array();
-	struct removal removal = {.d = d, .list = list};
+	struct choice choice = {.removal = {.d = d, .list = list}, .filters = filters};
 	const struct image_removed removed = {
-		.untagged = untagged, .deleted = deleted, .in_use = in_use, .arg = &removal};
+		.untagged = untagged, .deleted = deleted, .in_use = is_kept, .arg = &choice};
+	if (span_of(d, filters, &choice.span, err) < 0)
+		return -1;
 	int64_t bytes = image_prune(engine_images(d->engine), !dangling, &removed, err);
 	if (bytes < 0)
 		return -1;
