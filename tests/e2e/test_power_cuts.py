@@ -152,7 +152,13 @@ class Work:
         for self.next in range(len(self.WAYS)):
             assert self.step(self.next, ready), "it works without a cut"
             spent.append(time.monotonic() - begin)
+        self.begin_anew()
         return sorted(spent)[len(spent) // 2]
+
+    def begin_anew(self):
+        """No store any more: the next image makes it, with its directories and its database."""
+        shutil.rmtree(self.store)
+        self.kept.clear()
 
     def until_the_cut(self, seconds):
         timer = threading.Timer(seconds, self.disk.cut)
@@ -230,7 +236,30 @@ def cut_again_and_again(base, cuts, env, enough):
     return wrong
 
 
-def apart(base, cuts, env):
+def cut_behind_the_first(base, cuts, env, enough):
+    """A store is made by its first image, and the power goes right behind the acknowledgement."""
+    wrong = []
+    disk = Disk(base)
+    work = Work(disk, base, env)
+    try:
+        for number in range(cuts):
+            assert work.step(number), "it works without a cut"
+            disk.cut()
+            disk.power_on()
+            wrong += damage(work)
+            if enough(wrong):
+                break
+            work.begin_anew()
+            for left in disk.at.glob("upper*"):
+                shutil.rmtree(left)
+    finally:
+        work.registry.shutdown()
+        work.registry.server_close()
+        disk.unmount()
+    return wrong
+
+
+def apart(base, cuts, env, work=cut_again_and_again):
     """The above in a process and a mount namespace of its own."""
     results = multiprocessing.get_context("fork").SimpleQueue()
 
@@ -239,7 +268,7 @@ def apart(base, cuts, env):
             if ctypes.CDLL(None, use_errno=True).unshare(0x00020000): # CLONE_NEWNS
                 raise OSError(ctypes.get_errno(), "unshare")
             sh("mount", "--make-rprivate", "/")
-            results.put((None, cut_again_and_again(base, cuts, env, enough=bool)))
+            results.put((None, work(base, cuts, env, enough=bool)))
         except BaseException as problem: # of any kind: it is the parent's to raise
             results.put((repr(problem), []))
     process = multiprocessing.get_context("fork").Process(target=run)
@@ -253,6 +282,11 @@ def apart(base, cuts, env):
 @pytest.mark.parametrize("form", FORMS)
 def test_a_power_cut_loses_nothing_acknowledged(tmp_path, form):
     assert apart(tmp_path, CUTS, {"IMAGE_FORM": form}) == []
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_the_first_image_of_a_store_is_as_durable_as_others(tmp_path, form):
+    assert apart(tmp_path, CUTS, {"IMAGE_FORM": form}, cut_behind_the_first) == []
 
 
 @pytest.mark.parametrize("form", FORMS)
