@@ -191,6 +191,7 @@ static int open_dirs(struct image_store *store, int root_dir_fd, struct err *err
 	store->root_fd = fs_open_dir(root_dir_fd, ".", err);
 	if (store->root_fd < 0)
 		return -1;
+	bool fresh = !fs_exists(store->root_fd, "partial");
 	store->blobs_fd = fs_mkdir_all(store->root_fd, "blobs/sha256", 0700, err);
 	store->layers_fd =
 		store->blobs_fd < 0 ? -1 : fs_mkdir_all(store->root_fd, "layers", 0700, err);
@@ -198,7 +199,10 @@ static int open_dirs(struct image_store *store, int root_dir_fd, struct err *err
 		store->layers_fd < 0 ? -1 : fs_mkdir_all(store->root_fd, "staging", 0700, err);
 	store->partial_fd =
 		store->staging_fd < 0 ? -1 : fs_mkdir_all(store->root_fd, "partial", 0700, err);
-	return store->partial_fd < 0 ? -1 : 0;
+	if (store->partial_fd < 0)
+		return -1;
+	/* Later only what lies in them is synced: their own names must be on the disk already, and the store's. */
+	return fresh ? fs_sync_all(store->root_fd, err) : 0;
 }
 
 static int drop_staged(void *arg, int dir_fd, const char *name, unsigned char d_type)
