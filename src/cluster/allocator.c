@@ -127,5 +127,5 @@ int allocator_assign(struct control *c, const char *own_id, const struct service
 		    choose(c, own_id, &made.ports, &ports[i], err) < 0)
 			return -1;
 	*endpoint = made;
-	return 0;
+	return allocator_vips(c, own_id, spec, arena, endpoint, err);
 }

@@ -110,7 +110,7 @@ static int run_loops(struct control *c, struct err *err)
 				return err_wrap(err, "service %s", service->s->spec.name);
 		}
 		reaper_loose(c);
-		if (scheduler_run(c, err) < 0)
+		if (allocator_run(c, err) < 0 || scheduler_run(c, err) < 0)
 			return -1;
 		if (!again)
 			return 0;

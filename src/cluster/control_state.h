@@ -117,3 +117,21 @@ int dispatcher_run(struct control *c, struct err *err);
 /* allocator.c: published ports. */
 int allocator_assign(struct control *c, const char *own_id, const struct service_spec *spec,
                      struct arena *arena, struct service_endpoint *endpoint, struct err *err);
+
+/* allocator_address.c: subnets, numbers and addresses of networks. Nothing is kept beside the objects: what is
+ * taken is what they say. */
+/* A new network's subnet, gateway and number. */
+int allocator_network(struct control *c, const char *subnet, const char *gateway,
+                      struct arena *arena, struct network *n, struct err *err);
+/* An address on each of the cluster's networks that the spec names; those that it had it keeps. */
+int allocator_vips(struct control *c, const char *own_id, const struct service_spec *spec,
+                   struct arena *arena, struct service_endpoint *endpoint, struct err *err);
+/* Does a task with this spec want addresses? */
+bool allocator_wants(const struct control *c, const struct service_task *spec);
+/* May the task's container still use its address on that network? */
+bool allocator_holds(const struct task *t, const char *network_id);
+/* New tasks get their addresses, or say why not. */
+int allocator_run(struct control *c, struct err *err);
+
+/* network.c: by id or name; NULL. */
+struct mirror_network *network_by_ref(const struct control *c, const char *ref);

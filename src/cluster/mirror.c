@@ -124,6 +124,8 @@ static struct mirror_index *index_of(struct mirror *m, enum store_kind kind)
 		return &m->secrets;
 	case STORE_CONFIG:
 		return &m->configs;
+	case STORE_NETWORK:
+		return &m->networks;
 	default:
 		return &m->nodes;
 	}
@@ -137,6 +139,7 @@ void mirror_done(struct mirror *m)
 	index_done(&m->nodes);
 	index_done(&m->secrets);
 	index_done(&m->configs);
+	index_done(&m->networks);
 	if (m->cluster_entry)
 		object_free(m->cluster_entry);
 	mirror_init(m);
@@ -155,6 +158,11 @@ struct mirror_service *mirror_find_service(const struct mirror *m, const char *i
 struct mirror_node *mirror_find_node(const struct mirror *m, const char *id)
 {
 	return (struct mirror_node *)find(&m->nodes, id);
+}
+
+struct mirror_network *mirror_find_network(const struct mirror *m, const char *id)
+{
+	return (struct mirror_network *)find(&m->networks, id);
 }
 
 static const struct mirror_index *secrets_of(const struct mirror *m, enum store_kind kind)
@@ -188,6 +196,11 @@ struct mirror_service *mirror_service_at(const struct mirror *m, size_t i)
 struct mirror_node *mirror_node_at(const struct mirror *m, size_t i)
 {
 	return i < m->nodes.count ? (struct mirror_node *)m->nodes.items[i] : NULL;
+}
+
+struct mirror_network *mirror_network_at(const struct mirror *m, size_t i)
+{
+	return i < m->networks.count ? (struct mirror_network *)m->networks.items[i] : NULL;
 }
 
 /* ---- what changed ---- */
@@ -256,6 +269,7 @@ static const struct json_table *const tables[STORE_KINDS] = {
 	[STORE_CLUSTER] = &cluster_table, [STORE_NODE] = &node_table,
 	[STORE_SERVICE] = &service_table, [STORE_TASK] = &task_table,
 	[STORE_SECRET] = &secret_table,   [STORE_CONFIG] = &secret_table,
+	[STORE_NETWORK] = &network_table,
 };
 
 static const void *record_of(const struct mirror *m, const struct mirror_object *o)
@@ -270,26 +284,29 @@ static const void *record_of(const struct mirror *m, const struct mirror_object 
 	case STORE_SECRET:
 	case STORE_CONFIG:
 		return ((const struct mirror_secret *)o)->s;
+	case STORE_NETWORK:
+		return ((const struct mirror_network *)o)->n;
 	default:
 		return m->cluster;
 	}
 }
 
+/* What every object begins with. */
+struct head {
+	char *id;
+	struct model_version version;
+	char *created_at, *updated_at;
+};
+
+static struct head *head_of(const struct mirror *m, const struct mirror_object *o)
+{
+	return (struct head *)record_of(m, o);
+}
+
 static void set_version(struct mirror *m, struct mirror_object *o, int64_t version)
 {
-	struct model_version v = {.index = (uint64_t)version};
-
 	o->version = version;
-	if (o->kind == STORE_TASK)
-		((struct mirror_task *)o)->t->version = v;
-	else if (o->kind == STORE_SERVICE)
-		((struct mirror_service *)o)->s->version = v;
-	else if (o->kind == STORE_NODE)
-		((struct mirror_node *)o)->n->version = v;
-	else if (is_secret(o->kind))
-		((struct mirror_secret *)o)->s->version = v;
-	else
-		m->cluster->version = v;
+	head_of(m, o)->version = (struct model_version){.index = (uint64_t)version};
 }
 
 /* Puts text in place of what the entry says, in a fresh arena. */
@@ -302,6 +319,7 @@ static int fill(struct mirror *m, struct mirror_object *o, const char *text, siz
 	struct node *n = NULL;
 	struct cluster *c = NULL;
 	struct secret *x = NULL;
+	struct network *w = NULL;
 
 	if (o->kind == STORE_TASK && (t = task_decode(text, len, &fresh, err)) != NULL)
 		((struct mirror_task *)o)->t = t, o->id = t->id;
@@ -314,7 +332,9 @@ static int fill(struct mirror *m, struct mirror_object *o, const char *text, siz
 		m->cluster = c, o->id = c->id;
 	else if (is_secret(o->kind) && (x = secret_decode(text, len, &fresh, err)) != NULL)
 		((struct mirror_secret *)o)->s = x, o->id = x->id;
-	if (!t && !s && !n && !c && !x) {
+	else if (o->kind == STORE_NETWORK && (w = network_decode(text, len, &fresh, err)) != NULL)
+		((struct mirror_network *)o)->n = w, o->id = w->id;
+	if (!t && !s && !n && !c && !x && !w) {
 		arena_done(&fresh);
 		return -1;
 	}
@@ -382,6 +402,8 @@ static struct mirror_object *entry_create(const struct mirror *m, enum store_kin
 		}
 		return node ? &node->o : NULL;
 	}
+	if (kind == STORE_NETWORK)
+		return object_create(kind, sizeof(struct mirror_network), err);
 	return object_create(
 		kind, is_secret(kind) ? sizeof(struct mirror_secret) : sizeof(struct mirror_object),
 		err);
@@ -438,7 +460,8 @@ int mirror_load(struct mirror *m, struct store *store, struct err *err)
 {
 	/* Tasks last: they are linked to the others. */
 	static const enum store_kind kinds[] = {STORE_CLUSTER, STORE_NODE,    STORE_SECRET,
-	                                        STORE_CONFIG,  STORE_SERVICE, STORE_TASK};
+	                                        STORE_CONFIG,  STORE_NETWORK, STORE_SERVICE,
+	                                        STORE_TASK};
 	struct loading loading = {.m = m};
 
 	if (store_refresh(store, err) < 0)
@@ -503,6 +526,12 @@ struct mirror_secret *mirror_add_secret(struct mirror *m, enum store_kind kind,
 	return (struct mirror_secret *)add(m, kind, s, err);
 }
 
+struct mirror_network *mirror_add_network(struct mirror *m, const struct network *n,
+                                          struct err *err)
+{
+	return (struct mirror_network *)add(m, STORE_NETWORK, n, err);
+}
+
 static int change(struct mirror *m, struct mirror_object *o, const void *record, struct err *err)
 {
 	int64_t version = o->version;
@@ -539,6 +568,12 @@ int mirror_change_secret(struct mirror *m, struct mirror_secret *entry, const st
                          struct err *err)
 {
 	return change(m, &entry->o, s, err);
+}
+
+int mirror_change_network(struct mirror *m, struct mirror_network *entry, const struct network *n,
+                          struct err *err)
+{
+	return change(m, &entry->o, n, err);
 }
 
 /* ---- removing ---- */
@@ -589,6 +624,11 @@ void mirror_remove_node(struct mirror *m, struct mirror_node *node)
 void mirror_remove_secret(struct mirror *m, struct mirror_secret *secret)
 {
 	remove_object(m, index_of(m, secret->o.kind), &secret->o);
+}
+
+void mirror_remove_network(struct mirror *m, struct mirror_network *network)
+{
+	remove_object(m, &m->networks, &network->o);
 }
 
 /* ---- changes of a task ---- */
@@ -664,6 +704,19 @@ int mirror_set_status(struct mirror *m, struct mirror_task *task, const struct t
 	return 0;
 }
 
+int mirror_set_networks(struct mirror *m, struct mirror_task *task,
+                        const struct task_network *networks, size_t count, struct err *err)
+{
+	struct task next = *task->t;
+
+	next.networks =
+		(struct json_array){.items = (void *)networks, .count = count, .present = true};
+	if (change(m, &task->o, &next, err) < 0)
+		return -1;
+	mirror_set_state(m, task, TASK_PENDING);
+	return 0;
+}
+
 int mirror_assign(struct mirror *m, struct mirror_task *task, struct mirror_node *node,
                   struct err *err)
 {
@@ -695,16 +748,7 @@ int mirror_stamp(struct mirror *m, const char *stamp, struct err *err)
 			continue;
 		if (!text)
 			return -1;
-		if (o->kind == STORE_TASK)
-			((struct mirror_task *)o)->t->updated_at = text;
-		else if (o->kind == STORE_SERVICE)
-			((struct mirror_service *)o)->s->updated_at = text;
-		else if (o->kind == STORE_NODE)
-			((struct mirror_node *)o)->n->updated_at = text;
-		else if (is_secret(o->kind))
-			((struct mirror_secret *)o)->s->updated_at = text;
-		else
-			m->cluster->updated_at = text;
+		head_of(m, o)->updated_at = text;
 	}
 	return 0;
 }

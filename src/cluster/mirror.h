@@ -89,8 +89,14 @@ struct mirror_secret { /* or config */
 	struct secret *s;
 };
 
+struct mirror_network {
+	struct mirror_object o;
+	struct network *n;
+	uint32_t last; /* address given out last: freed ones rest as long as there are others */
+};
+
 struct mirror {
-	struct mirror_index tasks, services, nodes, secrets, configs;
+	struct mirror_index tasks, services, nodes, secrets, configs, networks;
 	struct mirror_object *cluster_entry; /* NULL: not made yet */
 	struct cluster *cluster;
 	struct mirror_tasks loose; /* tasks whose service is gone */
@@ -107,6 +113,8 @@ struct mirror_task *mirror_find_task(const struct mirror *m, const char *id);
 struct mirror_service *mirror_find_service(const struct mirror *m, const char *id);
 struct mirror_node *mirror_find_node(const struct mirror *m, const char *id);
 
+struct mirror_network *mirror_find_network(const struct mirror *m, const char *id);
+
 /* kind: STORE_SECRET or STORE_CONFIG, also below. */
 struct mirror_secret *mirror_find_secret(const struct mirror *m, enum store_kind kind,
                                          const char *id);
@@ -115,6 +123,7 @@ struct mirror_secret *mirror_find_secret(const struct mirror *m, enum store_kind
 struct mirror_task *mirror_task_at(const struct mirror *m, size_t i);
 struct mirror_service *mirror_service_at(const struct mirror *m, size_t i);
 struct mirror_node *mirror_node_at(const struct mirror *m, size_t i);
+struct mirror_network *mirror_network_at(const struct mirror *m, size_t i);
 struct mirror_secret *mirror_secret_at(const struct mirror *m, enum store_kind kind, size_t i);
 
 /* Text of an object of ours becomes an entry, linked and marked as changed. */
@@ -124,6 +133,8 @@ struct mirror_service *mirror_add_service(struct mirror *m, const struct service
 struct mirror_node *mirror_add_node(struct mirror *m, const struct node *n, struct err *err);
 struct mirror_secret *mirror_add_secret(struct mirror *m, enum store_kind kind,
                                         const struct secret *s, struct err *err);
+struct mirror_network *mirror_add_network(struct mirror *m, const struct network *n,
+                                          struct err *err);
 int mirror_set_cluster(struct mirror *m, const struct cluster *cluster, struct err *err);
 
 /* Replaces what an entry says; its links stay. */
@@ -134,6 +145,8 @@ int mirror_change_node(struct mirror *m, struct mirror_node *entry, const struct
 
 int mirror_change_secret(struct mirror *m, struct mirror_secret *entry, const struct secret *s,
                          struct err *err);
+int mirror_change_network(struct mirror *m, struct mirror_network *entry, const struct network *n,
+                          struct err *err);
 
 /* Out of the loops' sight at once, out of the store with the commit. Tasks of a removed service
  * become loose, those of a removed node keep its id. */
@@ -141,6 +154,7 @@ void mirror_remove_task(struct mirror *m, struct mirror_task *task);
 void mirror_remove_service(struct mirror *m, struct mirror_service *service);
 void mirror_remove_node(struct mirror *m, struct mirror_node *node);
 void mirror_remove_secret(struct mirror *m, struct mirror_secret *secret);
+void mirror_remove_network(struct mirror *m, struct mirror_network *network);
 
 /* Changes of a task. Setting what is there already changes nothing. */
 void mirror_set_desired(struct mirror *m, struct mirror_task *task, enum task_state desired);
@@ -149,6 +163,9 @@ int mirror_set_error(struct mirror *m, struct mirror_task *task, const char *mes
                      const char *error, struct err *err);
 int mirror_set_status(struct mirror *m, struct mirror_task *task, const struct task_status *status,
                       struct err *err);
+/* The task gets its addresses, and may be given a node. */
+int mirror_set_networks(struct mirror *m, struct mirror_task *task,
+                        const struct task_network *networks, size_t count, struct err *err);
 int mirror_assign(struct mirror *m, struct mirror_task *task, struct mirror_node *node,
                   struct err *err);
 void mirror_set_blocked(struct mirror_task *task, bool blocked); /* of one that waits */

@@ -249,11 +249,19 @@ const struct json_table service_spec_table = JSON_TABLE(struct service_spec, ser
 
 /* ---- service ---- */
 
+static const struct json_field vip_fields[] = {
+	JSON_FIELD(struct service_vip, network_id, "NetworkID", JSON_STRING),
+	JSON_FIELD(struct service_vip, addr, "Addr", JSON_STRING),
+	JSON_END,
+};
+static const struct json_table vip_table = JSON_TABLE(struct service_vip, vip_fields);
+
 static const struct json_field endpoint_fields[] = {
 	JSON_FIELD(struct service_endpoint, spec, "Spec", JSON_RAW, OMIT),
 	JSON_FIELD(struct service_endpoint, ports, "Ports", JSON_OBJECTS,
                    .table = &model_port_table, OMIT),
-	JSON_FIELD(struct service_endpoint, virtual_ips, "VirtualIPs", JSON_RAW, OMIT),
+	JSON_FIELD(struct service_endpoint, virtual_ips, "VirtualIPs", JSON_OBJECTS,
+                   .table = &vip_table, OMIT),
 	JSON_END,
 };
 const struct json_table service_endpoint_table =
@@ -284,6 +292,57 @@ static const struct json_field service_fields[] = {
 	JSON_END,
 };
 const struct json_table service_table = JSON_TABLE(struct service, service_fields);
+
+/* ---- network ---- */
+
+static const struct json_field network_driver_fields[] = {
+	JSON_FIELD(struct network_driver, name, "Name", JSON_STRING),
+	JSON_FIELD(struct network_driver, options, "Options", JSON_STRMAP, OMIT),
+	JSON_END,
+};
+static const struct json_table network_driver_table =
+	JSON_TABLE(struct network_driver, network_driver_fields);
+
+static const struct json_field network_spec_fields[] = {
+	JSON_FIELD(struct network_spec, name, "Name", JSON_STRING, .required = true),
+	JSON_FIELD(struct network_spec, labels, "Labels", JSON_STRMAP, .empty = JSON_EMPTY_EMPTY),
+	JSON_FIELD(struct network_spec, driver, "DriverConfiguration", JSON_OBJECT,
+                   .table = &network_driver_table),
+	JSON_FIELD(struct network_spec, internal, "Internal", JSON_BOOL, OMIT),
+	JSON_FIELD(struct network_spec, attachable, "Attachable", JSON_BOOL, OMIT),
+	JSON_END,
+};
+const struct json_table network_spec_table = JSON_TABLE(struct network_spec, network_spec_fields);
+
+static const struct json_field attachment_fields[] = {
+	JSON_FIELD(struct network_attachment, container_id, "ContainerID", JSON_STRING),
+	JSON_FIELD(struct network_attachment, node_id, "NodeID", JSON_STRING),
+	JSON_FIELD(struct network_attachment, address, "Address", JSON_STRING),
+	JSON_FIELD(struct network_attachment, names, "Names", JSON_STRINGS, OMIT),
+	JSON_END,
+};
+static const struct json_table attachment_table =
+	JSON_TABLE(struct network_attachment, attachment_fields);
+
+static const struct json_field network_fields[] = {
+	OBJECT_FIELDS(struct network),
+	JSON_FIELD(struct network, spec, "Spec", JSON_OBJECT, .table = &network_spec_table),
+	JSON_FIELD(struct network, subnet, "Subnet", JSON_STRING, .required = true),
+	JSON_FIELD(struct network, gateway, "Gateway", JSON_STRING, .required = true),
+	JSON_FIELD(struct network, vni, "VNI", JSON_INT, .required = true),
+	JSON_FIELD(struct network, attachments, "Attachments", JSON_OBJECTS,
+                   .table = &attachment_table, OMIT),
+	JSON_END,
+};
+const struct json_table network_table = JSON_TABLE(struct network, network_fields);
+
+static const struct json_field task_network_fields[] = {
+	JSON_FIELD(struct task_network, network, "Network", JSON_OBJECT, .table = &network_table),
+	JSON_FIELD(struct task_network, addresses, "Addresses", JSON_STRINGS),
+	JSON_END,
+};
+static const struct json_table task_network_table =
+	JSON_TABLE(struct task_network, task_network_fields);
 
 /* ---- task ---- */
 
@@ -327,7 +386,8 @@ static const struct json_field task_fields[] = {
 	JSON_FIELD(struct task, node_id, "NodeID", JSON_STRING, OMIT),
 	JSON_FIELD(struct task, status, "Status", JSON_OBJECT, .table = &task_status_table),
 	JSON_FIELD(struct task, desired_name, "DesiredState", JSON_STRING, .required = true),
-	JSON_FIELD(struct task, networks, "NetworksAttachments", JSON_RAW, OMIT),
+	JSON_FIELD(struct task, networks, "NetworksAttachments", JSON_OBJECTS,
+                   .table = &task_network_table, OMIT),
 	JSON_FIELD(struct task, ports, "EndpointPorts", JSON_OBJECTS, .table = &model_port_table,
                    OMIT),
 	JSON_FIELD(struct task, spec_version, "SpecVersion", JSON_INT, OMIT),
@@ -409,7 +469,7 @@ static const struct json_field node_fields[] = {
 };
 const struct json_table node_table = JSON_TABLE(struct node, node_fields);
 
-/* ---- cluster, network ---- */
+/* ---- cluster ---- */
 
 static const struct json_field tokens_fields[] = {
 	JSON_FIELD(struct cluster_tokens, worker, "Worker", JSON_STRING),
@@ -427,13 +487,6 @@ static const struct json_field cluster_fields[] = {
 	JSON_END,
 };
 const struct json_table cluster_table = JSON_TABLE(struct cluster, cluster_fields);
-
-static const struct json_field network_fields[] = {
-	OBJECT_FIELDS(struct network),
-	JSON_FIELD(struct network, spec_raw, "Spec", JSON_RAW, OMIT),
-	JSON_END,
-};
-const struct json_table network_table = JSON_TABLE(struct network, network_fields);
 
 static const struct json_field secret_spec_fields[] = {
 	JSON_FIELD(struct secret_spec, name, "Name", JSON_STRING),
@@ -596,6 +649,15 @@ struct cluster *cluster_decode(const char *text, size_t len, struct arena *arena
 	if (!c || json_decode_text(text, len, &cluster_table, arena, c, err) < 0)
 		return NULL;
 	return c;
+}
+
+struct network *network_decode(const char *text, size_t len, struct arena *arena, struct err *err)
+{
+	struct network *n = arena_alloc(arena, sizeof(*n), err);
+
+	if (!n || json_decode_text(text, len, &network_table, arena, n, err) < 0)
+		return NULL;
+	return n;
 }
 
 struct secret *secret_decode(const char *text, size_t len, struct arena *arena, struct err *err)

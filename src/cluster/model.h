@@ -243,10 +243,15 @@ struct service_spec {
 	struct json *task_raw;  /* its TaskTemplate */
 };
 
+struct service_vip {
+	char *network_id;
+	char *addr; /* "10.0.3.2/24" */
+};
+
 struct service_endpoint {
-	struct json *spec;       /* EndpointSpec as it was allocated */
-	struct json_array ports; /* struct model_port, published_port filled in */
-	struct json *virtual_ips;
+	struct json *spec;             /* EndpointSpec as it was allocated */
+	struct json_array ports;       /* struct model_port, published_port filled in */
+	struct json_array virtual_ips; /* struct service_vip */
 };
 
 struct service_update_status {
@@ -273,6 +278,47 @@ struct service {
 	char *last_execution;     /* ours; jobs: when this run was asked for */
 	/* derived by service_decode: */
 	struct service_spec spec;
+};
+
+/* ---- network: an overlay, on which tasks meet over all machines ---- */
+
+struct network_driver {
+	char *name; /* "overlay" */
+	struct json_strmap options;
+};
+
+struct network_spec {
+	char *name;
+	struct json_strmap labels;
+	struct network_driver driver;
+	bool internal;   /* no way out */
+	bool attachable; /* for plain containers too */
+};
+
+/* A plain container on an attachable network. */
+struct network_attachment {
+	char *container_id, *node_id;
+	char *address; /* "10.0.3.9" */
+	struct json_strings names;
+};
+
+struct network {
+	char *id;
+	struct model_version version;
+	char *created_at;
+	char *updated_at;
+	struct network_spec spec;
+	/* ours, by the allocator: */
+	char *subnet;  /* "10.0.3.0/24" */
+	char *gateway; /* every machine's own end has this address */
+	int64_t vni;   /* the number that the machines' packets for each other carry */
+	struct json_array attachments; /* struct network_attachment */
+};
+
+/* A task on a network. */
+struct task_network {
+	struct network network;        /* as far as its node must know it to make it */
+	struct json_strings addresses; /* one: "10.0.3.7/24" */
 };
 
 /* ---- task ---- */
@@ -312,12 +358,12 @@ struct task {
 	char *node_id;      /* NULL or "" until assigned */
 	struct task_status status;
 	char *desired_name;
-	struct json *networks;   /* "NetworksAttachments" */
-	struct json_array ports; /* ours: struct model_port, what its service publishes */
-	int64_t spec_version;    /* ours: the service's when it was made */
-	int64_t restarts;        /* ours: restarts in this slot since restarts_since */
-	char *restarts_since;    /* ours: start of the window the restarts are counted in */
-	int64_t generation;      /* ours: rises from task to task within a slot */
+	struct json_array networks; /* struct task_network; once its addresses are chosen */
+	struct json_array ports;    /* ours: struct model_port, what its service publishes */
+	int64_t spec_version;       /* ours: the service's when it was made */
+	int64_t restarts;           /* ours: restarts in this slot since restarts_since */
+	char *restarts_since;       /* ours: start of the window the restarts are counted in */
+	int64_t generation;         /* ours: rises from task to task within a slot */
 	struct model_version *job_iteration; /* tasks of jobs: which run, from 0; NULL of others */
 	bool done; /* ours: the restart policy ended this slot; a new spec revives it */
 	enum task_state desired;  /* derived */
@@ -418,16 +464,6 @@ struct secret {
 	char *sealed; /* ours, never shown */
 };
 
-/* ---- network: a reference is enough for now ---- */
-
-struct network {
-	char *id;
-	struct model_version version;
-	char *created_at;
-	char *updated_at;
-	struct json *spec_raw;
-};
-
 /* ---- tables; decoding alone fills no derived field: use the functions below ---- */
 
 extern const struct json_table model_version_table;
@@ -443,6 +479,7 @@ extern const struct json_table node_spec_table;
 extern const struct json_table node_description_table;
 extern const struct json_table node_table;
 extern const struct json_table cluster_table;
+extern const struct json_table network_spec_table;
 extern const struct json_table network_table;
 extern const struct json_table secret_spec_table;
 extern const struct json_table secret_table; /* also of configs */
@@ -453,6 +490,7 @@ struct service *service_decode(const char *text, size_t len, struct arena *arena
 struct task *task_decode(const char *text, size_t len, struct arena *arena, struct err *err);
 struct node *node_decode(const char *text, size_t len, struct arena *arena, struct err *err);
 struct cluster *cluster_decode(const char *text, size_t len, struct arena *arena, struct err *err);
+struct network *network_decode(const char *text, size_t len, struct arena *arena, struct err *err);
 struct secret *secret_decode(const char *text, size_t len, struct arena *arena, struct err *err);
 
 /* Fills a spec from its document, which the arena must keep alive (JSON_RAW and

@@ -41,7 +41,10 @@ struct mirror_task *orchestrator_add(struct control *c, struct mirror_service *s
 
 	control_make_id(c, id);
 	t.created_at = t.updated_at = t.status.timestamp = control_stamp(c, stamp);
-	task_set_state(&t.status, TASK_PENDING);
+	/* One that needs addresses is not for the scheduler before it has them. */
+	task_set_state(&t.status, allocator_wants(c, like ? &like->t->spec : &s->spec.task)
+	                                  ? TASK_NEW
+	                                  : TASK_PENDING);
 	task_set_desired(&t, TASK_READY);
 	c->schedule = true;
 	return mirror_add_task(&c->m, &t, err);

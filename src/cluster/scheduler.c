@@ -451,7 +451,7 @@ static int schedule_service(struct control *c, struct mirror_service *service, s
 	if (!tasks)
 		return err_nomem(err);
 	TAILQ_FOREACH(task, &service->tasks, of_service)
-	if (task->waiting && count < service->waiting)
+	if (task->waiting && task->t->status.state != TASK_NEW && count < service->waiting)
 		tasks[count++] = task;
 	for (batch.tasks = tasks; rc == 0 && count > 0; batch.tasks += batch.count) {
 		bool woken = false;

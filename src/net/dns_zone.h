@@ -10,7 +10,7 @@
 #include <stdint.h>
 
 #include "base/id.h"
-#include "net/cidr.h"
+#include "base/cidr.h"
 #include "net/resolv.h"
 
 struct db;

@@ -19,7 +19,7 @@
 #include <stdint.h>
 
 #include "base/cleanup.h"
-#include "net/cidr.h"
+#include "base/cidr.h"
 
 struct err;
 struct link;

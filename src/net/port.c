@@ -9,7 +9,7 @@
 #include "base/err.h"
 #include "base/map.h"
 #include "base/str.h"
-#include "net/cidr.h"
+#include "base/cidr.h"
 
 #define KEY_MAX 40
 

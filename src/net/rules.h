@@ -28,7 +28,7 @@
 #include <stdint.h>
 
 #include "base/cleanup.h"
-#include "net/cidr.h"
+#include "base/cidr.h"
 
 struct buf;
 struct err;

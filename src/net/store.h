@@ -13,7 +13,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include "net/cidr.h"
+#include "base/cidr.h"
 #include "net/net.h"
 #include "net/rules.h"
 

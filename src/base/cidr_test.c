@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "net/cidr.h"
+#include "base/cidr.h"
 
 #include "base/err.h"
 #include "base/str.h"
