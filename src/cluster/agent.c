@@ -204,13 +204,16 @@ int agent_leave(struct agent *agent, struct err *err)
 	stop_talking(agent);
 	pool_free(agent->pool); /* waits for steps under way */
 	agent->pool = NULL;
-	if (x->publish(x->arg, NULL, 0, err) < 0)
+	if (x->publish(x->arg, &(struct endpoints){0}, err) < 0)
 		rc = -1;
 	if (x->list(x->arg, &arena, &ids, err) < 0)
 		return -1;
 	for (size_t i = 0; i < ids.count; i++)
 		if (x->remove(x->arg, ids.items[i], err) < 0)
 			rc = -1;
+	/* Once more: networks go when nobody is on them. */
+	if (x->publish(x->arg, &(struct endpoints){0}, err) < 0)
+		rc = -1;
 	return rc;
 }
 
@@ -388,7 +391,7 @@ void agent_publish(struct agent *agent)
 	int rc = view_table(agent, &arena, &table, &err);
 	pthread_mutex_unlock(&agent->lock);
 	if (rc > 0)
-		rc = x->publish(x->arg, table.services, table.count, &err);
+		rc = x->publish(x->arg, &table, &err);
 	if (rc == 0)
 		return;
 	log_error(&agent->log, "services not published", "error=%s", err.msg);

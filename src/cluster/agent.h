@@ -84,8 +84,8 @@ struct agent_executor {
 	            struct agent_container *out, struct err *err);
 	/* Ids of all tasks that have a container here. */
 	int (*list)(void *arg, struct arena *arena, struct json_strings *task_ids, struct err *err);
-	int (*publish)(void *arg, const struct endpoint_service *services, size_t count,
-	               struct err *err);
+	/* What the table of endpoints says; an empty one when the cluster is left. */
+	int (*publish)(void *arg, const struct endpoints *table, struct err *err);
 	/* Writes Docker's frames of the task's output to fd, a socket, until it ends or the other side
 	 * has closed. `options`: Docker's query, {"stdout":"1","tail":"3",...}. */
 	int (*logs)(void *arg, const char *task_id, const struct json *options, int fd,

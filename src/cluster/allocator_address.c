@@ -378,7 +378,6 @@ static struct network cut(const struct network *n)
 
 	out.spec.labels = (struct json_strmap){0};
 	out.attachments = (struct json_array){0};
-	out.created_at = out.updated_at = NULL;
 	return out;
 }
 

@@ -143,6 +143,9 @@ int endpoints_write(const struct control *c, int64_t version, struct buf *out, s
 		.version = version,
 		.services = {.items = d.services, .count = d.count, .present = true},
 	};
+
+	if (endpoints_networks(c, &arena, &table.networks, err) < 0)
+		return -1;
 	return json_encode_text(&proto_endpoints_table, &table, out, err);
 }
 
@@ -230,6 +233,9 @@ int endpoints_read(const char *text, size_t len, const struct endpoints_view *vi
 	out->services = arena_array(arena, count + 1, sizeof(*out->services), err);
 	if (!out->services)
 		return -1;
+	out->node_id = view->node_id;
+	out->networks = table.networks.items;
+	out->network_count = table.networks.count;
 	out->epoch = table.epoch;
 	out->version = table.version;
 	for (size_t i = 0; i < table.services.count; i++) {

@@ -2,16 +2,21 @@
 #pragma once
 
 /*
- * endpoints - the table of published services: which port of every node leads to which tasks.
+ * endpoints - the table of published services (which port of every node leads to which tasks) and of networks.
  *
  * The leader writes it from what it knows (endpoints_write); a node reads it and looks at it from
  * where it stands (endpoints_read): tasks of its own are reached directly at their container's
  * address, those of others at the port that their node gave them.
+ *
+ * It also tells who is on which network of the cluster and where names lead there. A node takes of it what
+ * concerns networks that it has.
  */
 
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+
+#include "cluster/proto.h"
 
 struct arena;
 struct buf;
@@ -23,6 +28,10 @@ struct err;
 /* Appends a struct proto_endpoints as one line of text. Only services with ports in mode ingress are
  * in it, with the tasks that run on nodes that are reached, or alive where none is. */
 int endpoints_write(const struct control *c, int64_t version, struct buf *out, struct err *err);
+
+/* Its networks, as struct proto_network. For endpoints_write(). */
+int endpoints_networks(const struct control *c, struct arena *arena, struct json_array *out,
+                       struct err *err);
 
 /* ---- on a node ---- */
 
@@ -44,6 +53,9 @@ struct endpoints {
 	int64_t epoch, version;
 	struct endpoint_service *services;
 	size_t count;
+	const char *node_id; /* of this node: members with another one are elsewhere */
+	const struct proto_network *networks;
+	size_t network_count;
 };
 
 /* address: of a task on this node, or NULL when it has none. Everything lives in the arena. */

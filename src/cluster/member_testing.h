@@ -145,17 +145,16 @@ static inline int fake_list(void *arg, struct arena *arena, struct json_strings 
 	return 0;
 }
 
-static inline int fake_publish(void *arg, const struct endpoint_service *services, size_t count,
-                               struct err *err)
+static inline int fake_publish(void *arg, const struct endpoints *table, struct err *err)
 {
 	struct machine *m = arg;
 
 	(void)err;
 	pthread_mutex_lock(&m->lock);
-	m->published = count;
+	m->published = table->count;
 	m->backends = 0;
-	for (size_t i = 0; i < count; i++)
-		m->backends += services[i].count;
+	for (size_t i = 0; i < table->count; i++)
+		m->backends += table->services[i].count;
 	pthread_mutex_unlock(&m->lock);
 	return 0;
 }

@@ -86,12 +86,44 @@ static const struct json_field service_fields[] = {
 static const struct json_table service_entry_table =
 	JSON_TABLE(struct proto_service, service_fields);
 
+static const struct json_field member_fields[] = {
+	JSON_FIELD(struct proto_member, address, "Address", JSON_STRING, .required = true),
+	JSON_FIELD(struct proto_member, node_id, "NodeID", JSON_STRING),
+	JSON_FIELD(struct proto_member, node_address, "NodeAddress", JSON_STRING),
+	JSON_FIELD(struct proto_member, names, "Names", JSON_STRINGS, OMIT),
+	JSON_END,
+};
+static const struct json_table member_table = JSON_TABLE(struct proto_member, member_fields);
+
+static const struct json_field group_fields[] = {
+	JSON_FIELD(struct proto_group, names, "Names", JSON_STRINGS),
+	JSON_FIELD(struct proto_group, tasks, "Tasks", JSON_STRING),
+	JSON_FIELD(struct proto_group, address, "Address", JSON_STRING, OMIT),
+	JSON_FIELD(struct proto_group, backends, "Backends", JSON_STRINGS, OMIT),
+	JSON_END,
+};
+static const struct json_table group_table = JSON_TABLE(struct proto_group, group_fields);
+
+static const struct json_field network_entry_fields[] = {
+	JSON_FIELD(struct proto_network, network, "Network", JSON_OBJECT, .table = &network_table,
+                   .required = true),
+	JSON_FIELD(struct proto_network, members, "Members", JSON_OBJECTS, .table = &member_table,
+                   OMIT),
+	JSON_FIELD(struct proto_network, groups, "Groups", JSON_OBJECTS, .table = &group_table,
+                   OMIT),
+	JSON_END,
+};
+static const struct json_table network_entry_table =
+	JSON_TABLE(struct proto_network, network_entry_fields);
+
 static const struct json_field endpoints_fields[] = {
 	JSON_FIELD(struct proto_endpoints, type, "Type", JSON_STRING, .required = true),
 	JSON_FIELD(struct proto_endpoints, epoch, "Epoch", JSON_INT, .required = true),
 	JSON_FIELD(struct proto_endpoints, version, "Version", JSON_INT, .required = true),
 	JSON_FIELD(struct proto_endpoints, services, "Services", JSON_OBJECTS,
                    .table = &service_entry_table, OMIT),
+	JSON_FIELD(struct proto_endpoints, networks, "Networks", JSON_OBJECTS,
+                   .table = &network_entry_table, OMIT),
 	JSON_END,
 };
 const struct json_table proto_endpoints_table =

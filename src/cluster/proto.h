@@ -108,6 +108,27 @@ struct proto_service {
  * node that is something else asks for what it needs: POST /v1/renew (leader.h). */
 #define PROTO_SELF "self"
 
+/* Somebody with an address on a network: a task, from when it has a node, or a container. */
+struct proto_member {
+	char *address;
+	char *node_id, *node_address;
+	struct json_strings names; /* its own */
+};
+
+/* A service on a network. */
+struct proto_group {
+	struct json_strings names;    /* lead to the address, or without one to the backends */
+	char *tasks;                  /* a name that leads to the backends in any case */
+	char *address;                /* virtual; NULL: none */
+	struct json_strings backends; /* addresses of tasks that run and shall */
+};
+
+struct proto_network {
+	struct network network;
+	struct json_array members; /* struct proto_member */
+	struct json_array groups;  /* struct proto_group */
+};
+
 #define PROTO_ENDPOINTS "endpoints"
 #define PROTO_MANAGERS  "managers" /* {"Type", "Managers": ["IP:PORT", ...]} */
 
@@ -116,6 +137,7 @@ struct proto_endpoints {
 	int64_t epoch;
 	int64_t version;            /* rises; a table with a lower one is ignored */
 	struct json_array services; /* struct proto_service: a whole table, not an increment */
+	struct json_array networks; /* struct proto_network: all of them */
 };
 
 extern const struct json_table proto_hello_table;

@@ -15,6 +15,7 @@
 #include "base/str.h"
 #include "cluster/member.h"
 #include "daemon/executor_logs.h"
+#include "daemon/overlays.h"
 #include "daemon/taskfiles.h"
 #include "daemon/taskspec.h"
 #include "engine/container.h"
@@ -176,6 +177,17 @@ static int make_container(struct executor *x, const struct agent_work *work,
 	                                                                                    : 0;
 }
 
+/* The cluster's networks that the task is on are made when they are needed. */
+static int need_networks(struct executor *x, const struct task *t, struct err *err)
+{
+	const struct task_network *networks = t->networks.items;
+
+	for (size_t i = 0; i < t->networks.count; i++)
+		if (overlays_ensure(engine_net(x->engine), &networks[i].network, err) < 0)
+			return -1;
+	return 0;
+}
+
 static int x_prepare(void *arg, const struct agent_work *work, struct err *err)
 {
 	struct executor *x = arg;
@@ -187,6 +199,8 @@ static int x_prepare(void *arg, const struct agent_work *work, struct err *err)
 
 	if (found != 0)
 		return found > 0 ? 0 : -1;
+	if (need_networks(x, work->task, err) < 0)
+		return -1;
 	if (taskfiles_write(&x->files, work, &arena, &mounts, &more.count, err) < 0)
 		return -1;
 	more.items = mounts;
@@ -206,6 +220,8 @@ static int x_start(void *arg, const struct agent_work *work, struct err *err)
 
 	if (found <= 0)
 		return found < 0 ? -1 : err_set(err, ERR_NOT_FOUND, "the task's container is gone");
+	if (need_networks(x, work->task, err) < 0)
+		return -1;
 	return container_start(x->engine, id, err) < 0 ? -1 : 0;
 }
 
@@ -340,19 +356,20 @@ static int copy_service(const struct endpoint_service *from, struct arena *arena
 	return 0;
 }
 
-static int x_publish(void *arg, const struct endpoint_service *services, size_t count,
-                     struct err *err)
+static int x_publish(void *arg, const struct endpoints *given, struct err *err)
 {
 	struct executor *x = arg;
 	auto_arena struct arena arena = ARENA_INIT(LIST_ARENA);
-	struct net_service *table = arena_array(&arena, count + 1, sizeof(*table), err);
+	struct net_service *table = arena_array(&arena, given->count + 1, sizeof(*table), err);
 
 	if (!table)
 		return -1;
-	for (size_t i = 0; i < count; i++)
-		if (copy_service(&services[i], &arena, &table[i], err) < 0)
+	for (size_t i = 0; i < given->count; i++)
+		if (copy_service(&given->services[i], &arena, &table[i], err) < 0)
 			return -1;
-	return net_services_set(engine_net(x->engine), table, count, err);
+	if (overlays_publish(engine_net(x->engine), given, err) < 0)
+		return -1;
+	return net_services_set(engine_net(x->engine), table, given->count, err);
 }
 
 static int x_logs(void *arg, const char *task_id, const struct json *options, int fd,

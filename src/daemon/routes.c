@@ -20,6 +20,12 @@ static const struct http_route *const cluster_tables[] = {
 	swarm_routes, nodes_routes, services_routes, tasks_routes, secrets_routes, backup_routes,
 };
 
+/* What managers answer for each other: the cluster's routes, and the part of a machine's own that concerns both. */
+static const struct http_route *const shared_tables[] = {
+	swarm_routes, nodes_routes,   services_routes,
+	tasks_routes, secrets_routes, networks_shared_routes,
+};
+
 static size_t count(const struct http_route *table)
 {
 	size_t n = 0;
@@ -69,7 +75,7 @@ static struct http_route *join(const struct http_route *const *list, size_t tabl
 
 struct http_route *daemon_cluster_routes(struct err *err)
 {
-	struct http_route *all = join(cluster_tables, ARRAY_LEN(cluster_tables), 0, err);
+	struct http_route *all = join(shared_tables, ARRAY_LEN(shared_tables), 0, err);
 	size_t kept = 0;
 
 	for (size_t i = 0; all && all[i].method; i++)

@@ -359,7 +359,8 @@ static int set_ports(struct draft *d, struct err *err)
 	return 0;
 }
 
-/* The tasks of a service answer to its name, to tasks.NAME, and to what it was given beside. */
+/* On a network of this machine alone, the tasks of a service answer to its name, to tasks.NAME, and to what it was
+ * given beside. On the cluster's the table of endpoints tells who answers to what. */
 static int set_aliases(struct draft *d, const struct json_strings *given, struct json_strings *to,
                        struct err *err)
 {
@@ -372,6 +373,31 @@ static int set_aliases(struct draft *d, const struct json_strings *given, struct
 	to->items[to->count] = arena_printf(d->arena, err, "tasks.%s", d->work->task->service_name);
 	to->present = true;
 	return to->items[to->count++] ? 0 : -1;
+}
+
+/* The address that the leader gave the task on that network. NULL: none, it is not the cluster's. */
+static const char *given_address(const struct task *t, const char *network_id)
+{
+	const struct task_network *networks = t->networks.items;
+
+	for (size_t i = 0; i < t->networks.count; i++)
+		if (str_eq(networks[i].network.id, network_id) && networks[i].addresses.count > 0)
+			return networks[i].addresses.items[0];
+	return NULL;
+}
+
+static int set_address(struct draft *d, const char *address, struct api_named_endpoint *to,
+                       struct err *err)
+{
+	struct api_ipam_config *ipam = arena_alloc(d->arena, sizeof(*ipam), err);
+
+	if (!ipam)
+		return -1;
+	*ipam = (struct api_ipam_config){0};
+	ipam->ipv4_address =
+		arena_printf(d->arena, err, "%.*s", (int)strcspn(address, "/"), address);
+	to->endpoint.ipam_config = ipam;
+	return ipam->ipv4_address ? 0 : -1;
 }
 
 /* The networks of this machine that have the names or ids asked for. */
@@ -389,13 +415,16 @@ static int set_networks(struct draft *d, struct engine *engine, struct err *err)
 		if (net_network_find(engine_net(engine), wanted[i].target, d->arena, &network,
 		                     err) < 0)
 			return -1;
+		const char *address = given_address(d->work->task, network.id);
 		if (i == 0)
 			d->out->host.network_mode = network.name;
 		if (str_eq(network.driver, "host") || str_eq(network.driver, "none") ||
 		    str_eq(network.name, "host") || str_eq(network.name, "none"))
 			return 0;
 		to[i].network = network.name;
-		if (!str_eq(network.name, "bridge") &&
+		if (address && set_address(d, address, &to[i], err) < 0)
+			return -1;
+		if (!address && !str_eq(network.name, "bridge") &&
 		    set_aliases(d, &wanted[i].aliases, &to[i].endpoint.aliases, err) < 0)
 			return -1;
 	}

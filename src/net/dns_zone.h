@@ -9,8 +9,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include "base/id.h"
 #include "base/cidr.h"
+#include "base/id.h"
 #include "net/resolv.h"
 
 struct db;

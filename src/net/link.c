@@ -15,6 +15,7 @@
 #include <netlink/route/link.h>
 #include <netlink/route/link/bridge.h>
 #include <netlink/route/link/veth.h>
+#include <netlink/route/link/vxlan.h>
 #include <netlink/route/neighbour.h>
 #include <netlink/route/route.h>
 #include <pthread.h>
@@ -503,4 +504,140 @@ int link_veth_create(struct link *link, const struct link_veth *veth, struct err
 		return 0;
 	(void)link_remove(link, veth->host_name, NULL);
 	return -1;
+}
+
+/* ---- overlays ---- */
+
+static int make_vxlan(struct link *link, const struct link_vxlan *vxlan, struct err *err)
+{
+	auto_put(put_link) struct rtnl_link *made = rtnl_link_vxlan_alloc();
+	int master = link_find(link, vxlan->bridge, err);
+	int result;
+
+	if (master < 0)
+		return -1;
+	if (!made)
+		return err_nomem(err);
+	rtnl_link_set_name(made, vxlan->name);
+	rtnl_link_set_master(made, master);
+	rtnl_link_set_mtu(made, (unsigned)vxlan->mtu);
+	rtnl_link_set_flags(made, IFF_UP);
+	rtnl_link_vxlan_set_id(made, vxlan->vni);
+	rtnl_link_vxlan_set_port(made, LINK_VXLAN_PORT);
+	rtnl_link_vxlan_disable_learning(made);
+	rtnl_link_vxlan_enable_proxy(made);
+	result = rtnl_link_add(link->sock, made, NLM_F_CREATE | NLM_F_EXCL);
+	if (result < 0)
+		return nl_fail(err, result, "create the interface %s for VXLAN %u", vxlan->name,
+		               vxlan->vni);
+	return 0;
+}
+
+int link_vxlan_ensure(struct link *link, const struct link_vxlan *vxlan, struct err *err)
+{
+	if (link_exists(link, vxlan->name))
+		return link_up(link, vxlan->name, err);
+	if (make_vxlan(link, vxlan, err) < 0)
+		return -1;
+	(void)sysctl_set_interface("ipv6", vxlan->name, "disable_ipv6", 1, NULL);
+	return link_up(link, vxlan->name, err);
+}
+
+/* What one entry of one of the kernel's three tables says. */
+struct entry {
+	int family, state, flags, index;
+	struct nl_addr *dst, *hw; /* borrowed; NULL: none */
+};
+
+static struct rtnl_neigh *make_entry(const struct entry *entry)
+{
+	struct rtnl_neigh *neigh = rtnl_neigh_alloc();
+
+	if (!neigh)
+		return NULL;
+	if (entry->dst)
+		(void)rtnl_neigh_set_dst(neigh, entry->dst);
+	/* After the address: a bridge's entry may lead to an address of another family. */
+	rtnl_neigh_set_family(neigh, entry->family);
+	rtnl_neigh_set_ifindex(neigh, entry->index);
+	if (entry->hw)
+		rtnl_neigh_set_lladdr(neigh, entry->hw);
+	rtnl_neigh_set_state(neigh, entry->state);
+	if (entry->flags)
+		rtnl_neigh_set_flags(neigh, (unsigned)entry->flags);
+	return neigh;
+}
+
+/* Where the MAC address is: which machine (the VXLAN interface's table), behind which port (the bridge's, so that
+ * nobody on this machine can claim it); and which MAC address the IP has (what the interface answers). */
+struct peer_entries {
+	struct entry list[3];
+	struct nl_addr *ip, *hw, *node; /* owned */
+};
+
+static void peer_entries_done(struct peer_entries *e)
+{
+	put_nl_addr(&e->ip);
+	put_nl_addr(&e->hw);
+	put_nl_addr(&e->node);
+}
+
+static int peer_entries_init(struct peer_entries *e, int index, const struct link_peer *peer,
+                             struct err *err)
+{
+	char text[CIDR_MAC_MAX];
+	uint8_t mac[6];
+
+	*e = (struct peer_entries){0};
+	if (cidr_parse_mac(cidr_format_mac(peer->ip, text), mac, err) < 0)
+		return -1;
+	e->ip = make_addr(peer->ip, 32);
+	e->hw = nl_addr_build(AF_LLC, mac, sizeof(mac));
+	if (!e->ip || !e->hw)
+		return err_nomem(err);
+	if (nl_addr_parse(peer->node, AF_UNSPEC, &e->node) < 0)
+		return err_set(err, ERR_INVALID, "\"%.45s\" is not a machine's address",
+		               peer->node);
+	e->list[0] = (struct entry){AF_BRIDGE, NUD_PERMANENT | NUD_NOARP, NTF_SELF, index, e->node,
+	                            e->hw};
+	e->list[1] =
+		(struct entry){AF_BRIDGE, NUD_NOARP, NTF_MASTER | NTF_STICKY, index, NULL, e->hw};
+	e->list[2] = (struct entry){AF_INET, NUD_PERMANENT, 0, index, e->ip, e->hw};
+	return 0;
+}
+
+int link_peer_set(struct link *link, const char *vxlan, const struct link_peer *peer,
+                  struct err *err)
+{
+	__attribute__((cleanup(peer_entries_done))) struct peer_entries e;
+	int index = link_find(link, vxlan, err), result = 0;
+
+	if (peer_entries_init(&e, index, peer, err) < 0 || index < 0)
+		return -1;
+	for (size_t i = 0; result >= 0 && i < ARRAY_LEN(e.list); i++) {
+		auto_put(put_neigh) struct rtnl_neigh *neigh = make_entry(&e.list[i]);
+
+		if (!neigh)
+			return err_nomem(err);
+		result = rtnl_neigh_add(link->sock, neigh, NLM_F_CREATE | NLM_F_REPLACE);
+	}
+	return result < 0 ? nl_fail(err, result, "enter a peer of %s", vxlan) : 0;
+}
+
+int link_peer_remove(struct link *link, const char *vxlan, const struct link_peer *peer,
+                     struct err *err)
+{
+	__attribute__((cleanup(peer_entries_done))) struct peer_entries e;
+	int index = link_find(link, vxlan, err);
+
+	if (peer_entries_init(&e, index, peer, err) < 0 || index < 0)
+		return -1;
+	for (size_t i = 0; i < ARRAY_LEN(e.list); i++) {
+		auto_put(put_neigh) struct rtnl_neigh *neigh = make_entry(&e.list[i]);
+
+		if (!neigh)
+			return err_nomem(err);
+		(void)rtnl_neigh_delete(link->sock, neigh, 0);
+	}
+	return 0;
 }

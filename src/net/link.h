@@ -18,8 +18,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include "base/cleanup.h"
 #include "base/cidr.h"
+#include "base/cleanup.h"
 
 struct err;
 struct link;
@@ -61,6 +61,32 @@ struct link_veth {
 /* This end is up afterwards; the kernel lets the other one up only once both exist: link_up() in the
  * sandbox. The bridge knows where `mac` lives and lets no other port claim it. */
 int link_veth_create(struct link *link, const struct link_veth *veth, struct err *err);
+
+/* ---- overlays ---- */
+
+struct link_vxlan {
+	const char *name;
+	const char *bridge; /* it becomes a port of it */
+	uint32_t vni;
+	int mtu;
+};
+#define LINK_VXLAN_PORT     4789
+#define LINK_VXLAN_OVERHEAD 50 /* bytes of a packet: the headers around it */
+
+/* Makes what is missing. The interface learns and floods nothing, and answers questions for addresses of peers
+ * itself. ERR_CONFLICT when another one has that number. */
+int link_vxlan_ensure(struct link *link, const struct link_vxlan *vxlan, struct err *err);
+
+struct link_peer {
+	uint32_t ip;
+	const char *node; /* the machine that it is on: an address */
+};
+/* Adds a peer or moves it to another machine. */
+int link_peer_set(struct link *link, const char *vxlan, const struct link_peer *peer,
+                  struct err *err);
+/* Missing is success. */
+int link_peer_remove(struct link *link, const char *vxlan, const struct link_peer *peer,
+                     struct err *err);
 
 int link_address_add(struct link *link, const char *name, uint32_t ip, int prefix_len,
                      struct err *err);

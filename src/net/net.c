@@ -241,6 +241,7 @@ static void restore_rules(void *arg)
 static void net_free(struct net *net)
 {
 	watch_free(net->watch);
+	net_overlays_done(net);
 	dns_free(net->dns);
 	pool_free(net->workers);
 	netns_pool_free(net->ready);
@@ -295,9 +296,7 @@ static void take_down(struct net *net)
 	for (size_t i = 0; i < count; i++)
 		(void)net_sandbox_take_down(net, ids[i], NULL);
 	for (size_t i = 0; i < network_count; i++) {
-		dns_network_remove(net->dns, networks[i].n.id);
-		if (networks[i].n.bridge[0])
-			(void)link_remove(net->link, networks[i].n.bridge, NULL);
+		net_network_drop(net, &networks[i]);
 	}
 	(void)net_localhost_restore(net, NULL);
 	(void)rules_remove(net->rules, net->table, NULL);

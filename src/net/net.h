@@ -182,3 +182,46 @@ struct net_service {
  * evenly and at random over the backends, established ones are left alone. Persisted, so that it is restored at start. */
 int net_services_set(struct net *net, const struct net_service *services, size_t count,
                      struct err *err);
+
+/* ---- overlays (cluster): one network over several machines ---- */
+
+/* Every machine that has a task or container on one makes a bridge, as for any network, and a VXLAN interface
+ * on it. Nothing is flooded or learned: where an address is, the table of the cluster says. On each machine the
+ * bridge has the network's gateway address, for names and for the way out. */
+
+struct net_overlay_peer { /* an address on another machine */
+	const char *ip, *node;
+};
+struct net_overlay_name {
+	const char *name, *ip;
+};
+/* An address that nobody has: connections to it are spread over the backends, inside the caller's namespace, so
+ * that the backend sees who calls. */
+struct net_overlay_vip {
+	const char *ip;
+	const char *const *backends;
+	size_t count; /* 0: refused at once */
+};
+struct net_overlay {
+	const char *id, *name, *subnet, *gateway;
+	uint32_t vni;
+	bool internal, attachable;
+	struct json_strmap labels, options;
+	int64_t created_ns;
+	const struct net_overlay_peer *peers;
+	size_t peer_count;
+	const struct net_overlay_name *names; /* of services, tasks and containers everywhere */
+	size_t name_count;
+	const struct net_overlay_vip *vips;
+	size_t vip_count;
+};
+/* Makes the network on this machine, if it is not there, with what the last table says of it. One that nobody
+ * attaches to within a minute may go again. Idempotent. */
+int net_overlay_ensure(struct net *net, const struct net_overlay *overlay, struct err *err);
+/* Replaces the whole table. Networks that are not in it, or that nobody here is on, go from this machine. What
+ * concerns networks that are here is persisted. */
+int net_overlays_set(struct net *net, const struct net_overlay *overlays, size_t count,
+                     struct err *err);
+/* All networks of the last table, whether they are on this machine or not. In the arena. */
+int net_overlay_list(struct net *net, struct arena *arena, struct net_network **out, size_t *count,
+                     struct err *err);

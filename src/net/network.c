@@ -214,6 +214,12 @@ static int check_spec(const struct net_spec *spec, struct err *err)
 
 /* ---- bridges ---- */
 
+char *net_vxlan_name(const struct store_network *network, char name[LINK_NAME_MAX])
+{
+	snprintf(name, LINK_NAME_MAX, "vx-%.8s", network->n.id);
+	return name;
+}
+
 int net_bridge_ensure(struct net *net, const struct store_network *network, struct err *err)
 {
 	struct link_bridge bridge = {
@@ -222,8 +228,24 @@ int net_bridge_ensure(struct net *net, const struct store_network *network, stru
 		.prefix_len = network->subnet.len,
 		.mtu = network->mtu,
 	};
+	char name[LINK_NAME_MAX];
+	struct link_vxlan vxlan = {
+		.name = name,
+		.bridge = network->n.bridge,
+		.vni = network->vni,
+		.mtu = network->mtu,
+	};
 
-	return network->n.bridge[0] ? link_bridge_ensure(net->link, &bridge, err) : 0;
+	if (!network->n.bridge[0])
+		return 0;
+	if (link_bridge_ensure(net->link, &bridge, err) < 0)
+		return -1;
+	if (network->vni == 0)
+		return 0;
+	net_vxlan_name(network, name);
+	if (link_vxlan_ensure(net->link, &vxlan, err) < 0)
+		return -1;
+	return net_overlay_restore(net, network, err);
 }
 
 static int insert_network(struct net *net, const struct store_network *network, struct err *err)
@@ -240,16 +262,20 @@ static int insert_network(struct net *net, const struct store_network *network, 
 	return -1;
 }
 
-static int raise_network(struct net *net, const struct store_network *network, struct err *err)
+int net_network_raise(struct net *net, const struct store_network *network, struct err *err)
 {
 	if (net_bridge_ensure(net, network, err) < 0 || net_rules_rebuild(net, err) < 0)
 		return -1;
 	return dns_network_add(net->dns, network, err);
 }
 
-static void drop_bridge(struct net *net, const struct store_network *network)
+void net_network_drop(struct net *net, const struct store_network *network)
 {
+	char vxlan[LINK_NAME_MAX];
+
 	dns_network_remove(net->dns, network->n.id);
+	if (network->vni)
+		(void)link_remove(net->link, net_vxlan_name(network, vxlan), NULL);
 	if (network->n.bridge[0])
 		(void)link_remove(net->link, network->n.bridge, NULL);
 }
@@ -270,8 +296,8 @@ int net_network_create(struct net *net, const struct net_spec *spec, char id[ID_
 		               network.n.bridge);
 	if (insert_network(net, &network, err) < 0)
 		return -1;
-	if (raise_network(net, &network, err) < 0) {
-		drop_bridge(net, &network);
+	if (net_network_raise(net, &network, err) < 0) {
+		net_network_drop(net, &network);
 		(void)store_network_delete(net->db, network.n.id, NULL);
 		(void)net_rules_rebuild(net, NULL);
 		return err_wrap(err, "create network %s", spec->name);
@@ -372,8 +398,9 @@ int net_network_remove(struct net *net, const char *name, struct err *err)
 	if (store_network_find(net->db, name, &arena, &network, err) < 0 ||
 	    check_removable(net, &network, &arena, err) < 0)
 		return -1;
-	drop_bridge(net, &network);
-	if (store_network_delete(net->db, network.n.id, err) < 0)
+	net_network_drop(net, &network);
+	if (store_overlay_replace(net->db, network.n.id, NULL, err) < 0 ||
+	    store_network_delete(net->db, network.n.id, err) < 0)
 		return -1;
 	(void)store_sync(net->db, NULL);
 	return net_rules_rebuild(net, err);

@@ -6,10 +6,10 @@
 #include <stdio.h>
 #include <sys/socket.h>
 
+#include "base/cidr.h"
 #include "base/err.h"
 #include "base/map.h"
 #include "base/str.h"
-#include "base/cidr.h"
 
 #define KEY_MAX 40
 

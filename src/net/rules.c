@@ -201,6 +201,75 @@ int rules_write_ports(const struct rules_port *ports, size_t count, const char *
 	return buf_check(out, err);
 }
 
+/* ---- inside a container's namespace ---- */
+
+/* How many entries the address has from here on. */
+static size_t run_of(const struct rules_vip *vips, size_t count, size_t at)
+{
+	size_t n = 1;
+
+	while (at + n < count && vips[at + n].ip == vips[at].ip)
+		n++;
+	return n;
+}
+
+static void write_vip_set(const struct rules_vip *vips, size_t count, struct buf *out)
+{
+	char ip[CIDR_IP_MAX];
+	size_t n = 0;
+
+	buf_add(out, "\tset refused {\n\t\ttype ipv4_addr\n");
+	for (size_t i = 0; i < count; i += run_of(vips, count, i))
+		if (vips[i].backend == 0)
+			buf_addf(out, "%s%s", n++ ? ", " : "\t\telements = { ",
+			         cidr_format_ip(vips[i].ip, ip));
+	buf_add(out, n ? " }\n\t}\n" : "\t}\n");
+	n = 0;
+	buf_add(out, "\tmap vips {\n\t\ttype ipv4_addr : verdict\n");
+	for (size_t i = 0; i < count; i += run_of(vips, count, i))
+		if (vips[i].backend != 0)
+			buf_addf(out, "%s%s : goto vip_%zu",
+			         n++ ? ",\n\t\t\t" : "\t\telements = { ",
+			         cidr_format_ip(vips[i].ip, ip), i);
+	buf_add(out, n ? " }\n\t}\n" : "\t}\n");
+}
+
+static void write_vip_chain(const struct rules_vip *vips, size_t at, size_t count, struct buf *out)
+{
+	char ip[CIDR_IP_MAX];
+
+	buf_addf(out, "\tchain vip_%zu {\n\t\tdnat ip to numgen random mod %zu map {", at, count);
+	for (size_t i = 0; i < count; i++)
+		buf_addf(out, "%s %zu : %s", i ? "," : "", i,
+		         cidr_format_ip(vips[at + i].backend, ip));
+	buf_add(out, " }\n\t}\n");
+}
+
+int rules_write_vips(const struct rules_vip *vips, size_t count, struct buf *out, struct err *err)
+{
+	size_t n;
+
+	buf_add(out, "add table inet " RULES_VIP_TABLE "\ndelete table inet " RULES_VIP_TABLE
+	             "\ntable inet " RULES_VIP_TABLE " {\n");
+	write_vip_set(vips, count, out);
+	for (size_t i = 0; i < count; i += n) {
+		n = run_of(vips, count, i);
+		if (vips[i].backend != 0)
+			write_vip_chain(vips, i, n, out);
+	}
+	buf_add(out, "\tchain output {\n"
+	             "\t\ttype nat hook output priority -100; policy accept;\n"
+	             "\t\tip daddr vmap @vips\n"
+	             "\t}\n"
+	             "\tchain refuse {\n"
+	             "\t\ttype filter hook output priority filter; policy accept;\n"
+	             "\t\tip daddr @refused meta l4proto tcp reject with tcp reset\n"
+	             "\t\tip daddr @refused reject with icmp port-unreachable\n"
+	             "\t}\n"
+	             "}\n");
+	return buf_check(out, err);
+}
+
 /* ---- the kernel ---- */
 
 struct rules {

@@ -27,8 +27,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include "base/cleanup.h"
 #include "base/cidr.h"
+#include "base/cleanup.h"
 
 struct buf;
 struct err;
@@ -78,6 +78,18 @@ int rules_write(const struct rules_model *model, const char *table, struct buf *
 /* Adds ports to the table that is there, or takes them away. Appends to out. */
 int rules_write_ports(const struct rules_port *ports, size_t count, const char *table, bool add,
                       struct buf *out, struct err *err);
+
+/* ---- inside a container's namespace: virtual addresses ---- */
+
+#define RULES_VIP_TABLE "buoy_vip"
+
+struct rules_vip {
+	uint32_t ip, backend; /* backend 0: nobody; ascending, one for each pair */
+};
+
+/* The whole table: a new connection to a virtual address goes to one of its backends, evenly and at random; where
+ * there is none it is refused at once. Appends to out. */
+int rules_write_vips(const struct rules_vip *vips, size_t count, struct buf *out, struct err *err);
 
 struct rules *rules_create(struct err *err);
 void rules_free(struct rules *rules);

@@ -332,6 +332,8 @@ static int plug(struct net *net, const struct store_network *network,
 	                     err) < 0 ||
 	    link_up(inside, endpoint->e.interface, err) < 0)
 		return -1;
+	if (network->vni && net_overlay_balance(net, endpoint->container_id, err) < 0)
+		return -1;
 	return ensure_default_route(net, endpoint->container_id, inside, err);
 }
 
@@ -357,8 +359,10 @@ static int attach(struct net *net, const char *container_id,
 	list_names(container_id, attachment, short_id, names);
 	if (store_endpoint_insert(net->db, endpoint, names, err) < 0)
 		return -1;
-	if (plug(net, &network, endpoint, err) == 0)
+	if (plug(net, &network, endpoint, err) == 0) {
+		net_overlay_used(net, network.n.id);
 		return 0;
+	}
 	(void)link_remove(net->link, endpoint->host_if, NULL);
 	(void)store_endpoint_delete(net->db, endpoint->e.id, NULL);
 	return err_wrap(err, "attach container %.12s to network %s", container_id, network.n.name);

@@ -21,6 +21,7 @@
 #include "net/store.h"
 
 struct dns;
+struct overlays;
 struct pool;
 struct watch;
 
@@ -45,6 +46,7 @@ struct net {
 	struct link *reaper;              /* owned; used by the workers alone, one at a time */
 	pthread_mutex_t reaper_lock;      /* guards reaper */
 	struct dns *dns;                  /* owned */
+	struct overlays *overlays;        /* owned; guarded by lock; NULL: no table yet */
 	struct watch *watch;              /* owned */
 };
 
@@ -63,6 +65,20 @@ int net_rules_rebuild(struct net *net, struct err *err);
 /* Adds or takes away elements; falls back to the whole table when the small change is refused. */
 int net_rules_ports(struct net *net, const struct rules_port *ports, size_t count, bool add,
                     struct err *err);
+
+/* A network's interfaces, rules and names, from its row. */
+int net_network_raise(struct net *net, const struct store_network *network, struct err *err);
+/* Takes a network's interfaces and names away, not its row. */
+void net_network_drop(struct net *net, const struct store_network *network);
+/* The interface of an overlay that leads to the other machines. */
+char *net_vxlan_name(const struct store_network *network, char name[LINK_NAME_MAX]);
+/* Enters all peers of an overlay again. */
+int net_overlay_restore(struct net *net, const struct store_network *network, struct err *err);
+/* Virtual addresses of the networks that the sandbox is on. */
+int net_overlay_balance(struct net *net, const char *container_id, struct err *err);
+/* Somebody has attached: it is not made in vain. */
+void net_overlay_used(struct net *net, const char *network_id);
+void net_overlays_done(struct net *net);
 
 /* Makes the bridge of a network, if it has one and it is missing. */
 int net_bridge_ensure(struct net *net, const struct store_network *network, struct err *err);

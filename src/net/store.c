@@ -40,6 +40,14 @@ static const char *const migrations[] = {
 	" port integer not null);"
 	"create table backend(position integer not null, ip integer not null, port integer not null);"
 	"create table setting(key text primary key, value integer not null);",
+	"alter table network add column vni integer not null default 0;"
+	"create table peer(network_id text not null, ip integer not null, node text not null,"
+	" primary key(network_id, ip));"
+	"create table overlay_name(network_id text not null, name text not null collate nocase,"
+	" ip integer not null);"
+	"create index overlay_name_by_name on overlay_name(network_id, name);"
+	"create table vip(network_id text not null, ip integer not null, backend integer not null,"
+	" primary key(network_id, ip, backend));",
 	NULL,
 };
 
@@ -139,12 +147,13 @@ int store_network_insert(struct db *db, const struct store_network *network, str
 	if (json_encode_text(&meta_table, &meta, &text, err) < 0 || buf_check(&text, err) < 0)
 		return -1;
 	return done(db_exec(db, err,
-	                    "insert into network values(?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-	                    "tttttttiiiiiit", n->id, n->name, n->driver, n->subnet, n->gateway,
+	                    "insert into network values(?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?,"
+	                    " ?)",
+	                    "tttttttiiiiiiti", n->id, n->name, n->driver, n->subnet, n->gateway,
 	                    n->subnet[0] ? cidr_format(&network->range, range) : "", n->bridge,
 	                    (int64_t)network->mtu, (int64_t)n->internal, (int64_t)n->attachable,
 	                    (int64_t)network->masquerade, (int64_t)network->isolated, n->created_ns,
-	                    buf_str(&text)));
+	                    buf_str(&text), (int64_t)network->vni));
 }
 
 static int read_meta(const char *text, struct arena *arena, struct net_network *n, struct err *err)
@@ -166,7 +175,7 @@ static int read_network(struct db_rows *rows, struct arena *arena, void *item, s
 	copy_text(n->id, sizeof(n->id), db_text(rows, 0));
 	n->name = arena_strdup(arena, db_text(rows, 1), err);
 	n->driver = arena_strdup(arena, db_text(rows, 2), err);
-	n->scope = arena_strdup(arena, "local", err);
+	n->scope = arena_strdup(arena, str_eq(n->driver, "overlay") ? "swarm" : "local", err);
 	if (!n->name || !n->driver || !n->scope)
 		return -1;
 	copy_text(n->subnet, sizeof(n->subnet), db_text(rows, 3));
@@ -178,6 +187,7 @@ static int read_network(struct db_rows *rows, struct arena *arena, void *item, s
 	out->masquerade = db_int(rows, 10) != 0;
 	out->isolated = db_int(rows, 11) != 0;
 	n->created_ns = db_int(rows, 12);
+	out->vni = (uint32_t)db_int(rows, 14);
 	if (read_meta(db_text(rows, 13), arena, n, err) < 0)
 		return -1;
 	if (n->subnet[0] == '\0')
@@ -415,11 +425,13 @@ int store_name_resolve(struct db *db, const struct store_asker *asker, const cha
 {
 	auto_type(db_rows) rows =
 		db_query(db, err,
-	                 "select distinct e.ip from name n join endpoint e on e.id = n.endpoint_id"
+	                 "with mine as (select network_id from endpoint where container_id ="
+	                 "  (select container_id from endpoint where network_id = ?2 and ip = ?3))"
+	                 "select e.ip from name n join endpoint e on e.id = n.endpoint_id"
 	                 " join network on network.id = n.network_id"
-	                 " where n.name = ?1 and network.name <> 'bridge' and n.network_id in"
-	                 " (select network_id from endpoint where container_id ="
-	                 "  (select container_id from endpoint where network_id = ?2 and ip = ?3))",
+	                 " where n.name = ?1 and network.name <> 'bridge'"
+	                 " and n.network_id in mine union "
+	                 "select ip from overlay_name where name = ?1 and network_id in mine",
 	                 "tti", name, asker->network_id, (int64_t)asker->ip);
 	size_t n = 0;
 	int step = 0;
@@ -446,7 +458,8 @@ int store_name_of(struct db *db, const struct store_asker *asker, char *name, si
 	auto_type(db_rows) rows =
 		db_query(db, err,
 	                 "select n.name from endpoint e join name n on n.endpoint_id = e.id"
-	                 " where e.network_id = ? and e.ip = ? and n.own = 1",
+	                 " where e.network_id = ?1 and e.ip = ?2 and n.own = 1 union all "
+	                 "select name from overlay_name where network_id = ?1 and ip = ?2",
 	                 "ti", asker->network_id, (int64_t)asker->ip);
 
 	return first_text(rows, name, size, err);
@@ -628,6 +641,103 @@ int store_service_list(struct db *db, struct arena *arena, struct rules_service 
 		if (list_backends(db, i, arena, &services[i], err) < 0)
 			return -1;
 	*out = services;
+	*count = list.count;
+	return 0;
+}
+
+/* ---- overlays ---- */
+
+static int insert_overlay(struct db *db, const char *network_id, const struct store_overlay *o,
+                          struct err *err)
+{
+	for (size_t i = 0; i < o->peer_count; i++)
+		if (db_exec(db, err, "insert or replace into peer values(?, ?, ?)", "tit",
+		            network_id, (int64_t)o->peers[i].ip, o->peers[i].node) < 0)
+			return -1;
+	for (size_t i = 0; i < o->name_count; i++)
+		if (db_exec(db, err, "insert into overlay_name values(?, ?, ?)", "tti", network_id,
+		            o->names[i].name, (int64_t)o->names[i].ip) < 0)
+			return -1;
+	for (size_t i = 0; i < o->vip_count; i++)
+		if (db_exec(db, err, "insert or replace into vip values(?, ?, ?)", "tii",
+		            network_id, (int64_t)o->vips[i].ip, (int64_t)o->vips[i].backend) < 0)
+			return -1;
+	return 0;
+}
+
+static int replace_overlay(struct db *db, const char *network_id, const struct store_overlay *o,
+                           struct err *err)
+{
+	if (db_exec(db, err, "delete from peer where network_id = ?", "t", network_id) < 0 ||
+	    db_exec(db, err, "delete from overlay_name where network_id = ?", "t", network_id) <
+	            0 ||
+	    db_exec(db, err, "delete from vip where network_id = ?", "t", network_id) < 0)
+		return -1;
+	return o ? insert_overlay(db, network_id, o, err) : 0;
+}
+
+int store_overlay_replace(struct db *db, const char *network_id, const struct store_overlay *o,
+                          struct err *err)
+{
+	if (db_begin(db, err) < 0)
+		return -1;
+	if (replace_overlay(db, network_id, o, err) < 0) {
+		db_rollback(db);
+		return -1;
+	}
+	return db_commit(db, err);
+}
+
+static int read_peer(struct db_rows *rows, struct arena *arena, void *item, struct err *err)
+{
+	struct store_peer *p = item;
+
+	(void)arena, (void)err;
+	p->ip = (uint32_t)db_int(rows, 0);
+	copy_text(p->node, sizeof(p->node), db_text(rows, 1));
+	return 0;
+}
+
+int store_peer_list(struct db *db, const char *network_id, struct arena *arena,
+                    struct store_peer **out, size_t *count, struct err *err)
+{
+	static const struct shape shape = {
+		.size = sizeof(struct store_peer), .max = LIST_MAX, .read = read_peer};
+	auto_type(db_rows) rows =
+		db_query(db, err, "select ip, node from peer where network_id = ? order by ip", "t",
+	                 network_id);
+	struct list list;
+
+	if (collect(rows, arena, &shape, &list, err) < 0)
+		return -1;
+	*out = list.items;
+	*count = list.count;
+	return 0;
+}
+
+static int read_vip(struct db_rows *rows, struct arena *arena, void *item, struct err *err)
+{
+	struct store_vip *v = item;
+
+	(void)arena, (void)err;
+	v->ip = (uint32_t)db_int(rows, 0);
+	v->backend = (uint32_t)db_int(rows, 1);
+	return 0;
+}
+
+int store_vip_list(struct db *db, const char *network_id, struct arena *arena,
+                   struct store_vip **out, size_t *count, struct err *err)
+{
+	static const struct shape shape = {
+		.size = sizeof(struct store_vip), .max = LIST_MAX, .read = read_vip};
+	auto_type(db_rows) rows = db_query(
+		db, err, "select ip, backend from vip where network_id = ? order by ip, backend",
+		"t", network_id);
+	struct list list;
+
+	if (collect(rows, arena, &shape, &list, err) < 0)
+		return -1;
+	*out = list.items;
 	*count = list.count;
 	return 0;
 }

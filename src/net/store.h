@@ -32,6 +32,7 @@ struct store_network {
 	uint32_t gateway;
 	int mtu;
 	bool masquerade, isolated; /* isolated: its members do not reach each other */
+	uint32_t vni;              /* of an overlay; 0: none */
 };
 
 int store_network_insert(struct db *db, const struct store_network *network, struct err *err);
@@ -110,6 +111,37 @@ int store_service_replace(struct db *db, const struct rules_service *services, s
                           struct err *err);
 int store_service_list(struct db *db, struct arena *arena, struct rules_service **out,
                        size_t *count, struct err *err);
+
+/* ---- overlays: what the cluster's table says of a network that is here ---- */
+
+struct store_peer { /* an address on another machine */
+	uint32_t ip;
+	char node[46];
+};
+struct store_vip {
+	uint32_t ip, backend; /* backend 0: nobody; one row each */
+};
+struct store_name {
+	const char *name;
+	uint32_t ip;
+};
+struct store_overlay {
+	const struct store_peer *peers;
+	size_t peer_count;
+	const struct store_name *names;
+	size_t name_count;
+	const struct store_vip *vips;
+	size_t vip_count;
+};
+
+/* NULL: nothing any more. */
+int store_overlay_replace(struct db *db, const char *network_id, const struct store_overlay *o,
+                          struct err *err);
+/* Both in ascending order. */
+int store_peer_list(struct db *db, const char *network_id, struct arena *arena,
+                    struct store_peer **out, size_t *count, struct err *err);
+int store_vip_list(struct db *db, const char *network_id, struct arena *arena,
+                   struct store_vip **out, size_t *count, struct err *err);
 
 /* ---- numbers to remember ---- */
 
