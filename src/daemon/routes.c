@@ -22,8 +22,8 @@ static const struct http_route *const cluster_tables[] = {
 
 /* What managers answer for each other: the cluster's routes, and the part of a machine's own that concerns both. */
 static const struct http_route *const shared_tables[] = {
-	swarm_routes, nodes_routes,   services_routes,
-	tasks_routes, secrets_routes, networks_shared_routes,
+	swarm_routes,   nodes_routes,  services_routes,        tasks_routes,
+	secrets_routes, backup_routes, networks_shared_routes,
 };
 
 static size_t count(const struct http_route *table)

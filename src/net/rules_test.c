@@ -117,7 +117,24 @@ static void a_single_port_is_a_small_change(void **state)
 	assert_string_equal(buf_str(&out), "delete element inet buoy ports { tcp . 8080 }\n");
 }
 
+static void a_virtual_address_leads_to_its_backends_or_nowhere(void **state)
+{
+	static const struct rules_vip vips[] = {
+		{0x0a000102, 0x0a000105}, {0x0a000102, 0x0a000107}, {0x0a000103, 0}};
+	struct buf out = BUF_INIT(RULES_TEXT_MAX);
+
+	(void)state;
+	assert_int_equal(rules_write_vips(vips, 3, &out, NULL), 0);
+	const char *text = buf_str(&out);
+	assert_has(text, "elements = { 10.0.1.2 : goto vip_0 }");
+	assert_has(text, "dnat ip to numgen random mod 2 map { 0 : 10.0.1.5, 1 : 10.0.1.7 }");
+	assert_has(text, "set refused {\n\t\ttype ipv4_addr\n\t\telements = { 10.0.1.3 }");
+	assert_null(strstr(text, "vip_2"));
+	buf_free(&out);
+}
+
 TESTING_MAIN(TEST(the_table_is_replaced_in_one_go), TEST(published_ports_become_map_elements),
              TEST(services_spread_and_empty_ones_refuse),
              TEST(an_internal_network_passes_nothing_and_is_not_masqueraded),
-             TEST(localhost_never_comes_from_outside), TEST(a_single_port_is_a_small_change))
+             TEST(localhost_never_comes_from_outside), TEST(a_single_port_is_a_small_change),
+             TEST(a_virtual_address_leads_to_its_backends_or_nowhere))

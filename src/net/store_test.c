@@ -160,8 +160,48 @@ static void services_are_kept_with_their_backends_in_order(void **state)
 	assert_int_equal(out[1].count, 0);
 }
 
+static void names_of_an_overlay_are_for_those_who_are_on_it(void **state)
+{
+	static const struct store_name names[] = {{"web", 0x0a010009}, {"Web.1", 0x0a010008}};
+	static const struct store_peer peers[] = {{.ip = 0x0a010008, .node = "192.0.2.7"}};
+	static const struct store_vip vips[] = {{0x0a010009, 0x0a010007}, {0x0a010009, 0x0a010008}};
+	static const struct store_overlay overlay = {peers, 1, names, 2, vips, 2};
+	auto_arena struct arena arena = ARENA_INIT(1 << 20);
+	auto_type(db) db = open_store();
+	struct store_asker on = {"aaaa", 0x0a010005}, off = {"bbbb", 0x0a020005};
+	struct store_peer *got_peers;
+	struct store_vip *got_vips;
+	uint32_t ips[4];
+	char name[64];
+	size_t count;
+
+	(void)state;
+	add_network(db, "aaaa", "one", "10.1.0.0/24");
+	add_network(db, "bbbb", "two", "10.2.0.0/24");
+	assert_int_equal(add_endpoint(db, "aaaa", "c1", 0x0a010005, "c1"), 0);
+	assert_int_equal(add_endpoint(db, "bbbb", "c2", 0x0a020005, "c2"), 0);
+	assert_int_equal(store_overlay_replace(db, "aaaa", &overlay, NULL), 0);
+	assert_int_equal(store_name_resolve(db, &on, "WEB", ips, 4, NULL), 1);
+	assert_int_equal(ips[0], 0x0a010009);
+	assert_int_equal(store_name_resolve(db, &on, "web.1", ips, 4, NULL), 1);
+	assert_int_equal(store_name_resolve(db, &off, "web", ips, 4, NULL), 0);
+	on.ip = 0x0a010008;
+	assert_int_equal(store_name_of(db, &on, name, sizeof(name), NULL), 1);
+	assert_string_equal(name, "Web.1");
+	on.ip = 0x0a010005;
+	assert_int_equal(store_peer_list(db, "aaaa", &arena, &got_peers, &count, NULL), 0);
+	assert_int_equal(count, 1);
+	assert_string_equal(got_peers[0].node, "192.0.2.7");
+	assert_int_equal(store_vip_list(db, "aaaa", &arena, &got_vips, &count, NULL), 0);
+	assert_int_equal(count, 2);
+	assert_int_equal(got_vips[1].backend, 0x0a010008);
+	assert_int_equal(store_overlay_replace(db, "aaaa", NULL, NULL), 0);
+	assert_int_equal(store_name_resolve(db, &on, "web", ips, 4, NULL), 0);
+}
+
 TESTING_MAIN(TEST(a_network_is_found_by_name_id_and_unique_prefix), TEST(no_address_is_given_twice),
              TEST(names_are_seen_only_from_the_same_network),
              TEST(the_default_network_has_no_names),
              TEST(a_port_leads_to_the_first_endpoint_that_is_left),
-             TEST(services_are_kept_with_their_backends_in_order))
+             TEST(services_are_kept_with_their_backends_in_order),
+             TEST(names_of_an_overlay_are_for_those_who_are_on_it))

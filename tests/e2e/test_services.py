@@ -493,18 +493,6 @@ def test_buoy_deploys_waits_prunes_and_removes_a_stack(manager, tmp_path):
     assert "nothing found in stack" in d.buoy("stack", "ps", "two", check=False).stderr
 
 
-def test_tasks_on_a_network_stay_on_the_machine_that_has_it(cluster):
-    a, b = cluster
-    a.docker("network", "create", "--driver", "overlay", "wide")
-    result = a.docker("service", "create", "-d", "--name", "web", "--replicas", "2", "--network", "wide", "busybox", "sleep", "1000")
-    assert "network wide is on this machine alone" in result.stderr
-    eventually(lambda: running(a) == 2)
-    assert running(b) == 0
-    refused = a.docker("network", "rm", "wide", check=False)
-    assert refused.returncode and "network wide is in use by service web" in refused.stderr
-    assert b.docker("network", "create", "--driver", "overlay", "no", check=False).returncode
-
-
 # ---- why a task waits ----
 
 def test_explain_says_per_filter_which_machines_it_rules_out(cluster):
