@@ -16,6 +16,7 @@
 
 #define STEP_ARENA  (16u << 20)
 #define EXIT_ENGINE 127 /* a program that could not be started */
+#define DRAIN_MS    300 /* until all machines have heard that no new connections shall come */
 
 /* One look at a task, on the stack of its thread. */
 struct step {
@@ -168,6 +169,16 @@ static bool forget(struct step *s)
 	return rc < 0 ? fail_later(s, "task not forgotten", &err) : false;
 }
 
+/* The table of endpoints without the task went out together with the order to stop it. Who calls it meanwhile
+ * shall still find it. */
+static void let_drain(const struct step *s)
+{
+	const struct task *t = s->work.task;
+
+	if (s->state == TASK_RUNNING && (t->ports.count > 0 || t->networks.count > 0))
+		clock_sleep_ms(DRAIN_MS);
+}
+
 static bool shut_down(struct step *s)
 {
 	const struct agent_executor *x = &s->agent->executor;
@@ -175,6 +186,8 @@ static bool shut_down(struct step *s)
 
 	if (look(s, &err) < 0)
 		return fail_later(s, "container not seen", &err);
+	if (s->container.running)
+		let_drain(s);
 	if (s->container.running && (x->stop(x->arg, &s->work, &err) < 0 || look(s, &err) < 0))
 		return fail_later(s, "container not stopped", &err);
 	if (s->container.running)

@@ -202,7 +202,7 @@ services:
 """)
     result = a.docker("stack", "deploy", "--detach=true", "-c", file, "st")
     assert "this machine alone" not in result.stderr
-    eventually(lambda: a.docker("stack", "ps", "st").stdout.count("Running") == 4, 20)
+    eventually(lambda: len(tasks(a, "st_web")) == len(tasks(a, "st_box")) == 2, 20)
     networks = a.docker("network", "ls", "--filter", "driver=overlay", "--format", "{{.Name}} {{.Scope}}").stdout
     assert "st_default swarm" in networks
     for d in cluster:
