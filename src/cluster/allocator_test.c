@@ -2,6 +2,7 @@
 /* Addresses, subnets and numbers: given once, kept while somebody may use them, given again after that. */
 
 #include "cluster/control_testing.h"
+#include "cluster/endpoints.h"
 #include "cluster/network.h"
 
 #define ON(network) ",\"Networks\":[{\"Target\":\"" network "\"}]"
@@ -194,8 +195,46 @@ static void a_network_goes_when_nobody_is_on_it(void **state)
 	bench_done(&b);
 }
 
+static void the_table_says_who_is_where_and_who_answers(void **state)
+{
+	auto_arena struct arena arena = ARENA_INIT(4 << 20);
+	struct buf text = BUF_INIT(1 << 20);
+	struct proto_endpoints table = {0};
+	struct bench b;
+
+	(void)state;
+	bench_init(&b, 2);
+	assert_int_equal(make_network(&b, "net", NULL, NULL), 0);
+	bench_create(&b, SERVICE("web", "a", 2, ON("net")) "}");
+	b.silent[1] = true; /* its next task is on its way, and does not run */
+	bench_update(&b, "web", SERVICE("web", "a", 4, ON("net")) "}");
+	assert_int_equal(endpoints_write(b.c, 7, &text, NULL), 0);
+	assert_int_equal(
+		json_decode_text(text.data, text.len, &proto_endpoints_table, &arena, &table, NULL),
+		0);
+	assert_int_equal(table.networks.count, 1);
+	const struct proto_network *n = table.networks.items;
+	const struct proto_group *g = n->groups.items;
+	assert_int_equal(n->members.count, 4);
+	assert_int_equal(n->groups.count, 1);
+	assert_string_equal(g->address, "10.0.1.2");
+	assert_string_equal(g->tasks, "tasks.web");
+	assert_string_equal(g->names.items[0], "web");
+	assert_int_equal(g->backends.count, 3);
+	const struct proto_member *m = n->members.items;
+	for (size_t i = 0; i < n->members.count; i++) {
+		bool first = str_eq(m[i].node_id, bench_nodes[0]);
+
+		assert_string_equal(m[i].node_address, first ? "10.0.0.1" : "10.0.0.2");
+		assert_int_equal(m[i].names.count, 1);
+	}
+	buf_free(&text);
+	bench_done(&b);
+}
+
 TESTING_MAIN(TEST(networks_get_subnets_and_numbers_of_their_own),
              TEST(tasks_and_services_get_addresses_that_differ), TEST(addresses_outlive_the_leader),
              TEST(a_task_without_an_address_waits_and_says_so),
              TEST(the_address_of_a_task_on_a_dead_node_is_not_given_away),
-             TEST(a_network_goes_when_nobody_is_on_it))
+             TEST(a_network_goes_when_nobody_is_on_it),
+             TEST(the_table_says_who_is_where_and_who_answers))

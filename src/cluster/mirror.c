@@ -422,10 +422,6 @@ static int place(struct mirror *m, struct mirror_object *o, struct err *err)
 	return 0;
 }
 
-struct loading {
-	struct mirror *m;
-};
-
 /* What a new leader can know about the past of a task: that it happened before now. */
 static void remember_past(struct mirror *m, struct mirror_task *task)
 {
@@ -441,7 +437,7 @@ static void remember_past(struct mirror *m, struct mirror_task *task)
 
 static int load_one(void *arg, const struct store_object *object, struct err *err)
 {
-	struct mirror *m = ((struct loading *)arg)->m;
+	struct mirror *m = arg;
 	struct mirror_object *o = entry_create(m, object->kind, err);
 
 	if (!o)
@@ -462,12 +458,11 @@ int mirror_load(struct mirror *m, struct store *store, struct err *err)
 	static const enum store_kind kinds[] = {STORE_CLUSTER, STORE_NODE,    STORE_SECRET,
 	                                        STORE_CONFIG,  STORE_NETWORK, STORE_SERVICE,
 	                                        STORE_TASK};
-	struct loading loading = {.m = m};
 
 	if (store_refresh(store, err) < 0)
 		return -1;
 	for (size_t i = 0; i < ARRAY_LEN(kinds); i++)
-		if (store_list(store, kinds[i], load_one, &loading, err) < 0) {
+		if (store_list(store, kinds[i], load_one, m, err) < 0) {
 			mirror_done(m);
 			return -1;
 		}
@@ -568,12 +563,6 @@ int mirror_change_secret(struct mirror *m, struct mirror_secret *entry, const st
                          struct err *err)
 {
 	return change(m, &entry->o, s, err);
-}
-
-int mirror_change_network(struct mirror *m, struct mirror_network *entry, const struct network *n,
-                          struct err *err)
-{
-	return change(m, &entry->o, n, err);
 }
 
 /* ---- removing ---- */

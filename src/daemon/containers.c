@@ -8,6 +8,7 @@
 #include "base/arena.h"
 #include "base/str.h"
 #include "daemon/daemon.h"
+#include "daemon/overlays.h"
 #include "daemon/reply.h"
 #include "daemon/view.h"
 #include "engine/container.h"
@@ -19,6 +20,15 @@
 #define CREATE_ARENA (8u << 20)
 #define VIEW_ARENA   (4u << 20)
 #define LIST_ARENA   (256u << 20)
+
+static int check_networks(struct daemon *d, const struct api_container_create *body,
+                          struct err *err)
+{
+	for (size_t i = 0; i < body->endpoint_count; i++)
+		if (overlays_refuse(engine_net(d->engine), body->endpoints[i].network, err) < 0)
+			return -1;
+	return 0;
+}
 
 static int create(void *ctx, struct http_request *req, struct err *err)
 {
@@ -33,6 +43,7 @@ static int create(void *ctx, struct http_request *req, struct err *err)
 		return err_set(err, ERR_INVALID,
 		               "the request has no body: it needs at least Image");
 	if (api_container_create_parse(text, len, &arena, &body, err) < 0 ||
+	    check_networks(d, &body, err) < 0 ||
 	    container_create(d->engine, http_query(req, "name"), &body, id, err) < 0)
 		return -1;
 	struct json *doc = json_object();

@@ -13,6 +13,7 @@
 #include "cluster/member.h"
 #include "cluster/network.h"
 #include "daemon/daemon.h"
+#include "daemon/overlays.h"
 #include "daemon/reply.h"
 #include "engine/container.h"
 #include "engine/engine.h"
@@ -539,7 +540,8 @@ static int attach_container(void *ctx, struct http_request *req, struct err *err
 	if (json_is_object(config) &&
 	    json_decode(config, &api_endpoint_table, &arena, &endpoint, err) < 0)
 		return -1;
-	if (container_connect(d->engine, container, http_arg(req, 0), &endpoint, err) < 0)
+	if (overlays_refuse(engine_net(d->engine), http_arg(req, 0), err) < 0 ||
+	    container_connect(d->engine, container, http_arg(req, 0), &endpoint, err) < 0)
 		return -1;
 	return http_reply_empty(req, 200);
 }

@@ -35,6 +35,28 @@ int overlays_ensure(struct net *net, const struct network *n, struct err *err)
 	return net_overlay_ensure(net, &overlay, err);
 }
 
+int overlays_refuse(struct net *net, const char *network, struct err *err)
+{
+	auto_arena struct arena arena = ARENA_INIT(TABLE_ARENA);
+	struct net_network found = {.driver = (char *)""}, *known = NULL;
+	size_t count = 0;
+
+	if (str_eq(network, "bridge") || str_eq(network, "host") || str_eq(network, "none"))
+		return 0;
+	bool ours = net_network_find(net, network, &arena, &found, NULL) == 0 &&
+	            str_eq(found.driver, "overlay");
+
+	if (net_overlay_list(net, &arena, &known, &count, err) < 0)
+		return -1;
+	for (size_t i = 0; i < count; i++)
+		ours |= str_eq(known[i].name, network) || str_eq(known[i].id, network);
+	return ours ? err_set(err, ERR_UNSUPPORTED,
+	                      "network %.128s is the cluster's: only tasks of services can be "
+	                      "on it, plain containers cannot yet",
+	                      network)
+	            : 0;
+}
+
 /* ---- the table ---- */
 
 struct lists {

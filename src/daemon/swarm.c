@@ -51,6 +51,7 @@ static struct json *plugins(void)
 	json_append(list, plugin("Network", "bridge"));
 	json_append(list, plugin("Network", "host"));
 	json_append(list, plugin("Network", "null"));
+	json_append(list, plugin("Network", "overlay"));
 	json_append(list, plugin("Volume", "local"));
 	return list;
 }

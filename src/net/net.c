@@ -148,9 +148,18 @@ static int raise_networks(struct net *net, struct err *err)
 
 	if (store_network_list(net->db, &arena, &networks, &count, err) < 0)
 		return -1;
-	for (size_t i = 0; i < count; i++)
-		if (net_bridge_ensure(net, &networks[i], err) < 0)
-			return err_wrap(err, "network %s", networks[i].n.name);
+	for (size_t i = 0; i < count; i++) {
+		struct err why = ERR_INIT;
+
+		if (net_bridge_ensure(net, &networks[i], &why) == 0)
+			continue;
+		/* An overlay can be made again when a task needs it. */
+		if (networks[i].vni == 0)
+			return err_set(err, why.kind, "network %s: %.400s", networks[i].n.name,
+			               why.msg);
+		log_warn(net->log, "no way to other machines on a network",
+		         "network=%s error=\"%s\"", networks[i].n.name, why.msg);
+	}
 	if (sweep_sandboxes(net, err) < 0 || sweep_endpoints(net, err) < 0 ||
 	    net_ports_restore(net, err) < 0 || net_rules_rebuild(net, err) < 0)
 		return -1;

@@ -195,6 +195,10 @@ static int pick_address(struct net *net, const struct store_network *network, co
 		return -1;
 	if (!str_empty(wanted))
 		return wanted_address(network, wanted, taken, count, ip, err);
+	if (network->vni)
+		return err_set(err, ERR_UNSUPPORTED,
+		               "addresses on network %s are given by the cluster's leader",
+		               network->n.name);
 	/* There is room for one more: the gateway is taken too. */
 	while (at < count && taken[at] < network->gateway)
 		at++;

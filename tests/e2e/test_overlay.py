@@ -1,11 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
 """Networks over several machines, names and virtual addresses on them; by the docker CLI."""
 import json
+import os
+import subprocess
 import time
 
 import pytest
 
-from conftest import eventually, sh
+from conftest import DOCKER, eventually, sh
 
 SERVE = "mkdir -p /w; hostname > /w/index.html; trap 'exit 0' TERM; httpd -f -p 80 -h /w & wait"
 IDLE = ("sh", "-c", "trap 'exit 0' TERM; sleep 1000 & wait")
@@ -58,10 +60,16 @@ def devices(daemon):
             if link.get("linkinfo", {}).get("info_kind") == "vxlan"]
 
 
-def spread(a, b, service, count=2):
+def start_client(daemon, box, script):
+    """In the background; its output is text."""
+    env = dict(os.environ, DOCKER_HOST=daemon.host, HOME=str(daemon.dir))
+    return subprocess.Popen([DOCKER, "exec", box, "sh", "-c", script], env=env, text=True, stdout=subprocess.PIPE)
+
+
+def spread(a, b, service, count=2, *options):
     """A client on each machine, and the service with its tasks on both."""
     create(a, "client", "--mode", "global", command=IDLE)
-    create(a, service, "--replicas", str(count))
+    create(a, service, "--replicas", str(count), *options)
     eventually(lambda: len(tasks(a, service)) == count and len(tasks(a, "client")) == 2, 20)
     assert container(a, service) and container(b, service)
     return container(a, "client"), container(b, "client")
@@ -116,6 +124,35 @@ def test_a_killed_task_gets_no_requests_afterwards(cluster):
     for d, box in zip(cluster, boxes):
         script = "for i in $(seq 60); do timeout 3 wget -qO /dev/null http://web/ || echo failed; done"
         assert "failed" not in d.docker("exec", box, "sh", "-c", script, timeout=180).stdout
+
+
+def test_a_service_is_updated_and_drained_without_a_failed_request(cluster):
+    """A task that is to stop gets no new connections before it is told."""
+    a, b = cluster
+    boxes = spread(a, b, "web", 4, "--health-cmd", "wget -qO- http://127.0.0.1/", "--health-interval", "200ms")
+    script = "n=0; while [ ! -e /tmp/stop ]; do timeout 5 wget -qO /dev/null http://web/ || echo failed; n=$((n+1)); done; echo asked $n"
+    clients = [start_client(d, box, script) for d, box in zip(cluster, boxes)]
+    a.docker("service", "update", "-d", "--force", "--update-order", "start-first", "--update-monitor", "100ms", "web")
+    eventually(lambda: a.json("GET", "/services/web")["UpdateStatus"]["State"] == "completed", 60)
+    a.docker("service", "scale", "-d", "web=2")
+    eventually(lambda: len(tasks(a, "web")) == 2, 20)
+    time.sleep(1)
+    for d, box, client in zip(cluster, boxes, clients):
+        d.docker("exec", box, "touch", "/tmp/stop")
+        out = client.communicate(timeout=30)[0]
+        assert "failed" not in out and int(out.split("asked ")[1]) > 10
+
+
+def test_plain_containers_get_no_address_behind_the_leaders_back(cluster):
+    a, b = cluster
+    create(a, "client", "--mode", "global", command=IDLE)
+    eventually(lambda: len(tasks(a, "client")) == 2, 20)
+    for d in cluster:
+        refused = d.docker("run", "--rm", "--network", "wide", "busybox", "true", check=False)
+        assert refused.returncode and "network wide is the cluster's" in refused.stderr
+        d.docker("run", "-d", "--name", "plain", "busybox", "sleep", "1000")
+        refused = d.docker("network", "connect", "wide", "plain", check=False)
+        assert refused.returncode and "network wide is the cluster's" in refused.stderr
 
 
 def test_dnsrr_names_lead_to_the_tasks_and_aliases_too(cluster):
