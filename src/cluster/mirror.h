@@ -145,6 +145,7 @@ int mirror_change_node(struct mirror *m, struct mirror_node *entry, const struct
 
 int mirror_change_secret(struct mirror *m, struct mirror_secret *entry, const struct secret *s,
                          struct err *err);
+
 /* Out of the loops' sight at once, out of the store with the commit. Tasks of a removed service
  * become loose, those of a removed node keep its id. */
 void mirror_remove_task(struct mirror *m, struct mirror_task *task);

@@ -117,7 +117,8 @@ static struct json *plugins(void)
 	struct json *p = json_object();
 
 	json_set(p, "Volume", words((const char *const[]){"local", NULL}));
-	json_set(p, "Network", words((const char *const[]){"bridge", "host", "null", "overlay", NULL}));
+	json_set(p, "Network",
+	         words((const char *const[]){"bridge", "host", "null", "overlay", NULL}));
 	json_set(p, "Authorization", json_null());
 	json_set(p, "Log", words((const char *const[]){"json-file", "local", "none", NULL}));
 	return p;
