@@ -274,12 +274,26 @@ static int prepare_cgroup(struct spawn *s, struct err *err)
 	return prepare_cgroup_view(s, err);
 }
 
+/* One that is joined gets the container's root and mounts, and so do those who are in it already. */
+static bool is_our_mount_namespace(int fd)
+{
+	struct stat theirs, ours;
+
+	return fstat(fd, &theirs) == 0 && stat("/proc/self/ns/mnt", &ours) == 0 &&
+	       theirs.st_ino == ours.st_ino && theirs.st_dev == ours.st_dev;
+}
+
 static int open_namespace(const struct oci_namespace *ns, struct err *err)
 {
 	auto_close int fd = fs_trusted_open(ns->path, O_RDONLY, 0, err);
 
 	if (fd < 0)
 		return err_wrap(err, "linux.namespaces (%s)", ns->type);
+	if (ns->flag == CLONE_NEWNS && is_our_mount_namespace(fd))
+		return err_set(err, ERR_INVALID,
+		               "linux.namespaces: %s is the runtime's own mount namespace: "
+		               "everybody in it would get the container's root",
+		               ns->path);
 	return move_fd(&fd);
 }
 
@@ -301,15 +315,6 @@ static bool is_made_by_clone(const struct spawn *s, const struct oci_namespace *
 	return namespace->flag != CLONE_NEWCGROUP;
 }
 
-/* One that is joined gets the container's root and mounts, and so do those who are in it already. */
-static bool is_our_mount_namespace(int fd)
-{
-	struct stat theirs, ours;
-
-	return fstat(fd, &theirs) == 0 && stat("/proc/self/ns/mnt", &ours) == 0 &&
-	       theirs.st_ino == ours.st_ino && theirs.st_dev == ours.st_dev;
-}
-
 static int prepare_namespaces(struct spawn *s, struct err *err)
 {
 	const struct oci_namespace *all = s->plan.spec->linux_.namespaces.items;
@@ -323,13 +328,6 @@ static int prepare_namespaces(struct spawn *s, struct err *err)
 		int fd = open_namespace(&all[i], err);
 		if (fd < 0)
 			return -1;
-		if (all[i].flag == CLONE_NEWNS && is_our_mount_namespace(fd)) {
-			close(fd);
-			return err_set(err, ERR_INVALID,
-			               "linux.namespaces: %s is the runtime's own mount namespace: "
-			               "everybody in it would get the container's root",
-			               all[i].path);
-		}
 		if (all[i].flag == CLONE_NEWPID) {
 			if (join_for_clone(s, fd, err) < 0)
 				return -1;
