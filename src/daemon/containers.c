@@ -24,6 +24,10 @@
 static int check_networks(struct daemon *d, const struct api_container_create *body,
                           struct err *err)
 {
+	const char *mode = body->host.network_mode;
+
+	if (!str_empty(mode) && overlays_refuse(engine_net(d->engine), mode, err) < 0)
+		return -1;
 	for (size_t i = 0; i < body->endpoint_count; i++)
 		if (overlays_refuse(engine_net(d->engine), body->endpoints[i].network, err) < 0)
 			return -1;
