@@ -189,5 +189,9 @@ bool json_truth(const struct json *j);   /* true only for JSON true */
 size_t json_count(const struct json *j); /* elements of an array or keys of an object */
 struct json *json_at(const struct json *array, size_t index); /* borrowed; NULL past the end */
 
+/* Do both say the same? The order of keys does not matter; null, false, "", [], {} and what holds only such is as
+ * good as absent. 0 is not: it may differ from a default. */
+bool json_alike(const struct json *a, const struct json *b);
+
 /* Walks the keys of an object in order. Start with *iter = NULL; false at the end. */
 bool json_next(const struct json *object, void **iter, const char **key, struct json **value);

@@ -344,10 +344,37 @@ static void readers_accept_null_and_wrong_types(void **state)
 	assert_null(json_ref(NULL));
 }
 
+static bool alike(const char *a, const char *b)
+{
+	auto_type(json) x = json_parse(a, strlen(a), NULL);
+	auto_type(json) y = json_parse(b, strlen(b), NULL);
+
+	assert_non_null(x);
+	assert_non_null(y);
+	assert_int_equal(json_alike(x, y), json_alike(y, x));
+	return json_alike(x, y);
+}
+
+static void alike_is_what_says_the_same(void **state)
+{
+	(void)state;
+	assert_true(alike("{\"a\":1,\"b\":[1,{\"c\":2,\"d\":3}]}",
+	                  "{\"b\":[1,{\"d\":3,\"c\":2}],\"a\":1}"));
+	assert_true(alike("{\"a\":null,\"b\":{\"c\":\"\",\"d\":[]}}", "{}"));
+	assert_false(alike("{\"a\":0}", "{}"));
+	assert_true(alike("{\"a\":false}", "{}"));
+	assert_false(alike("{\"a\":true}", "{}"));
+	assert_false(alike("[1,2]", "[2,1]"));
+	assert_false(alike("[1]", "[1,null]"));
+	assert_false(alike("{\"a\":[1]}", "{\"a\":{\"b\":1}}"));
+	assert_false(alike("{\"a\":1}", "{\"a\":1,\"b\":2}"));
+	assert_true(json_alike(NULL, NULL));
+}
+
 TESTING_MAIN(TEST(what_is_decoded_is_encoded_again), TEST(an_error_names_the_path),
              TEST(absence_and_null_leave_a_number_alone), TEST(empty_is_not_absent),
              TEST(what_is_empty_is_written_as_the_table_says), TEST(what_cannot_be_json_says_why),
              TEST(a_raw_value_outlives_the_document), TEST(nesting_ends_at_the_limit),
              TEST(a_bracket_in_a_string_does_not_nest), TEST(what_is_not_json_is_refused),
              TEST(numbers_are_kept), TEST(a_document_made_by_hand_is_written_in_order),
-             TEST(readers_accept_null_and_wrong_types))
+             TEST(readers_accept_null_and_wrong_types), TEST(alike_is_what_says_the_same))

@@ -71,6 +71,15 @@ struct json *stack_find(const struct json *list, const char *name)
 	return NULL;
 }
 
+void stack_keep_force(const struct json *old, struct json *spec)
+{
+	const struct json *before = json_get(json_get(old, "Spec"), "TaskTemplate");
+
+	if (json_get(before, "ForceUpdate"))
+		json_set(json_get(spec, "TaskTemplate"), "ForceUpdate",
+		         json_ref(json_get(before, "ForceUpdate")));
+}
+
 static bool stands_before(const struct json *list, size_t i)
 {
 	for (size_t k = 0; k < i; k++)

@@ -15,6 +15,8 @@ struct json *stack_list(struct cli *cli, const char *kind, const char *name, str
 /* The object of that list whose name (of its Spec, or its own) is `name`. */
 struct json *stack_find(const struct json *list, const char *name);
 const char *stack_name_of(const struct json *object);
+/* What `service update --force` has counted stays, or a deploy would undo it. old: NULL is fine. */
+void stack_keep_force(const struct json *old, struct json *spec);
 /* The files of -c as a stack (compose.h); says what is ignored. Owned. */
 struct json *stack_read(struct cli *cli, const struct args *args, const char *name,
                         struct err *err);

@@ -135,13 +135,9 @@ static int make_files(struct cli *cli, const char *kind, const struct json *entr
 static int update_service(struct cli *cli, const struct args *args, const struct json *old,
                           struct json *spec, struct err *err)
 {
-	const struct json *before = json_get(json_get(old, "Spec"), "TaskTemplate");
 	auto_buf struct buf path = BUF_INIT(API_PATH_MAX);
 
-	/* What `service update --force` has counted stays, or it would be undone by this. */
-	if (json_get(before, "ForceUpdate"))
-		json_set(json_get(spec, "TaskTemplate"), "ForceUpdate",
-		         json_ref(json_get(before, "ForceUpdate")));
+	stack_keep_force(old, spec);
 	printf("Updating service %s (id: %s)\n", json_get_string(spec, "Name"),
 	       json_get_string(old, "ID"));
 	api_begin(&path, "/services/", json_get_string(old, "ID"), "/update");

@@ -8,6 +8,7 @@
 #include "base/err.h"
 #include "base/str.h"
 #include "cli/api.h"
+#include "cli/compose.h"
 #include "cli/out.h"
 #include "cli/stack.h"
 
@@ -33,18 +34,6 @@ static void plan_done(struct plan *plan)
 
 /* ---- what differs ---- */
 
-/* Nothing, false, zero and empty say the same: what is left out. */
-static bool is_empty(const struct json *j)
-{
-	if (!j || json_is_null(j))
-		return true;
-	if (json_is_object(j) || json_is_array(j))
-		return json_count(j) == 0;
-	if (json_is_bool(j))
-		return !json_truth(j);
-	return json_is_int(j) ? json_num(j, 1) == 0 : str_eq(json_str(j), "");
-}
-
 static struct json *new_difference(const char *path, const struct json *before,
                                    const struct json *after)
 {
@@ -54,40 +43,6 @@ static struct json *new_difference(const char *path, const struct json *before,
 	json_set(one, "Before", before ? json_ref((struct json *)before) : json_null());
 	json_set(one, "After", after ? json_ref((struct json *)after) : json_null());
 	return one;
-}
-
-static bool is_same(const struct json *a, const struct json *b);
-
-/* Every key of `a` says the same in `b`. */
-static bool holds_keys(const struct json *a, const struct json *b)
-{
-	void *iter = NULL;
-	const char *key;
-	struct json *value;
-
-	while (json_next(a, &iter, &key, &value))
-		if (!is_same(value, json_get(b, key)))
-			return false;
-	return true;
-}
-
-static bool is_same(const struct json *a, const struct json *b)
-{
-	auto_buf struct buf x = BUF_INIT(TEXT_MAX), y = BUF_INIT(TEXT_MAX);
-
-	if (is_empty(a) || is_empty(b))
-		return is_empty(a) && is_empty(b);
-	if (json_is_object(a) && json_is_object(b))
-		return holds_keys(a, b) && holds_keys(b, a);
-	if (json_is_array(a) && json_is_array(b)) {
-		bool same = json_count(a) == json_count(b);
-		for (size_t i = 0; same && i < json_count(a); i++)
-			same = is_same(json_at(a, i), json_at(b, i));
-		return same;
-	}
-	(void)json_write(a, &x, NULL);
-	(void)json_write(b, &y, NULL);
-	return str_eq(buf_str(&x), buf_str(&y));
 }
 
 static void compare(const struct json *before, const struct json *after, const char *path,
@@ -112,16 +67,23 @@ static void compare_keys(const struct json *from, const struct json *before,
 	}
 }
 
+static bool is_zero(const struct json *j)
+{
+	char text[40];
+
+	return str_eq(compose_text(j, text), "0") || str_eq(compose_text(j, text), "0.0");
+}
+
 static void compare(const struct json *before, const struct json *after, const char *path,
                     struct json *out)
 {
-	if (is_empty(before) && is_empty(after))
+	/* For people, a number that is not given is 0. */
+	if (json_alike(before, after) || (!before && is_zero(after)) || (!after && is_zero(before)))
 		return;
-	if ((json_is_object(before) || is_empty(before)) &&
-	    (json_is_object(after) || is_empty(after)) && !(is_empty(before) && str_eq(path, ""))) {
+	if ((json_is_object(before) || !before) && (json_is_object(after) || !after)) {
 		compare_keys(before, before, after, path, true, out);
 		compare_keys(after, before, after, path, false, out);
-	} else if (!is_same(before, after)) {
+	} else {
 		json_append(out, new_difference(path, before, after));
 	}
 }
@@ -200,8 +162,11 @@ static struct json *request_of(const struct json *stack, const struct plan *plan
 	/* A copy: what is compared keeps its networks. */
 	(void)json_write(specs, &text, NULL);
 	struct json *own = json_parse(buf_str(&text), text.len, NULL);
-	for (size_t i = 0; i < json_count(own); i++)
-		drop_networks(json_at(own, i), plan->networks);
+	for (size_t i = 0; i < json_count(own); i++) {
+		struct json *spec = json_at(own, i);
+		stack_keep_force(stack_find(plan->services, json_get_string(spec, "Name")), spec);
+		drop_networks(spec, plan->networks);
+	}
 	for (size_t i = 0; prune && i < json_count(plan->services); i++) {
 		const char *name = stack_name_of(json_at(plan->services, i));
 		if (!stack_find(specs, name))

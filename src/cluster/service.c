@@ -12,6 +12,7 @@
 #include "base/str.h"
 #include "cluster/control_state.h"
 #include "cluster/filter.h"
+#include "cluster/network.h"
 #include "cluster/secret.h"
 
 #define SPEC_TEXT_MAX (512u << 10)
@@ -114,6 +115,18 @@ static int check_references(const struct control *c, const struct service_spec *
 	return check_files(c, STORE_CONFIG, &spec->task.container.configs, err);
 }
 
+/* Networks of the cluster by their IDs, whatever the client called them: the same spec stays the same. */
+static int identify_networks(const struct control *c, const struct json *networks, struct err *err)
+{
+	for (size_t i = 0; i < json_count(networks); i++) {
+		const char *target = json_get_string(json_at(networks, i), "Target");
+		const struct network *n = target ? network_find(c, target, NULL) : NULL;
+		if (n && json_set(json_at(networks, i), "Target", json_string(n->id)) < 0)
+			return err_nomem(err);
+	}
+	return 0;
+}
+
 /* Text to a checked spec; what it points to lives in the arena. */
 static int read_spec(const struct control *c, const char *text, size_t len, struct arena *arena,
                      struct service_spec *spec, struct err *err)
@@ -124,20 +137,12 @@ static int read_spec(const struct control *c, const char *text, size_t len, stru
 	struct json *doc = json_parse(text, len, err);
 	if (!doc || arena_later(arena, drop_document, doc, err) < 0)
 		return -1;
-	if (service_spec_decode(doc, arena, spec, err) < 0 || service_spec_check(spec, err) < 0 ||
+	if (identify_networks(c, json_get(json_get(doc, "TaskTemplate"), "Networks"), err) < 0 ||
+	    identify_networks(c, json_get(doc, "Networks"), err) < 0 ||
+	    service_spec_decode(doc, arena, spec, err) < 0 || service_spec_check(spec, err) < 0 ||
 	    spell_out_mode(doc, spec, err) < 0)
 		return -1;
 	return check_references(c, spec, err);
-}
-
-static bool same_json(const struct json *a, const struct json *b)
-{
-	auto_buf struct buf left = BUF_INIT(MODEL_TEXT_MAX), right = BUF_INIT(MODEL_TEXT_MAX);
-
-	if (!a || !b)
-		return a == b;
-	return json_write(a, &left, NULL) == 0 && json_write(b, &right, NULL) == 0 &&
-	       str_eq(buf_str(&left), buf_str(&right));
 }
 
 /* Must the tasks be replaced to match? A job runs again when it is forced to, and only then. */
@@ -145,9 +150,9 @@ static bool changes_tasks(const struct service_spec *old, const struct service_s
 {
 	if (service_mode_is_job(new->mode))
 		return old->task.force_update != new->task.force_update;
-	return !same_json(old->task_raw, new->task_raw) ||
-	       !same_json(json_get(json_get(old->raw, "EndpointSpec"), "Ports"),
-	                  json_get(json_get(new->raw, "EndpointSpec"), "Ports"));
+	return !json_alike(old->task_raw, new->task_raw) ||
+	       !json_alike(json_get(json_get(old->raw, "EndpointSpec"), "Ports"),
+	                   json_get(json_get(new->raw, "EndpointSpec"), "Ports"));
 }
 
 static void forget(struct control *c)

@@ -467,6 +467,44 @@ def test_stack_is_removed_with_all_that_was_its_own(stack):
     assert "shop" not in d.docker("stack", "ls").stdout
 
 
+def test_buoy_and_docker_read_a_stack_alike(stack, tmp_path):
+    """What docker deployed, buoy finds as its file says; what buoy deploys, docker does not replace."""
+    d, file = stack, tmp_path / "stack.yml"
+    before = set(names(d))
+    shown = d.buoy("stack", "plan", "-c", file, "shop").stdout
+    assert [line.split(":")[0] for line in shown.splitlines() if "service" in line] == \
+        ["= service shop_web", "= service shop_api", "= service shop_db"], shown
+    assert "->" not in shown and "Nothing was changed" in shown
+    d.buoy("stack", "deploy", "--detach", "-c", file, "shop")
+    d.docker("stack", "deploy", "--detach=true", "-c", file, "shop")
+    assert set(names(d)) == before
+    assert d.buoy("stack", "ls").stdout.split() == ["NAME", "SERVICES", "shop", "3"]
+    assert sorted(line.split()[1] for line in d.buoy("stack", "services", "shop").stdout.splitlines()[1:]) == \
+        ["shop_api", "shop_db", "shop_web"]
+    assert d.buoy("stack", "ps", "shop", "--format", "{{.CurrentState}}").stdout.count("Running") == 4
+
+
+def test_plan_shows_changes_and_places_and_does_nothing(stack, tmp_path):
+    d, file = stack, tmp_path / "next.yml"
+    before = set(names(d))
+    file.write_text(COMPOSE.replace("STAGE: test", "STAGE: live").replace("replicas: 2", "replicas: 5").replace("  back: {driver", "  more:\n  back: {driver")
+                    .replace("  db:\n", "  spare:\n    image: busybox\n    networks: [more]\n  db:\n"))
+    plan = json.loads(d.buoy("stack", "plan", "--format", "json", "-c", file, "shop").stdout)
+    found = {s["Name"]: s for s in plan["Services"]}
+    web, api, spare = found["shop_web"], found["shop_api"], found["shop_spare"]
+    assert (web["Kept"], web["Started"], web["Stopped"]) == (2, 3, 0)
+    assert web["Changes"] == [{"Key": "Mode.Replicated.Replicas", "Before": 2, "After": 5}]
+    assert (api["Kept"], api["Started"], api["Stopped"]) == (0, 1, 1)
+    assert api["Changes"] == [{"Key": "TaskTemplate.ContainerSpec.Env", "Before": ["STAGE=test"], "After": ["STAGE=live"]}]
+    assert spare["Action"] == "create" and [(n["Hostname"], n["After"]) for n in spare["Nodes"]] == [(d.name, 1)]
+    text = d.buoy("stack", "plan", "-c", file, "shop").stdout
+    assert "+ network shop_more" in text and '["STAGE=test"] -> ["STAGE=live"]' in text and f"on {d.name}: 2 -> 5" in text
+    file.write_text(COMPOSE.replace("limits: {cpus: \"0.50\"", "limits: {cpus: \"0.50\"").replace("reservations: {memory: 16M}", "reservations: {cpus: \"100\"}"))
+    waiting = d.buoy("stack", "plan", "-c", file, "shop").stdout
+    assert "waiting: no suitable node" in waiting
+    assert set(names(d)) == before and len(d.json("GET", "/services")) == 3
+
+
 def test_buoy_deploys_waits_prunes_and_removes_a_stack(manager, tmp_path):
     d, file = manager, tmp_path / "compose.yaml"
     text = "services:\n  a: {image: busybox, command: sleep 1000, configs: [c], deploy: {replicas: 2}}\n" \
