@@ -192,6 +192,7 @@ def test_a_machine_that_dies_takes_no_requests_along(cluster):
 def test_networks_work_without_masters_and_through_a_restart(cluster):
     a, b = cluster
     boxes = spread(a, b, "web")
+    eventually(lambda: lookup(b, boxes[1], "tasks.web") == addresses(a, "web")) # b has heard of both
     a.kill9()
     b.kill9()
     b.start()
