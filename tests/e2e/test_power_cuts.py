@@ -159,6 +159,7 @@ class Work:
         """No store any more: the next image makes it, with its directories and its database."""
         shutil.rmtree(self.store)
         self.kept.clear()
+        sh("sync", "-f", str(self.disk.at)) # else a cut brings the old one back
 
     def until_the_cut(self, seconds):
         timer = threading.Timer(seconds, self.disk.cut)
