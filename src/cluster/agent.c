@@ -258,19 +258,19 @@ bool agent_next_manager(struct agent *agent)
 }
 
 /* With the lock held. */
-static const char *target_of(const struct agent *agent)
+static const char *target_at(const struct agent *agent, size_t at)
 {
-	return agent->at == 0 || agent->at > agent->manager_count ? agent->leader
-	                                                          : agent->managers[agent->at - 1];
+	return at == 0 || at > agent->manager_count ? agent->leader : agent->managers[at - 1];
 }
 
-static struct http_client *dial(struct agent *agent, struct http_client_options limits,
-                                struct err *err)
+/* further: so many places behind the one where the agent stands. */
+static struct http_client *dial(struct agent *agent, size_t further,
+                                struct http_client_options limits, struct err *err)
 {
 	limits.base = "https://" CA_MANAGER_NAME;
 	limits.connect_timeout_ms = CONNECT_MS;
 	pthread_mutex_lock(&agent->lock);
-	limits.connect_to = target_of(agent);
+	limits.connect_to = target_at(agent, (agent->at + further) % (agent->manager_count + 1));
 	limits.ca_pem = agent->ca;
 	limits.cert_pem = agent->cert;
 	limits.key_pem = agent->key;
@@ -281,7 +281,7 @@ static struct http_client *dial(struct agent *agent, struct http_client_options 
 
 struct http_client *agent_client(struct agent *agent, int64_t stall_ms, struct err *err)
 {
-	return dial(agent, (struct http_client_options){.stall_timeout_ms = stall_ms}, err);
+	return dial(agent, 0, (struct http_client_options){.stall_timeout_ms = stall_ms}, err);
 }
 
 static int parse_answer(const struct http_response *response, struct json **reply, struct err *err)
@@ -292,28 +292,47 @@ static int parse_answer(const struct http_response *response, struct json **repl
 	return *reply ? 0 : -1;
 }
 
-int agent_ask(struct agent *agent, const struct agent_question *question, struct json **reply,
-              struct err *err)
+static int ask_at(struct agent *agent, size_t further, const struct agent_question *question,
+                  const struct buf *text, struct json **reply, struct err *err)
 {
-	auto_buf struct buf text = BUF_INIT(PROTO_TEXT_MAX);
 	struct http_response response = {0};
-	auto_type(json) body = question->body;
 	auto_type(http_client) client =
-		dial(agent, (struct http_client_options){.timeout_ms = ASK_MS}, err);
+		dial(agent, further, (struct http_client_options){.timeout_ms = ASK_MS}, err);
 
-	if (!client || json_write(body, &text, err) < 0)
+	if (!client)
 		return -1;
 	int rc = http_call_run(client,
 	                       &(struct http_call){.method = "POST",
 	                                           .path = question->path,
-	                                           .body = text.data,
-	                                           .body_len = text.len,
+	                                           .body = text->data,
+	                                           .body_len = text->len,
 	                                           .give_up = question->give_up,
 	                                           .give_up_arg = question->arg},
 	                       &response, err);
 	if (rc == 0)
 		rc = parse_answer(&response, reply, err);
 	http_response_done(&response);
+	return rc;
+}
+
+/* The session's thread goes from manager to manager while none takes it: wherever it stands, each is asked once. */
+int agent_ask(struct agent *agent, const struct agent_question *question, struct json **reply,
+              struct err *err)
+{
+	auto_buf struct buf text = BUF_INIT(PROTO_TEXT_MAX);
+	auto_type(json) body = question->body;
+	int rc = -1;
+
+	if (json_write(body, &text, err) < 0)
+		return -1;
+	pthread_mutex_lock(&agent->lock);
+	size_t places = agent->manager_count + 1;
+	pthread_mutex_unlock(&agent->lock);
+	for (size_t i = 0; rc < 0 && i < places; i++) {
+		rc = ask_at(agent, i, question, &text, reply, err);
+		if (rc < 0 && err_is(err, ERR_CANCELED))
+			break;
+	}
 	return rc;
 }
 

@@ -13,6 +13,7 @@
 #include "base/err.h"
 #include "base/str.h"
 #include "cluster/leader_state.h"
+#include "cluster/store.h"
 #include "http/client.h"
 #include "http/route.h"
 
@@ -43,8 +44,11 @@ static int answer(void *ctx, struct http_request *req, struct err *err)
 		return err_set(err, ERR_DENIED, "node %s is no manager of this cluster",
 		               http_peer_name(req));
 	http_route_find(leader->api.routes, http_method(req), http_path(req) + strlen(API), &match);
-	return match.route ? match.route->fn(leader->api.ctx, req, err)
-	                   : err_set(err, ERR_NOT_FOUND, "page not found");
+	int rc = match.route ? match.route->fn(leader->api.ctx, req, err)
+	                     : err_set(err, ERR_NOT_FOUND, "page not found");
+	/* Refused whole by the store: whoever sent it may ask the one that leads now. */
+	return rc < 0 && store_was_taken_over(err) ? err_set(err, ERR_UNAVAILABLE, LEADER_ELSEWHERE)
+	                                           : rc;
 }
 
 static size_t count_routes(const struct http_route *routes)

@@ -97,12 +97,19 @@ bool store_is_stale(const struct err *err)
 	return err_is(err, ERR_DENIED);
 }
 
+#define TAKEN_OVER "the store has a newer leader"
+
+bool store_was_taken_over(const struct err *err)
+{
+	return store_is_stale(err) && strstr(err->msg, TAKEN_OVER);
+}
+
 int store_check_epoch(int64_t ours, int64_t newest, struct err *err)
 {
 	if (ours == newest)
 		return 0;
-	return err_set(err, ERR_DENIED, "the store has a newer leader (epoch %lld, ours is %lld)",
-	               (long long)newest, (long long)ours);
+	return err_set(err, ERR_DENIED, TAKEN_OVER " (epoch %lld, ours is %lld)", (long long)newest,
+	               (long long)ours);
 }
 
 int store_check_version(const struct store_op *op, int64_t found, struct err *err)

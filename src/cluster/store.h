@@ -77,6 +77,8 @@ int64_t store_revision(const struct store *store); /* of the last commit seen by
 /* Reads the revision afresh: after a commit whose outcome is not known, before listing again. */
 int store_refresh(struct store *store, struct err *err);
 bool store_is_stale(const struct err *err); /* the failure says: no longer the leader */
+/* The same of an error that may be somebody else's, as of a request: was it the store that refused it? */
+bool store_was_taken_over(const struct err *err);
 
 /* Borrowed for the length of the callback. */
 struct store_object {

@@ -10,12 +10,14 @@
 #include <unistd.h>
 
 #include "base/buf.h"
+#include "base/clock.h"
 #include "base/err.h"
 #include "base/fs.h"
 #include "base/log.h"
 #include "base/str.h"
 #include "cluster/member.h"
 #include "cluster/node.h"
+#include "cluster/store.h"
 #include "daemon/daemon.h"
 #include "daemon/executor.h"
 #include "engine/engine.h"
@@ -23,6 +25,9 @@
 
 #define SHOW_MAX (64u << 20) /* bytes of a list */
 #define PEM_MAX  (64u << 10)
+
+#define TAKEN_OVER_MS    20
+#define TAKEN_OVER_TRIES 100
 
 /* ---- life ---- */
 
@@ -76,13 +81,20 @@ int swarm_dispatch(void *ctx, struct http_request *req, struct err *err)
 {
 	struct daemon *d = ctx;
 	struct http_route_match match;
-	int rc = member_relay(d->member, req, err);
 
-	if (rc <= 0)
-		return rc;
 	http_route_find(d->shared, http_method(req), http_path(req), &match);
-	return match.route ? match.route->fn(ctx, req, err)
-	                   : err_set(err, ERR_NOT_FOUND, "page not found");
+	for (int left = TAKEN_OVER_TRIES;; left--) {
+		int rc = member_relay(d->member, req, err);
+		if (rc <= 0)
+			return rc;
+		if (!match.route)
+			return err_set(err, ERR_NOT_FOUND, "page not found");
+		rc = match.route->fn(ctx, req, err);
+		if (rc == 0 || !store_was_taken_over(err) || left == 0)
+			return rc;
+		/* Another manager leads already, and we are about to hear of it: it is asked then. */
+		clock_sleep_ms(TAKEN_OVER_MS);
+	}
 }
 
 int swarm_open(struct daemon *d, struct err *err)

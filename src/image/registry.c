@@ -481,7 +481,9 @@ static int refused(const struct registry *r, const struct http_response *respons
 
 	(void)http_expect(response, &words);
 	const char *text = words.msg[0] ? words.msg : "requested access to the resource is denied";
-	if (response->status == 401)
+	/* A token that was given for a right password and is not enough: the user may not. */
+	bool may_not = known && r->authorization && strstr(r->authorization, ": Bearer ");
+	if (response->status == 401 && !may_not)
 		return err_set(err, ERR_DENIED, "unauthorized: %s (%s: `buoy login %s`)", text,
 		               known ? "wrong user name or password, or expired" : "not logged in",
 		               registry_host(r));

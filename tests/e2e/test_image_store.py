@@ -300,7 +300,8 @@ class Handler(http.server.BaseHTTPRequestHandler):
             self.send_header(name.replace("_", "-"), value)
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()
-        self.wfile.write(body)
+        if self.command != "HEAD": # two bytes too many would be the next answer's beginning
+            self.wfile.write(body)
 
     def do_GET(self):
         server = self.server

@@ -231,8 +231,8 @@ def test_an_upload_elsewhere_takes_no_password_along(tmp_path, store, root_tar):
         server.RequestHandlerClass = Taking
     fake.upload = f"http://{thief.address}/upload"
     tool(store, "import", root_tar, f"{fake.address}/app:1")
-    tool(store, "push", f"{fake.address}/app:1", check=False, env={"IMAGE_USER": "user", "IMAGE_PASSWORD": "secret"})
-    assert thief.seen and not [auth for _, auth in thief.seen if auth]
+    said = tool(store, "push", f"{fake.address}/app:1", check=False, env={"IMAGE_USER": "user", "IMAGE_PASSWORD": "secret"})
+    assert thief.seen and not [auth for _, auth in thief.seen if auth], said.stderr
     assert [auth for path, auth in fake.seen if "uploads" in path and auth], "the control"
 
 
