@@ -249,12 +249,12 @@ def test_a_full_disk_is_told_and_survived(cramped, busybox_tar, tmp_path):
     eventually(lambda: d.docker("logs", "before").stdout == "fine\n") # said while there was room for it
     fill(d)
     seen = []
-    for i in range(3): # a few rows may still fit; what does not must be told
-        status, text = d.api("POST", f"/containers/create?name=c{i}", {"Image": "busybox", "Cmd": ["true"]})
+    for i in range(3): # a few rows may still fit; what does not must be told (a name that no ID begins with)
+        status, text = d.api("POST", f"/containers/create?name=full{i}", {"Image": "busybox", "Cmd": ["true"]})
         seen.append(status)
         if status != 201:
             assert status >= 500 and len(json.loads(text)["message"]) > 10, text
-            assert d.api("GET", f"/containers/c{i}/json")[0] == 404
+            assert d.api("GET", f"/containers/full{i}/json")[0] == 404
     status, text = d.api("POST", "/images/create?fromSrc=-&repo=big&tag=1", open(busybox_tar, "rb").read() + b"",
                          {"Content-Type": "application/x-tar"})
     assert status >= 400 or b"errorDetail" in text, text
@@ -267,7 +267,7 @@ def test_a_full_disk_is_told_and_survived(cramped, busybox_tar, tmp_path):
     (d.root / "filler").unlink()
     for i, status in enumerate(seen):
         if status == 201:
-            assert d.api("DELETE", f"/containers/c{i}?force=1")[0] == 204
+            assert d.api("DELETE", f"/containers/full{i}?force=1")[0] == 204
     assert d.docker("run", "--rm", "busybox", "echo", "room again").stdout == "room again\n"
     assert d.docker("logs", "before").stdout == "fine\n"
     d.docker("build", "-t", "big:3", tmp_path)
