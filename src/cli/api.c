@@ -80,14 +80,15 @@ static int add_filter(struct json *all, const char *key, const char *value, stru
 	return json_append(json_get(all, key), json_string(value)) < 0 ? err_nomem(err) : 0;
 }
 
-int api_filters_and(struct buf *path, const struct args *args, const char *key, const char *value,
-                    struct err *err)
+int api_filters_among(struct buf *path, const struct args *args, const char *key,
+                      const struct json *values, struct err *err)
 {
 	auto_type(json) all = json_object();
 	size_t count = args_count(args, "filter");
 
-	if (key && add_filter(all, key, value, err) < 0)
-		return -1;
+	for (size_t i = 0; i < json_count(values); i++)
+		if (add_filter(all, key, json_str(json_at(values, i)), err) < 0)
+			return -1;
 	for (size_t i = 0; i < count; i++) {
 		const char *text = args_at(args, "filter", i);
 		const char *equals = strchr(text, '=');
@@ -99,6 +100,16 @@ int api_filters_and(struct buf *path, const struct args *args, const char *key, 
 			return -1;
 	}
 	return json_count(all) ? query_json(path, "filters", all, err) : 0;
+}
+
+int api_filters_and(struct buf *path, const struct args *args, const char *key, const char *value,
+                    struct err *err)
+{
+	auto_type(json) values = json_array();
+
+	if (key && value && json_append(values, json_string(value)) < 0)
+		return err_nomem(err);
+	return api_filters_among(path, args, key, values, err);
 }
 
 int api_filters(struct buf *path, const struct args *args, struct err *err)

@@ -41,9 +41,12 @@ const char *api_path(struct cli *cli, const char *before, const char *name, cons
                      struct err *err);
 /* --filter key=value... as a "filters" query; nothing when there is none. */
 int api_filters(struct buf *path, const struct args *args, struct err *err);
-/* The same with one more of our own (key may be NULL). */
+/* The same with one more of our own; key or value NULL: none. */
 int api_filters_and(struct buf *path, const struct args *args, const char *key, const char *value,
                     struct err *err);
+/* With any of the values (array of strings). */
+int api_filters_among(struct buf *path, const struct args *args, const char *key,
+                      const struct json *values, struct err *err);
 /* One filter: {"key": ["value"]}. */
 void api_filter(struct buf *path, const char *key, const char *value);
 

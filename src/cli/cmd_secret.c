@@ -4,7 +4,7 @@
 #include <stdio.h>
 #include <unistd.h>
 
-#include "base/base64.h"
+#include "base/buf.h"
 #include "base/clock.h"
 #include "base/err.h"
 #include "base/fs.h"
@@ -119,39 +119,18 @@ static int add_labels(const struct args *args, struct json *spec, struct err *er
 	return json_set(spec, "Labels", json_ref(labels)) < 0 ? err_nomem(err) : 0;
 }
 
-static int add_templating(const struct args *args, struct json *spec, struct err *err)
-{
-	const char *driver = args_string(args, "template-driver");
-	auto_type(json) templating = json_object();
-
-	if (!driver)
-		return 0;
-	json_set(templating, "Name", json_string(driver));
-	return json_set(spec, "Templating", json_ref(templating)) < 0 ? err_nomem(err) : 0;
-}
-
-static int add_data(const struct kind *kind, const char *file, struct json *spec, struct err *err)
-{
-	auto_buf struct buf data = BUF_INIT(kind->max), text = BUF_INIT(2 * kind->max);
-
-	if (read_data(kind, file, &data, err) < 0)
-		return -1;
-	base64_encode(data.data, data.len, &text);
-	if (buf_check(&text, err) < 0)
-		return -1;
-	return json_set(spec, "Data", json_string(buf_str(&text))) < 0 ? err_nomem(err) : 0;
-}
-
 static int create(struct cli *cli, const struct args *args, const struct kind *kind,
                   struct err *err)
 {
 	const char *path = api_path(cli, kind->prefix, "create", NULL, err);
 	auto_type(json) spec = json_object();
+	auto_buf struct buf data = BUF_INIT(kind->max);
 	struct json *answer = NULL;
 
 	json_set(spec, "Name", json_string(args->words[0]));
-	if (!path || add_labels(args, spec, err) < 0 || add_templating(args, spec, err) < 0 ||
-	    add_data(kind, args->count > 1 ? args->words[1] : "-", spec, err) < 0 ||
+	if (!path || add_labels(args, spec, err) < 0 ||
+	    read_data(kind, args->count > 1 ? args->words[1] : "-", &data, err) < 0 ||
+	    spec_data(&data, args_string(args, "template-driver"), spec, err) < 0 ||
 	    api_send(cli, "POST", path, json_ref(spec), &answer, err) < 0)
 		return -1;
 	const char *id = json_get_string(answer, "ID");

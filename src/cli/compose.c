@@ -11,7 +11,6 @@
 #include "base/err.h"
 #include "base/id.h"
 #include "base/str.h"
-#include "cli/spec.h"
 
 #define PATH_TEXT_MAX 8192
 
@@ -28,55 +27,6 @@ const char *compose_text(const struct json *value, char text[40])
 		return NULL;
 	snprintf(text, 40, "%s", buf_str(&out));
 	return text;
-}
-
-static struct json *number(const char *text, struct err *err)
-{
-	int64_t n;
-
-	return id_parse_int(text, "value", 0, INT64_MAX, &n, err) < 0 ? NULL : json_int(n);
-}
-
-static struct json *truth(const char *text, struct err *err)
-{
-	if (str_eq(text, "true") || str_eq(text, "false"))
-		return json_bool(*text == 't');
-	return err_set(err, ERR_INVALID, "'%.60s': not true or false", text), NULL;
-}
-
-static struct json *duration(const char *text, struct err *err)
-{
-	int64_t ns;
-
-	if (clock_parse_duration(text, &ns, err) < 0)
-		return NULL;
-	return ns < 0 ? (err_set(err, ERR_INVALID, "%s: below 0", text), NULL) : json_int(ns);
-}
-
-static struct json *size(const char *text, struct err *err)
-{
-	int64_t bytes;
-
-	return id_parse_size(text, &bytes, err) < 0 ? NULL : json_int(bytes);
-}
-
-static struct json *cpus(const char *text, struct err *err)
-{
-	int64_t nano = 0;
-
-	if (!str_eq(text, "0") && spec_cpus(text, &nano, err) < 0)
-		return NULL;
-	return json_int(nano);
-}
-
-static struct json *ratio(const char *text, struct err *err)
-{
-	char *end;
-	double value = strtod(text, &end);
-
-	if (end == text || *end || !(value >= 0 && value <= 1))
-		return err_set(err, ERR_INVALID, "'%.60s': not a number from 0 to 1", text), NULL;
-	return json_double(value);
 }
 
 static struct json *list(const struct json *value, struct err *err)
@@ -136,10 +86,6 @@ static struct json *map(const struct json *value, struct err *err)
 
 struct json *compose_value(const struct json *value, enum compose_kind kind, struct err *err)
 {
-	static struct json *(*const scalars[])(const char *text, struct err *err) = {
-		[COMPOSE_INT] = number, [COMPOSE_BOOL] = truth, [COMPOSE_DURATION] = duration,
-		[COMPOSE_SIZE] = size,  [COMPOSE_CPUS] = cpus,  [COMPOSE_RATIO] = ratio,
-	};
 	char own[40];
 
 	if (kind == COMPOSE_WORDS)
@@ -151,7 +97,7 @@ struct json *compose_value(const struct json *value, enum compose_kind kind, str
 	const char *text = compose_text(value, own);
 	if (!text)
 		return err_set(err, ERR_INVALID, "not a single value"), NULL;
-	return kind == COMPOSE_TEXT ? json_string(text) : scalars[kind](text, err);
+	return spec_value((enum spec_kind)kind, text, err);
 }
 
 static const struct compose_rule *rule_of(const char *key, const struct compose_rule *rules,
@@ -250,7 +196,7 @@ static int add_label(struct json *object, const char *key, const char *stack)
 static int read_ipam(const struct json *entry, struct json *network, struct err *err)
 {
 	static const struct compose_rule rules[] = {{"driver", COMPOSE_TEXT, "Driver"},
-	                                            {"config", COMPOSE_OTHER, NULL}};
+	                                            COMPOSE_RULE_OTHER("config")};
 	static const struct compose_rule config_rules[] = {{"subnet", COMPOSE_TEXT, "Subnet"},
 	                                                   {"gateway", COMPOSE_TEXT, "Gateway"},
 	                                                   {"ip_range", COMPOSE_TEXT, "IPRange"}};
@@ -274,12 +220,15 @@ static int read_ipam(const struct json *entry, struct json *network, struct err 
 static int read_network(const struct json *entry, const char *stack, struct json *network,
                         struct err *err)
 {
-	static const struct compose_rule rules[] = {
-		{"driver", COMPOSE_TEXT, "Driver"},     {"driver_opts", COMPOSE_MAP, "Options"},
-		{"labels", COMPOSE_MAP, "Labels"},      {"attachable", COMPOSE_BOOL, "Attachable"},
-		{"internal", COMPOSE_BOOL, "Internal"}, {"enable_ipv6", COMPOSE_BOOL, "EnableIPv6"},
-		{"ipam", COMPOSE_OTHER, NULL},          {"name", COMPOSE_OTHER, NULL},
-		{"external", COMPOSE_OTHER, NULL}};
+	static const struct compose_rule rules[] = {{"driver", COMPOSE_TEXT, "Driver"},
+	                                            {"driver_opts", COMPOSE_MAP, "Options"},
+	                                            {"labels", COMPOSE_MAP, "Labels"},
+	                                            {"attachable", COMPOSE_BOOL, "Attachable"},
+	                                            {"internal", COMPOSE_BOOL, "Internal"},
+	                                            {"enable_ipv6", COMPOSE_BOOL, "EnableIPv6"},
+	                                            COMPOSE_RULE_OTHER("ipam"),
+	                                            COMPOSE_RULE_OTHER("name"),
+	                                            COMPOSE_RULE_OTHER("external")};
 
 	json_set(network, "Driver", json_string("overlay"));
 	if (compose_apply(entry, rules, ARRAY_LEN(rules), network, NULL, err) < 0 ||
@@ -292,12 +241,12 @@ static int read_file(const struct json *entry, const char *stack, const struct c
                      struct json *object, struct err *err)
 {
 	static const struct compose_rule rules[] = {{"labels", COMPOSE_MAP, "Labels"},
-	                                            {"file", COMPOSE_OTHER, NULL},
+	                                            COMPOSE_RULE_OTHER("file"),
 	                                            {"content", COMPOSE_TEXT, "Content"},
 	                                            {"environment", COMPOSE_TEXT, "Environment"},
 	                                            {"template_driver", COMPOSE_TEXT, "Template"},
-	                                            {"name", COMPOSE_OTHER, NULL},
-	                                            {"external", COMPOSE_OTHER, NULL}};
+	                                            COMPOSE_RULE_OTHER("name"),
+	                                            COMPOSE_RULE_OTHER("external")};
 	const char *path = json_get_string(entry, "file");
 	int sources = (path != NULL) + (json_get(entry, "content") != NULL) +
 	              (json_get(entry, "environment") != NULL);
@@ -377,10 +326,10 @@ static int read_section(const struct compose *file, const char *stack, const cha
 static int check_top(const struct json *doc, struct err *err)
 {
 	static const struct compose_rule rules[] = {
-		{"version", COMPOSE_OTHER, NULL},  {"name", COMPOSE_OTHER, NULL},
-		{"services", COMPOSE_OTHER, NULL}, {"networks", COMPOSE_OTHER, NULL},
-		{"volumes", COMPOSE_OTHER, NULL},  {"secrets", COMPOSE_OTHER, NULL},
-		{"configs", COMPOSE_OTHER, NULL}};
+		COMPOSE_RULE_OTHER("version"),  COMPOSE_RULE_OTHER("name"),
+		COMPOSE_RULE_OTHER("services"), COMPOSE_RULE_OTHER("networks"),
+		COMPOSE_RULE_OTHER("volumes"),  COMPOSE_RULE_OTHER("secrets"),
+		COMPOSE_RULE_OTHER("configs")};
 
 	if (!json_is_object(doc))
 		return err_set(err, ERR_INVALID, "not a Compose file: its top must be a mapping");

@@ -20,6 +20,7 @@
 #include <stddef.h>
 
 #include "base/json.h"
+#include "cli/spec.h"
 
 struct err;
 
@@ -42,21 +43,31 @@ struct json *compose_stack(const struct compose *file, const char *name, struct 
 
 /* ---- for the parts of this module ---- */
 
-/* How a key of a file becomes one of the API's. */
+/* How a key of a file becomes one of the API's: as spec_value() does, or in one of these ways. */
 enum compose_kind {
-	COMPOSE_TEXT,
-	COMPOSE_INT, /* at least 0 */
-	COMPOSE_BOOL,
-	COMPOSE_DURATION, /* "1m30s" to ns */
-	COMPOSE_SIZE,     /* "64M", or bytes */
-	COMPOSE_CPUS,     /* "0.5" to billionths */
-	COMPOSE_RATIO,
-	COMPOSE_WORDS, /* a list, or a text split as a shell would */
-	COMPOSE_LIST,  /* of texts; one alone is a list of one */
-	COMPOSE_MAP,   /* of texts; or a list of KEY=VALUE */
-	COMPOSE_OTHER, /* read by whoever has the table */
+	COMPOSE_TEXT = SPEC_TEXT,
+	COMPOSE_INT = SPEC_INT,
+	COMPOSE_BOOL = SPEC_BOOL,
+	COMPOSE_DURATION = SPEC_DURATION,
+	COMPOSE_SIZE = SPEC_SIZE,
+	COMPOSE_CPUS = SPEC_CPUS,
+	COMPOSE_RATIO = SPEC_RATIO,
+	COMPOSE_WORDS = SPEC_KINDS, /* a list, or a text split as a shell would */
+	COMPOSE_LIST,               /* of texts; one alone is a list of one */
+	COMPOSE_MAP,                /* of texts; or a list of KEY=VALUE */
+	COMPOSE_OTHER,              /* read by whoever has the table */
 	COMPOSE_IGNORED,
 };
+
+/* Of a table: a key with no value of its own in the API. */
+#define COMPOSE_RULE_OTHER(key)                                                                    \
+	{                                                                                          \
+		key, COMPOSE_OTHER, NULL                                                           \
+	}
+#define COMPOSE_RULE_IGNORED(key)                                                                  \
+	{                                                                                          \
+		key, COMPOSE_IGNORED, NULL                                                         \
+	}
 
 struct compose_rule {
 	const char *key;

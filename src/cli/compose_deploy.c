@@ -9,18 +9,6 @@
 #include "base/str.h"
 #include "cli/compose.h"
 
-#define OTHER(key)                                                                                 \
-	{                                                                                          \
-		key, COMPOSE_OTHER, NULL                                                           \
-	}
-
-static struct json *part(struct json *object, const char *key)
-{
-	if (!json_is_object(json_get(object, key)))
-		(void)json_set(object, key, json_object());
-	return json_get(object, key);
-}
-
 /* from[key] by its rules into to[name], if it is there. */
 static int apply_part(const struct json *from, const char *key, const struct compose_rule *rules,
                       size_t count, struct json *to, const char *name, struct err *err)
@@ -29,7 +17,7 @@ static int apply_part(const struct json *from, const char *key, const struct com
 
 	if (!inner)
 		return 0;
-	return compose_apply(inner, rules, count, part(to, name), NULL, err) < 0
+	return compose_apply(inner, rules, count, spec_part(to, name), NULL, err) < 0
 	               ? err_wrap(err, "%s", key)
 	               : 0;
 }
@@ -41,17 +29,18 @@ static int set_resources(const struct json *deploy, struct json *task, struct er
 	                                             {"pids", COMPOSE_INT, "Pids"}};
 	static const struct compose_rule reservations[] = {{"cpus", COMPOSE_CPUS, "NanoCPUs"},
 	                                                   {"memory", COMPOSE_SIZE, "MemoryBytes"}};
-	static const struct compose_rule both[] = {OTHER("limits"), OTHER("reservations")};
+	static const struct compose_rule both[] = {COMPOSE_RULE_OTHER("limits"),
+	                                           COMPOSE_RULE_OTHER("reservations")};
 	const struct json *from = json_get(deploy, "resources");
 
 	if (!from)
 		return 0;
 	if (compose_apply(from, both, ARRAY_LEN(both), NULL, NULL, err) < 0 ||
-	    apply_part(from, "limits", limits, ARRAY_LEN(limits), part(task, "Resources"), "Limits",
-	               err) < 0)
+	    apply_part(from, "limits", limits, ARRAY_LEN(limits), spec_part(task, "Resources"),
+	               "Limits", err) < 0)
 		return err_wrap(err, "resources");
 	return apply_part(from, "reservations", reservations, ARRAY_LEN(reservations),
-	                  part(task, "Resources"), "Reservations", err) < 0
+	                  spec_part(task, "Resources"), "Reservations", err) < 0
 	               ? err_wrap(err, "resources")
 	               : 0;
 }
@@ -61,7 +50,7 @@ static int set_placement(const struct json *deploy, struct json *task, struct er
 	static const struct compose_rule rules[] = {
 		{"constraints", COMPOSE_LIST, "Constraints"},
 		{"max_replicas_per_node", COMPOSE_INT, "MaxReplicas"},
-		OTHER("preferences")};
+		COMPOSE_RULE_OTHER("preferences")};
 	const struct json *from = json_get(json_get(deploy, "placement"), "preferences");
 	auto_type(json) preferences = json_array();
 
@@ -74,11 +63,11 @@ static int set_placement(const struct json *deploy, struct json *task, struct er
 		if (!label)
 			return err_set(err, ERR_INVALID,
 			               "placement: preferences: not spread: LABEL");
-		json_set(part(one, "Spread"), "SpreadDescriptor", json_string(label));
+		json_set(spec_part(one, "Spread"), "SpreadDescriptor", json_string(label));
 	}
-	return json_count(preferences)
-	               ? json_set(part(task, "Placement"), "Preferences", json_ref(preferences))
-	               : 0;
+	return json_count(preferences) ? json_set(spec_part(task, "Placement"), "Preferences",
+	                                          json_ref(preferences))
+	                               : 0;
 }
 
 /* `restart: on-failure:3` counts where deploy.restart_policy says nothing. */
@@ -89,7 +78,7 @@ static int set_plain_restart(const struct json *service, struct json *task, stru
 
 	if (!text || !*text)
 		return 0;
-	struct json *policy = part(task, "RestartPolicy");
+	struct json *policy = spec_part(task, "RestartPolicy");
 	if (str_eq(text, "no"))
 		return json_set(policy, "Condition", json_string("none"));
 	if (str_eq(text, "always") || str_eq(text, "unless-stopped"))
@@ -135,7 +124,7 @@ static int set_update(const struct json *deploy, const char *key, struct json *s
 
 	if (!json_get(deploy, key))
 		return 0;
-	json_set(part(spec, name), "Parallelism", json_int(1));
+	json_set(spec_part(spec, name), "Parallelism", json_int(1));
 	return apply_part(deploy, key, rules, ARRAY_LEN(rules), spec, name, err);
 }
 
@@ -144,15 +133,15 @@ static int set_mode(const struct json *deploy, struct json *spec, struct err *er
 	const char *mode = json_get_string(deploy, "mode");
 	const struct json *from = json_get(deploy, "replicas");
 	struct json *replicas = from ? compose_value(from, COMPOSE_INT, err) : json_int(1);
-	struct json *out = part(spec, "Mode");
+	struct json *out = spec_part(spec, "Mode");
 
 	if (!replicas)
 		return err_wrap(err, "replicas");
 	if (!mode || str_eq(mode, "replicated"))
-		return json_set(part(out, "Replicated"), "Replicas", replicas);
+		return json_set(spec_part(out, "Replicated"), "Replicas", replicas);
 	if (str_eq(mode, "replicated-job")) {
-		json_set(part(out, "ReplicatedJob"), "MaxConcurrent", json_ref(replicas));
-		return json_set(part(out, "ReplicatedJob"), "TotalCompletions", replicas);
+		json_set(spec_part(out, "ReplicatedJob"), "MaxConcurrent", json_ref(replicas));
+		return json_set(spec_part(out, "ReplicatedJob"), "TotalCompletions", replicas);
 	}
 	json_free(replicas);
 	if (from)
@@ -168,15 +157,12 @@ static int set_mode(const struct json *deploy, struct json *spec, struct err *er
 
 int compose_deploy(const struct json *service, struct json *spec, struct err *err)
 {
-	static const struct compose_rule rules[] = {{"labels", COMPOSE_MAP, "Labels"},
-	                                            OTHER("mode"),
-	                                            OTHER("replicas"),
-	                                            OTHER("endpoint_mode"),
-	                                            OTHER("update_config"),
-	                                            OTHER("rollback_config"),
-	                                            OTHER("resources"),
-	                                            OTHER("restart_policy"),
-	                                            OTHER("placement")};
+	static const struct compose_rule rules[] = {
+		{"labels", COMPOSE_MAP, "Labels"},   COMPOSE_RULE_OTHER("mode"),
+		COMPOSE_RULE_OTHER("replicas"),      COMPOSE_RULE_OTHER("endpoint_mode"),
+		COMPOSE_RULE_OTHER("update_config"), COMPOSE_RULE_OTHER("rollback_config"),
+		COMPOSE_RULE_OTHER("resources"),     COMPOSE_RULE_OTHER("restart_policy"),
+		COMPOSE_RULE_OTHER("placement")};
 	const struct json *deploy = json_get(service, "deploy");
 	const char *endpoint = json_get_string(deploy, "endpoint_mode");
 	struct json *task = json_get(spec, "TaskTemplate");
@@ -187,5 +173,6 @@ int compose_deploy(const struct json *service, struct json *spec, struct err *er
 	    set_update(deploy, "update_config", spec, "UpdateConfig", err) < 0 ||
 	    set_update(deploy, "rollback_config", spec, "RollbackConfig", err) < 0)
 		return err_wrap(err, "deploy");
-	return endpoint ? json_set(part(spec, "EndpointSpec"), "Mode", json_string(endpoint)) : 0;
+	return endpoint ? json_set(spec_part(spec, "EndpointSpec"), "Mode", json_string(endpoint))
+	                : 0;
 }

@@ -7,22 +7,10 @@
 #include "base/str.h"
 #include "cli/compose.h"
 
-#define OTHER(key)                                                                                 \
-	{                                                                                          \
-		key, COMPOSE_OTHER, NULL                                                           \
-	}
-
 struct place {
 	const struct compose *file;
 	const char *stack;
 };
-
-static struct json *part(struct json *object, const char *key)
-{
-	if (!json_is_object(json_get(object, key)))
-		(void)json_set(object, key, json_object());
-	return json_get(object, key);
-}
 
 /* The source as the node shall have it: a path, or the volume's own name with its driver and labels. */
 static int set_source(const struct place *p, const char *source, struct json *mount,
@@ -30,9 +18,9 @@ static int set_source(const struct place *p, const char *source, struct json *mo
 {
 	static const struct compose_rule rules[] = {{"driver", COMPOSE_TEXT, "Name"},
 	                                            {"driver_opts", COMPOSE_MAP, "Options"},
-	                                            OTHER("labels"),
-	                                            OTHER("name"),
-	                                            OTHER("external")};
+	                                            COMPOSE_RULE_OTHER("labels"),
+	                                            COMPOSE_RULE_OTHER("name"),
+	                                            COMPOSE_RULE_OTHER("external")};
 	const struct json *entry = json_get(json_get(p->file->doc, "volumes"), source);
 	const char *type = json_get_string(mount, "Type");
 
@@ -50,13 +38,13 @@ static int set_source(const struct place *p, const char *source, struct json *mo
 	if (!labels)
 		return err_wrap(err, "volumes.%s.labels", source);
 	json_set(labels, COMPOSE_STACK_LABEL, json_string(p->stack));
-	json_set(part(mount, "VolumeOptions"), "Labels", labels);
+	json_set(spec_part(mount, "VolumeOptions"), "Labels", labels);
 	auto_type(json) driver = json_object();
 	if (compose_apply(entry, rules, ARRAY_LEN(rules), driver, NULL, err) < 0)
 		return err_wrap(err, "volumes.%s", source);
-	return json_count(driver)
-	               ? json_set(part(mount, "VolumeOptions"), "DriverConfig", json_ref(driver))
-	               : 0;
+	return json_count(driver) ? json_set(spec_part(mount, "VolumeOptions"), "DriverConfig",
+	                                     json_ref(driver))
+	                          : 0;
 }
 
 static int add_mode(const char *word, struct json *mount, struct err *err)
@@ -67,10 +55,10 @@ static int add_mode(const char *word, struct json *mount, struct err *err)
 	if (str_eq(word, "ro"))
 		return json_set(mount, "ReadOnly", json_bool(true));
 	if (str_eq(word, "nocopy"))
-		return json_set(part(mount, "VolumeOptions"), "NoCopy", json_bool(true));
+		return json_set(spec_part(mount, "VolumeOptions"), "NoCopy", json_bool(true));
 	for (size_t i = 0; i < ARRAY_LEN(propagations); i++)
 		if (str_eq(word, propagations[i]))
-			return json_set(part(mount, "BindOptions"), "Propagation",
+			return json_set(spec_part(mount, "BindOptions"), "Propagation",
 			                json_string(word));
 	/* Labels for SELinux, and how well a Mac keeps up: nothing to do here. */
 	if (str_eq(word, "rw") || str_eq(word, "z") || str_eq(word, "Z") ||
@@ -109,13 +97,13 @@ static int read_long(const struct place *p, const struct json *from, struct json
 	                                            {"target", COMPOSE_TEXT, "Target"},
 	                                            {"read_only", COMPOSE_BOOL, "ReadOnly"},
 	                                            {"consistency", COMPOSE_TEXT, "Consistency"},
-	                                            OTHER("source"),
-	                                            OTHER("bind"),
-	                                            OTHER("volume"),
-	                                            OTHER("tmpfs")};
+	                                            COMPOSE_RULE_OTHER("source"),
+	                                            COMPOSE_RULE_OTHER("bind"),
+	                                            COMPOSE_RULE_OTHER("volume"),
+	                                            COMPOSE_RULE_OTHER("tmpfs")};
 	static const struct compose_rule bind[] = {{"propagation", COMPOSE_TEXT, "Propagation"},
-	                                           {"create_host_path", COMPOSE_IGNORED, NULL},
-	                                           {"selinux", COMPOSE_IGNORED, NULL}};
+	                                           COMPOSE_RULE_IGNORED("create_host_path"),
+	                                           COMPOSE_RULE_IGNORED("selinux")};
 	static const struct compose_rule volume[] = {{"nocopy", COMPOSE_BOOL, "NoCopy"}};
 	static const struct compose_rule tmpfs[] = {{"size", COMPOSE_SIZE, "SizeBytes"},
 	                                            {"mode", COMPOSE_INT, "Mode"}};
@@ -126,15 +114,15 @@ static int read_long(const struct place *p, const struct json *from, struct json
 	if (!json_get(mount, "Type"))
 		json_set(mount, "Type", json_string("volume"));
 	if (json_get(from, "bind") && compose_apply(json_get(from, "bind"), bind, ARRAY_LEN(bind),
-	                                            part(mount, "BindOptions"), NULL, err) < 0)
+	                                            spec_part(mount, "BindOptions"), NULL, err) < 0)
 		return err_wrap(err, "bind");
 	if (json_get(from, "volume") &&
 	    compose_apply(json_get(from, "volume"), volume, ARRAY_LEN(volume),
-	                  part(mount, "VolumeOptions"), NULL, err) < 0)
+	                  spec_part(mount, "VolumeOptions"), NULL, err) < 0)
 		return err_wrap(err, "volume");
 	if (json_get(from, "tmpfs") &&
 	    compose_apply(json_get(from, "tmpfs"), tmpfs, ARRAY_LEN(tmpfs),
-	                  part(mount, "TmpfsOptions"), NULL, err) < 0)
+	                  spec_part(mount, "TmpfsOptions"), NULL, err) < 0)
 		return err_wrap(err, "tmpfs");
 	if (str_eq(json_get_string(mount, "Type"), "tmpfs") || !source)
 		return 0;

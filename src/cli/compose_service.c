@@ -16,14 +16,6 @@
 #define FILE_MODE 0444
 
 /* What is about the place where the file is run, and not about the cluster: left out, and said. */
-#define IGNORED(key)                                                                               \
-	{                                                                                          \
-		key, COMPOSE_IGNORED, NULL                                                         \
-	}
-#define OTHER(key)                                                                                 \
-	{                                                                                          \
-		key, COMPOSE_OTHER, NULL                                                           \
-	}
 
 static const struct compose_rule rules[] = {
 	{"image", COMPOSE_TEXT, "Image"},
@@ -44,43 +36,43 @@ static const struct compose_rule rules[] = {
 	{"cap_drop", COMPOSE_LIST, "CapabilityDrop"},
 	{"sysctls", COMPOSE_MAP, "Sysctls"},
 	{"labels", COMPOSE_MAP, "Labels"},
-	OTHER("configs"),
-	OTHER("deploy"),
-	OTHER("dns"),
-	OTHER("dns_opt"),
-	OTHER("dns_search"),
-	OTHER("env_file"),
-	OTHER("environment"),
-	OTHER("extra_hosts"),
-	OTHER("healthcheck"),
-	OTHER("logging"),
-	OTHER("networks"),
-	OTHER("ports"),
-	OTHER("restart"),
-	OTHER("secrets"),
-	OTHER("tmpfs"),
-	OTHER("ulimits"),
-	OTHER("volumes"),
-	IGNORED("build"),
-	IGNORED("cgroup_parent"),
-	IGNORED("container_name"),
-	IGNORED("depends_on"),
-	IGNORED("devices"),
-	IGNORED("domainname"),
-	IGNORED("expose"),
-	IGNORED("external_links"),
-	IGNORED("ipc"),
-	IGNORED("links"),
-	IGNORED("mac_address"),
-	IGNORED("network_mode"),
-	IGNORED("pid"),
-	IGNORED("platform"),
-	IGNORED("privileged"),
-	IGNORED("profiles"),
-	IGNORED("pull_policy"),
-	IGNORED("security_opt"),
-	IGNORED("shm_size"),
-	IGNORED("userns_mode"),
+	COMPOSE_RULE_OTHER("configs"),
+	COMPOSE_RULE_OTHER("deploy"),
+	COMPOSE_RULE_OTHER("dns"),
+	COMPOSE_RULE_OTHER("dns_opt"),
+	COMPOSE_RULE_OTHER("dns_search"),
+	COMPOSE_RULE_OTHER("env_file"),
+	COMPOSE_RULE_OTHER("environment"),
+	COMPOSE_RULE_OTHER("extra_hosts"),
+	COMPOSE_RULE_OTHER("healthcheck"),
+	COMPOSE_RULE_OTHER("logging"),
+	COMPOSE_RULE_OTHER("networks"),
+	COMPOSE_RULE_OTHER("ports"),
+	COMPOSE_RULE_OTHER("restart"),
+	COMPOSE_RULE_OTHER("secrets"),
+	COMPOSE_RULE_OTHER("tmpfs"),
+	COMPOSE_RULE_OTHER("ulimits"),
+	COMPOSE_RULE_OTHER("volumes"),
+	COMPOSE_RULE_IGNORED("build"),
+	COMPOSE_RULE_IGNORED("cgroup_parent"),
+	COMPOSE_RULE_IGNORED("container_name"),
+	COMPOSE_RULE_IGNORED("depends_on"),
+	COMPOSE_RULE_IGNORED("devices"),
+	COMPOSE_RULE_IGNORED("domainname"),
+	COMPOSE_RULE_IGNORED("expose"),
+	COMPOSE_RULE_IGNORED("external_links"),
+	COMPOSE_RULE_IGNORED("ipc"),
+	COMPOSE_RULE_IGNORED("links"),
+	COMPOSE_RULE_IGNORED("mac_address"),
+	COMPOSE_RULE_IGNORED("network_mode"),
+	COMPOSE_RULE_IGNORED("pid"),
+	COMPOSE_RULE_IGNORED("platform"),
+	COMPOSE_RULE_IGNORED("privileged"),
+	COMPOSE_RULE_IGNORED("profiles"),
+	COMPOSE_RULE_IGNORED("pull_policy"),
+	COMPOSE_RULE_IGNORED("security_opt"),
+	COMPOSE_RULE_IGNORED("shm_size"),
+	COMPOSE_RULE_IGNORED("userns_mode"),
 };
 
 static int compare_texts(const void *a, const void *b)
@@ -243,8 +235,8 @@ static int set_health(const struct json *service, struct json *container, struct
 		{"start_period", COMPOSE_DURATION, "StartPeriod"},
 		{"start_interval", COMPOSE_DURATION, "StartInterval"},
 		{"retries", COMPOSE_INT, "Retries"},
-		OTHER("test"),
-		OTHER("disable")};
+		COMPOSE_RULE_OTHER("test"),
+		COMPOSE_RULE_OTHER("disable")};
 	const struct json *from = json_get(service, "healthcheck"), *test = json_get(from, "test");
 	struct json *health, *words = NULL;
 
@@ -314,8 +306,8 @@ static int add_file(const struct compose *file, const char *stack, const char *s
 	static const struct compose_rule file_rules[] = {{"target", COMPOSE_TEXT, "Name"},
 	                                                 {"uid", COMPOSE_TEXT, "UID"},
 	                                                 {"gid", COMPOSE_TEXT, "GID"},
-	                                                 OTHER("source"),
-	                                                 OTHER("mode")};
+	                                                 COMPOSE_RULE_OTHER("source"),
+	                                                 COMPOSE_RULE_OTHER("mode")};
 	const char *source =
 		json_is_string(item) ? json_str(item) : json_get_string(item, "source");
 	struct json *ref = json_object(), *target = json_object();
@@ -383,10 +375,10 @@ static int add_network(const struct compose *file, const char *stack, const char
                        struct err *err)
 {
 	static const struct compose_rule network_rules[] = {{"aliases", COMPOSE_LIST, "Aliases"},
-	                                                    IGNORED("ipv4_address"),
-	                                                    IGNORED("ipv6_address"),
-	                                                    IGNORED("priority"),
-	                                                    IGNORED("link_local_ips")};
+	                                                    COMPOSE_RULE_IGNORED("ipv4_address"),
+	                                                    COMPOSE_RULE_IGNORED("ipv6_address"),
+	                                                    COMPOSE_RULE_IGNORED("priority"),
+	                                                    COMPOSE_RULE_IGNORED("link_local_ips")};
 	struct json *one = json_object(), *target;
 
 	json_append(out, one);
@@ -451,7 +443,7 @@ static int set_ports(const struct json *service, struct json *spec, struct err *
 	static const struct compose_rule port_rules[] = {
 		{"target", COMPOSE_INT, "TargetPort"},  {"published", COMPOSE_INT, "PublishedPort"},
 		{"protocol", COMPOSE_TEXT, "Protocol"}, {"mode", COMPOSE_TEXT, "PublishMode"},
-		{"name", COMPOSE_TEXT, "Name"},         IGNORED("app_protocol")};
+		{"name", COMPOSE_TEXT, "Name"},         COMPOSE_RULE_IGNORED("app_protocol")};
 	const struct json *from = json_get(service, "ports");
 	auto_type(json) out = json_array();
 	char own[40];

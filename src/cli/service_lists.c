@@ -10,13 +10,6 @@
 #include "cli/service_files.h"
 #include "cli/spec.h"
 
-static struct json *part(struct json *object, const char *key)
-{
-	if (!json_is_object(json_get(object, key)))
-		(void)json_set(object, key, json_object());
-	return json_get(object, key);
-}
-
 /* ---- which item is meant ---- */
 
 static bool same_variable(const struct json *item, const char *text)
@@ -178,7 +171,7 @@ static int add_preference(const char *text, struct json *list, struct err *err)
 		               "spread=node.labels.rack",
 		               text);
 	struct json *preference = json_object();
-	json_set(part(preference, "Spread"), "SpreadDescriptor",
+	json_set(spec_part(preference, "Spread"), "SpreadDescriptor",
 	         json_string(text + strlen(SPREAD)));
 	return json_append(list, preference) < 0 ? err_nomem(err) : 0;
 }
@@ -336,7 +329,7 @@ static int apply_dns(const struct args *args, struct json *container, struct err
 
 	for (size_t i = 0; i < ARRAY_LEN(rules); i++)
 		if (given(args, &rules[i]) &&
-		    apply_list(args, part(container, "DNSConfig"), &rules[i], err) < 0)
+		    apply_list(args, spec_part(container, "DNSConfig"), &rules[i], err) < 0)
 			return -1;
 	return 0;
 }
@@ -393,14 +386,14 @@ int service_lists_apply(const struct args *args, struct json *spec, struct err *
 	                                     add_network,  name_target};
 	static const struct rule ports = {"Ports",   {"publish", "publish-add"}, "publish-rm",
 	                                  same_port, spec_service_port,          name_port};
-	struct json *task = part(spec, "TaskTemplate");
+	struct json *task = spec_part(spec, "TaskTemplate");
 
-	if (apply_container(args, part(task, "ContainerSpec"), err) < 0 ||
+	if (apply_container(args, spec_part(task, "ContainerSpec"), err) < 0 ||
 	    service_lists_labels(args, "label", "label-rm", spec, "Labels", err) < 0 ||
 	    service_lists_labels(args, "label-add", "", spec, "Labels", err) < 0 ||
-	    apply_list(args, part(task, "Placement"), &constraints, err) < 0 ||
-	    apply_list(args, part(task, "Placement"), &preferences, err) < 0 ||
+	    apply_list(args, spec_part(task, "Placement"), &constraints, err) < 0 ||
+	    apply_list(args, spec_part(task, "Placement"), &preferences, err) < 0 ||
 	    apply_list(args, task, &networks, err) < 0)
 		return -1;
-	return apply_list(args, part(spec, "EndpointSpec"), &ports, err);
+	return apply_list(args, spec_part(spec, "EndpointSpec"), &ports, err);
 }

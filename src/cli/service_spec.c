@@ -15,111 +15,12 @@
 
 #define REPLICAS_MAX 1000000
 
-/* How the text of a flag becomes the value of a key. */
-enum kind {
-	KIND_TEXT,
-	KIND_INT, /* at least 0 */
-	KIND_BOOL,
-	KIND_DURATION, /* ns, at least 0 */
-	KIND_SIZE,
-	KIND_CPUS,
-	KIND_RATIO, /* 0 to 1 */
-};
-
 struct rule {
 	const char *flag, *key;
-	enum kind kind;
+	enum spec_kind kind;
 };
 
 /* ---- one flag, one key ---- */
-
-static struct json *whole(const char *text, const char *flag, struct err *err)
-{
-	int64_t n;
-
-	return id_parse_int(text, flag, 0, INT32_MAX, &n, err) < 0 ? NULL : json_int(n);
-}
-
-static struct json *duration(const char *text, const char *flag, struct err *err)
-{
-	int64_t ns;
-
-	if (clock_parse_duration(text, &ns, err) < 0) {
-		err_wrap(err, "--%s", flag);
-		return NULL;
-	}
-	if (ns < 0) {
-		err_set(err, ERR_INVALID, "--%s %s: not below 0", flag, text);
-		return NULL;
-	}
-	return json_int(ns);
-}
-
-static struct json *size(const char *text, const char *flag, struct err *err)
-{
-	int64_t bytes;
-
-	if (id_parse_size(text, &bytes, err) < 0) {
-		err_wrap(err, "--%s", flag);
-		return NULL;
-	}
-	return json_int(bytes);
-}
-
-/* 0 takes a limit away. */
-static struct json *cpus(const char *text, const char *flag, struct err *err)
-{
-	int64_t nano = 0;
-
-	if (!str_eq(text, "0") && spec_cpus(text, &nano, err) < 0) {
-		err_wrap(err, "--%s", flag);
-		return NULL;
-	}
-	return json_int(nano);
-}
-
-static struct json *ratio(const char *text, const char *flag, struct err *err)
-{
-	char *end;
-	double value = strtod(text, &end);
-
-	if (end == text || *end || !(value >= 0 && value <= 1)) {
-		err_set(err, ERR_INVALID, "--%s %s: not a number from 0 to 1", flag, text);
-		return NULL;
-	}
-	return json_double(value);
-}
-
-static struct json *value_of(const struct args *args, const struct rule *rule, struct err *err)
-{
-	const char *text = args_string(args, rule->flag);
-
-	switch (rule->kind) {
-	case KIND_INT:
-		return whole(text, rule->flag, err);
-	case KIND_BOOL:
-		return json_bool(args_bool(args, rule->flag));
-	case KIND_DURATION:
-		return duration(text, rule->flag, err);
-	case KIND_SIZE:
-		return size(text, rule->flag, err);
-	case KIND_CPUS:
-		return cpus(text, rule->flag, err);
-	case KIND_RATIO:
-		return ratio(text, rule->flag, err);
-	case KIND_TEXT:
-		break;
-	}
-	return json_string(text);
-}
-
-/* The object at a key, made if there is none. */
-static struct json *part(struct json *object, const char *key)
-{
-	if (!json_is_object(json_get(object, key)))
-		(void)json_set(object, key, json_object());
-	return json_get(object, key);
-}
 
 /* Sets the keys of object[key] that flags name; object[key] is made only if one does. */
 static int apply(const struct args *args, const struct rule *rules, size_t count,
@@ -128,10 +29,11 @@ static int apply(const struct args *args, const struct rule *rules, size_t count
 	for (size_t i = 0; i < count; i++) {
 		if (!args_has(args, rules[i].flag))
 			continue;
-		struct json *value = value_of(args, &rules[i], err);
+		struct json *value =
+			spec_value(rules[i].kind, args_string(args, rules[i].flag), err);
 		if (!value)
-			return -1;
-		if (json_set(key ? part(object, key) : object, rules[i].key, value) < 0)
+			return err_wrap(err, "--%s", rules[i].flag);
+		if (json_set(key ? spec_part(object, key) : object, rules[i].key, value) < 0)
 			return err_nomem(err);
 	}
 	return 0;
@@ -171,10 +73,10 @@ static int set_words(const struct args *args, const char *flag, struct json *con
 static int set_health(const struct args *args, struct json *container, struct err *err)
 {
 	static const struct rule rules[] = {
-		{"health-interval", "Interval", KIND_DURATION},
-		{"health-timeout", "Timeout", KIND_DURATION},
-		{"health-start-period", "StartPeriod", KIND_DURATION},
-		{"health-retries", "Retries", KIND_INT},
+		{"health-interval", "Interval", SPEC_DURATION},
+		{"health-timeout", "Timeout", SPEC_DURATION},
+		{"health-start-period", "StartPeriod", SPEC_DURATION},
+		{"health-retries", "Retries", SPEC_INT},
 	};
 	bool none = args_bool(args, "no-healthcheck");
 	struct json *test = json_array();
@@ -192,7 +94,7 @@ static int set_health(const struct args *args, struct json *container, struct er
 		json_append(test, json_string(args_string(args, "health-cmd")));
 	}
 	if (json_count(test))
-		json_set(part(container, "Healthcheck"), "Test", test);
+		json_set(spec_part(container, "Healthcheck"), "Test", test);
 	else
 		json_free(test);
 	return apply(args, rules, ARRAY_LEN(rules), container, "Healthcheck", err);
@@ -201,15 +103,15 @@ static int set_health(const struct args *args, struct json *container, struct er
 static int set_container(const struct args *args, struct json *container, struct err *err)
 {
 	static const struct rule rules[] = {
-		{"image", "Image", KIND_TEXT},
-		{"hostname", "Hostname", KIND_TEXT},
-		{"user", "User", KIND_TEXT},
-		{"workdir", "Dir", KIND_TEXT},
-		{"stop-signal", "StopSignal", KIND_TEXT},
-		{"stop-grace-period", "StopGracePeriod", KIND_DURATION},
-		{"init", "Init", KIND_BOOL},
-		{"read-only", "ReadOnly", KIND_BOOL},
-		{"tty", "TTY", KIND_BOOL},
+		{"image", "Image", SPEC_TEXT},
+		{"hostname", "Hostname", SPEC_TEXT},
+		{"user", "User", SPEC_TEXT},
+		{"workdir", "Dir", SPEC_TEXT},
+		{"stop-signal", "StopSignal", SPEC_TEXT},
+		{"stop-grace-period", "StopGracePeriod", SPEC_DURATION},
+		{"init", "Init", SPEC_BOOL},
+		{"read-only", "ReadOnly", SPEC_BOOL},
+		{"tty", "TTY", SPEC_BOOL},
 	};
 
 	if (apply(args, rules, ARRAY_LEN(rules), container, NULL, err) < 0 ||
@@ -228,15 +130,15 @@ static int set_container(const struct args *args, struct json *container, struct
 static int set_resources(const struct args *args, struct json *task, struct err *err)
 {
 	static const struct rule limits[] = {
-		{"limit-cpu", "NanoCPUs", KIND_CPUS},
-		{"limit-memory", "MemoryBytes", KIND_SIZE},
-		{"limit-pids", "Pids", KIND_INT},
+		{"limit-cpu", "NanoCPUs", SPEC_CPUS},
+		{"limit-memory", "MemoryBytes", SPEC_SIZE},
+		{"limit-pids", "Pids", SPEC_INT},
 	};
 	static const struct rule reservations[] = {
-		{"reserve-cpu", "NanoCPUs", KIND_CPUS},
-		{"reserve-memory", "MemoryBytes", KIND_SIZE},
+		{"reserve-cpu", "NanoCPUs", SPEC_CPUS},
+		{"reserve-memory", "MemoryBytes", SPEC_SIZE},
 	};
-	struct json *resources = part(task, "Resources");
+	struct json *resources = spec_part(task, "Resources");
 
 	if (apply(args, limits, ARRAY_LEN(limits), resources, "Limits", err) < 0)
 		return -1;
@@ -247,10 +149,10 @@ static int set_restart(const struct args *args, struct json *task, struct err *e
 {
 	static const char *const conditions[] = {"none", "on-failure", "any", NULL};
 	static const struct rule rules[] = {
-		{"restart-condition", "Condition", KIND_TEXT},
-		{"restart-delay", "Delay", KIND_DURATION},
-		{"restart-max-attempts", "MaxAttempts", KIND_INT},
-		{"restart-window", "Window", KIND_DURATION},
+		{"restart-condition", "Condition", SPEC_TEXT},
+		{"restart-delay", "Delay", SPEC_DURATION},
+		{"restart-max-attempts", "MaxAttempts", SPEC_INT},
+		{"restart-window", "Window", SPEC_DURATION},
 	};
 
 	if (choose(args, "restart-condition", conditions, err) < 0)
@@ -261,11 +163,11 @@ static int set_restart(const struct args *args, struct json *task, struct err *e
 static int set_log(const struct args *args, struct json *task, struct err *err)
 {
 	if (args_has(args, "log-driver"))
-		json_set(part(task, "LogDriver"), "Name",
+		json_set(spec_part(task, "LogDriver"), "Name",
 		         json_string(args_string(args, "log-driver")));
 	for (size_t i = 0; i < args_count(args, "log-opt"); i++)
 		if (spec_label(args_at(args, "log-opt", i),
-		               part(part(task, "LogDriver"), "Options"), err) < 0)
+		               spec_part(spec_part(task, "LogDriver"), "Options"), err) < 0)
 			return err_wrap(err, "--log-opt");
 	return 0;
 }
@@ -273,10 +175,10 @@ static int set_log(const struct args *args, struct json *task, struct err *err)
 static int set_task(const struct args *args, struct json *task, struct err *err)
 {
 	static const struct rule placement[] = {
-		{"replicas-max-per-node", "MaxReplicas", KIND_INT},
+		{"replicas-max-per-node", "MaxReplicas", SPEC_INT},
 	};
 
-	if (set_container(args, part(task, "ContainerSpec"), err) < 0 ||
+	if (set_container(args, spec_part(task, "ContainerSpec"), err) < 0 ||
 	    set_resources(args, task, err) < 0 || set_restart(args, task, err) < 0 ||
 	    set_log(args, task, err) < 0 ||
 	    apply(args, placement, ARRAY_LEN(placement), task, "Placement", err) < 0)
@@ -293,12 +195,12 @@ static int set_update(const struct args *args, const char *prefix, struct json *
                       const char *key, struct err *err)
 {
 	static const struct rule rules[] = {
-		{"parallelism", "Parallelism", KIND_INT},
-		{"delay", "Delay", KIND_DURATION},
-		{"failure-action", "FailureAction", KIND_TEXT},
-		{"monitor", "Monitor", KIND_DURATION},
-		{"max-failure-ratio", "MaxFailureRatio", KIND_RATIO},
-		{"order", "Order", KIND_TEXT},
+		{"parallelism", "Parallelism", SPEC_INT},
+		{"delay", "Delay", SPEC_DURATION},
+		{"failure-action", "FailureAction", SPEC_TEXT},
+		{"monitor", "Monitor", SPEC_DURATION},
+		{"max-failure-ratio", "MaxFailureRatio", SPEC_RATIO},
+		{"order", "Order", SPEC_TEXT},
 	};
 
 	for (size_t i = 0; i < ARRAY_LEN(rules); i++) {
@@ -308,7 +210,7 @@ static int set_update(const struct args *args, const char *prefix, struct json *
 		if (!args_has(args, flag))
 			continue;
 		if (!json_is_object(json_get(spec, key)))
-			json_set(part(spec, key), "Parallelism", json_int(1));
+			json_set(spec_part(spec, key), "Parallelism", json_int(1));
 		if (apply(args, &rule, 1, spec, key, err) < 0)
 			return -1;
 	}
@@ -356,7 +258,7 @@ static int set_mode(const struct args *args, struct json *spec, struct err *err)
 	for (size_t i = 0; mode && i < ARRAY_LEN(keys); i++)
 		if (str_eq(mode, modes[i])) {
 			json_set(spec, "Mode", json_object());
-			part(json_get(spec, "Mode"), keys[i]);
+			spec_part(json_get(spec, "Mode"), keys[i]);
 		}
 	if (str_eq(mode, "replicated-job")) {
 		struct json *job = json_get(json_get(spec, "Mode"), "ReplicatedJob");
@@ -377,13 +279,14 @@ static int set_mode(const struct args *args, struct json *spec, struct err *err)
 int service_spec_apply(const struct args *args, struct json *spec, struct err *err)
 {
 	static const char *const modes[] = {"vip", "dnsrr", NULL};
-	static const struct rule names[] = {{"name", "Name", KIND_TEXT}};
-	static const struct rule endpoint[] = {{"endpoint-mode", "Mode", KIND_TEXT}};
+	static const struct rule names[] = {{"name", "Name", SPEC_TEXT}};
+	static const struct rule endpoint[] = {{"endpoint-mode", "Mode", SPEC_TEXT}};
 
 	if (choose(args, "endpoint-mode", modes, err) < 0 || check_update(args, err) < 0 ||
 	    apply(args, names, ARRAY_LEN(names), spec, NULL, err) < 0 ||
 	    apply(args, endpoint, ARRAY_LEN(endpoint), spec, "EndpointSpec", err) < 0 ||
-	    set_mode(args, spec, err) < 0 || set_task(args, part(spec, "TaskTemplate"), err) < 0 ||
+	    set_mode(args, spec, err) < 0 ||
+	    set_task(args, spec_part(spec, "TaskTemplate"), err) < 0 ||
 	    set_update(args, "update", spec, "UpdateConfig", err) < 0 ||
 	    set_update(args, "rollback", spec, "RollbackConfig", err) < 0)
 		return -1;
@@ -399,12 +302,12 @@ static struct json *blank(void)
 	json_set(spec, "Name", json_string(""));
 	json_set(spec, "Labels", json_object());
 	json_set(spec, "TaskTemplate", task);
-	part(task, "ContainerSpec");
-	part(task, "Placement");
+	spec_part(task, "ContainerSpec");
+	spec_part(task, "Placement");
 	json_set(task, "ForceUpdate", json_int(0));
 	json_set(spec, "Mode", mode);
-	json_set(part(mode, "Replicated"), "Replicas", json_int(1));
-	json_set(part(spec, "EndpointSpec"), "Mode", json_string("vip"));
+	json_set(spec_part(mode, "Replicated"), "Replicas", json_int(1));
+	json_set(spec_part(spec, "EndpointSpec"), "Mode", json_string("vip"));
 	return spec;
 }
 

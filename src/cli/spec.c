@@ -6,16 +6,19 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "base/base64.h"
 #include "base/buf.h"
+#include "base/clock.h"
 #include "base/err.h"
 #include "base/fs.h"
 #include "base/id.h"
 #include "base/str.h"
 
-#define ENV_FILE_MAX (4u << 20)
-#define WORD_MAX     (1u << 20)
-#define SPEC_MAX     4096
-#define NANO         1000000000.0
+#define ENV_FILE_MAX  (4u << 20)
+#define WORD_MAX      (1u << 20)
+#define SPEC_MAX      4096
+#define DATA_TEXT_MAX (2u << 20)
+#define NANO          1000000000.0
 
 /* ---- ports ---- */
 
@@ -473,4 +476,85 @@ int spec_words(const char *text, struct json *list, struct err *err)
 		if (json_append(list, json_string(buf_str(&word))) < 0)
 			return err_nomem(err);
 	return rc;
+}
+
+/* ---- values ---- */
+
+static struct json *whole(const char *text, struct err *err)
+{
+	int64_t n;
+
+	return id_parse_int(text, "value", 0, INT32_MAX, &n, err) < 0 ? NULL : json_int(n);
+}
+
+static struct json *truth(const char *text, struct err *err)
+{
+	if (str_eq(text, "true") || str_eq(text, "false"))
+		return json_bool(*text == 't');
+	return err_set(err, ERR_INVALID, "'%.60s': not true or false", text), NULL;
+}
+
+static struct json *duration(const char *text, struct err *err)
+{
+	int64_t ns;
+
+	if (clock_parse_duration(text, &ns, err) < 0)
+		return NULL;
+	return ns < 0 ? (err_set(err, ERR_INVALID, "%s: below 0", text), NULL) : json_int(ns);
+}
+
+static struct json *size(const char *text, struct err *err)
+{
+	int64_t bytes;
+
+	return id_parse_size(text, &bytes, err) < 0 ? NULL : json_int(bytes);
+}
+
+static struct json *cpus(const char *text, struct err *err)
+{
+	int64_t nano = 0;
+
+	if (!str_eq(text, "0") && spec_cpus(text, &nano, err) < 0)
+		return NULL;
+	return json_int(nano);
+}
+
+static struct json *ratio(const char *text, struct err *err)
+{
+	char *end;
+	double value = strtod(text, &end);
+
+	if (end == text || *end || !(value >= 0 && value <= 1))
+		return err_set(err, ERR_INVALID, "'%.60s': not a number from 0 to 1", text), NULL;
+	return json_double(value);
+}
+
+struct json *spec_value(enum spec_kind kind, const char *text, struct err *err)
+{
+	static struct json *(*const readers[SPEC_KINDS])(const char *text, struct err *err) = {
+		[SPEC_INT] = whole, [SPEC_BOOL] = truth, [SPEC_DURATION] = duration,
+		[SPEC_SIZE] = size, [SPEC_CPUS] = cpus,  [SPEC_RATIO] = ratio,
+	};
+
+	return readers[kind] ? readers[kind](text, err) : json_string(text);
+}
+
+struct json *spec_part(struct json *object, const char *key)
+{
+	if (!json_is_object(json_get(object, key)))
+		(void)json_set(object, key, json_object());
+	return json_get(object, key);
+}
+
+int spec_data(const struct buf *data, const char *template_driver, struct json *spec,
+              struct err *err)
+{
+	auto_buf struct buf text = BUF_INIT(DATA_TEXT_MAX);
+
+	base64_encode(data->data, data->len, &text);
+	if (buf_check(&text, err) < 0)
+		return -1;
+	if (template_driver)
+		json_set(spec_part(spec, "Templating"), "Name", json_string(template_driver));
+	return json_set(spec, "Data", json_string(buf_str(&text))) < 0 ? err_nomem(err) : 0;
 }

@@ -10,6 +10,7 @@
 #include "base/json.h"
 #include "cli/args.h"
 
+struct buf;
 struct err;
 
 /* "[IP:][HOST:]CONTAINER[/PROTO]", ranges "8000-8002:80-82". Adds to ExposedPorts and PortBindings. */
@@ -29,6 +30,24 @@ int spec_label(const char *text, struct json *map, struct err *err);
 struct json *spec_ulimit(const char *text, struct err *err);
 /* "no", "always", "unless-stopped", "on-failure[:3]". */
 struct json *spec_restart(const char *text, struct err *err);
+/* How a text stands for one value of a document. */
+enum spec_kind {
+	SPEC_TEXT,
+	SPEC_INT,      /* at least 0 */
+	SPEC_BOOL,     /* true, false */
+	SPEC_DURATION, /* "1m30s" to ns, at least 0 */
+	SPEC_SIZE,     /* "64m", or bytes */
+	SPEC_CPUS,     /* "0.5" to billionths; 0 is none */
+	SPEC_RATIO,    /* 0 to 1 */
+	SPEC_KINDS,
+};
+/* The caller owns it. NULL: ERR_INVALID says what is allowed, not where. */
+struct json *spec_value(enum spec_kind kind, const char *text, struct err *err);
+/* The object at a key, made if there is none; borrowed. */
+struct json *spec_part(struct json *object, const char *key);
+/* Bytes as base64 under "Data", and the driver (NULL: none) that fills in templates: a secret's or config's spec. */
+int spec_data(const struct buf *data, const char *template_driver, struct json *spec,
+              struct err *err);
 /* "1.5" CPUs as billionths. */
 int spec_cpus(const char *text, int64_t *nano, struct err *err);
 /* The words of a text, quotes and backslashes as in a shell: appended to list. */

@@ -5,7 +5,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "base/base64.h"
 #include "base/buf.h"
 #include "base/err.h"
 #include "base/fs.h"
@@ -14,6 +13,7 @@
 #include "cli/service_files.h"
 #include "cli/service_send.h"
 #include "cli/service_wait.h"
+#include "cli/spec.h"
 #include "cli/stack.h"
 
 #define DATA_MAX (1000u << 10)
@@ -70,21 +70,15 @@ static int read_data(const struct json *entry, struct buf *data, struct err *err
 
 static struct json *file_spec(const struct json *entry, struct err *err)
 {
-	auto_buf struct buf data = BUF_INIT(DATA_MAX), text = BUF_INIT(2 * DATA_MAX);
-	const char *driver = json_get_string(entry, "Template");
+	auto_buf struct buf data = BUF_INIT(DATA_MAX);
 	auto_type(json) spec = json_object();
 
-	if (read_data(entry, &data, err) < 0)
-		return NULL;
-	base64_encode(data.data, data.len, &text);
 	json_set(spec, "Name", json_ref(json_get(entry, "Name")));
 	json_set(spec, "Labels", json_ref(json_get(entry, "Labels")));
-	json_set(spec, "Data", json_string(buf_str(&text)));
-	if (driver) {
-		json_set(spec, "Templating", json_object());
-		json_set(json_get(spec, "Templating"), "Name", json_string(driver));
-	}
-	return buf_check(&text, err) < 0 ? NULL : json_ref(spec);
+	if (read_data(entry, &data, err) < 0 ||
+	    spec_data(&data, json_get_string(entry, "Template"), spec, err) < 0)
+		return NULL;
+	return json_ref(spec);
 }
 
 /* One that is there is sent again: its labels may change, and the daemon says so when its bytes would. */

@@ -45,34 +45,15 @@ struct json *tasklist_ports(const struct json *ports, const char *mode)
 
 /* ---- getting them ---- */
 
-static int add_filter(struct json *all, const char *text, struct err *err)
-{
-	const char *value = strchr(text, '=');
-	char key[64];
-
-	if (!value || (size_t)(value - text) >= sizeof(key))
-		return err_set(err, ERR_INVALID, "--filter %s: not KEY=VALUE", text);
-	snprintf(key, sizeof(key), "%.*s", (int)(value - text), text);
-	if (!json_get(all, key))
-		json_set(all, key, json_array());
-	return json_append(json_get(all, key), json_string(value + 1));
-}
-
 struct json *tasklist_get(struct cli *cli, const struct args *args, const char *key,
                           struct json *ids, struct err *err)
 {
-	auto_type(json) all = json_object();
-	auto_buf struct buf text = BUF_INIT(API_PATH_MAX), path = BUF_INIT(API_PATH_MAX);
+	auto_buf struct buf path = BUF_INIT(API_PATH_MAX);
 
-	for (size_t i = 0; i < args_count(args, "filter"); i++)
-		if (add_filter(all, args_at(args, "filter", i), err) < 0)
-			return NULL;
-	json_set(all, key, json_ref(ids));
-	if (json_write(all, &text, err) < 0)
-		return NULL;
 	api_begin(&path, "/tasks", NULL, NULL);
-	api_query(&path, "filters", buf_str(&text));
-	return buf_check(&path, err) < 0 ? NULL : api_get(cli, buf_str(&path), err);
+	if (api_filters_among(&path, args, key, ids, err) < 0 || buf_check(&path, err) < 0)
+		return NULL;
+	return api_get(cli, buf_str(&path), err);
 }
 
 /* ---- order ---- */

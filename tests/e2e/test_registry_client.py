@@ -437,8 +437,7 @@ def test_a_name_without_an_address_is_named(store):
 @pytest.fixture
 def frontend(tmp_path, authority):
     """nghttpx before a registry: TLS with h2 towards the client."""
-    if not shutil.which("nghttpx"):
-        pytest.skip("nghttpx is not installed (nghttp2-proxy)")
+    assert shutil.which("nghttpx"), "nghttpx is missing: run tools/deps peers"
     made = []
 
     def start(backend, *extra):
