@@ -22,6 +22,7 @@
 #include "base/err.h"
 #include "base/fs.h"
 #include "base/str.h"
+#include "bytes.h"
 #include "image/apply.h"
 #include "image/erofs.h"
 #include "image/tarindex.h"
@@ -35,23 +36,6 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 int LLVMFuzzerInitialize(int *argc, char ***argv);
 
 static int base_fd = -1; /* a directory of ours: canary, tar, index, root */
-
-struct bytes {
-	const uint8_t *data;
-	size_t left;
-};
-
-static ssize_t give(void *arg, void *data, size_t len, struct err *err)
-{
-	struct bytes *b = arg;
-	size_t n = b->left < len ? b->left : len;
-
-	(void)err;
-	memcpy(data, b->data, n);
-	b->data += n;
-	b->left -= n;
-	return (ssize_t)n;
-}
 
 /* ---- two trees ---- */
 
@@ -154,7 +138,7 @@ static int mount_index(void)
 static int make_index(const uint8_t *data, size_t size, const struct apply_limits *limits)
 {
 	struct bytes bytes = {data, size};
-	const struct apply_source source = {give, &bytes};
+	const struct apply_source source = {bytes_give, &bytes};
 	struct apply_result result;
 	auto_close int tar = fs_open(base_fd, "tar", O_WRONLY | O_CREAT | O_TRUNC, 0600, NULL);
 	auto_close int index =
@@ -167,7 +151,7 @@ static int make_index(const uint8_t *data, size_t size, const struct apply_limit
 static int make_tree(const uint8_t *data, size_t size, const struct apply_limits *limits)
 {
 	struct bytes bytes = {data, size};
-	const struct apply_source source = {give, &bytes};
+	const struct apply_source source = {bytes_give, &bytes};
 	struct apply_result result;
 	auto_close int root = fs_open_dir(base_fd, "root", NULL);
 

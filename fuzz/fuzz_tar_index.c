@@ -11,26 +11,10 @@
 #include <unistd.h>
 
 #include "base/err.h"
+#include "bytes.h"
 #include "image/apply.h"
 #include "image/erofs.h"
 #include "image/tarindex.h"
-
-struct bytes {
-	const uint8_t *data;
-	size_t left;
-};
-
-static ssize_t give(void *arg, void *data, size_t len, struct err *err)
-{
-	struct bytes *b = arg;
-	size_t n = b->left < len ? b->left : len;
-
-	(void)err;
-	memcpy(data, b->data, n);
-	b->data += n;
-	b->left -= n;
-	return (ssize_t)n;
-}
 
 static void check_index(int fd)
 {
@@ -51,7 +35,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	struct apply_limits limits = {.entries = 200, .bytes = 1 << 20, .ratio = 200};
 	struct bytes bytes = {data, size};
-	const struct apply_source source = {give, &bytes};
+	const struct apply_source source = {bytes_give, &bytes};
 	struct apply_result result;
 	int fd = memfd_create("index", MFD_CLOEXEC);
 

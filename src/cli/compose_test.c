@@ -10,6 +10,7 @@
 #include "base/err.h"
 #include "base/str.h"
 #include "base/testing.h"
+#include "cli/json_testing.h"
 
 /* A file with this text, in a directory of its own that the test leaves. */
 struct desk {
@@ -62,23 +63,6 @@ static struct json *read_text(struct desk *d, const char *text)
 {
 	put(d, 0, text);
 	return read_files(d, 1);
-}
-
-/* What is at "A.0.B", as text. */
-static void assert_at(const struct json *doc, const char *path, const char *expected)
-{
-	auto_buf struct buf text = BUF_INIT(1u << 16);
-	const struct json *at = doc;
-	char keys[128], *save = NULL;
-
-	snprintf(keys, sizeof(keys), "%s", path);
-	for (char *key = strtok_r(keys, ".", &save); key; key = strtok_r(NULL, ".", &save))
-		at = json_is_array(at) ? json_at(at, (size_t)strtoul(key, NULL, 10))
-		                       : json_get(at, key);
-	if (!at)
-		fail_msg("%s: nothing there", path);
-	assert_int_equal(json_write(at, &text, NULL), 0);
-	assert_string_equal(buf_str(&text), expected);
 }
 
 #define CONTAINER "Services.0.TaskTemplate.ContainerSpec."

@@ -8,6 +8,7 @@
 #include "base/json.h"
 #include "base/str.h"
 #include "base/testing.h"
+#include "cli/json_testing.h"
 
 static const struct flag create_flags[] = {SERVICE_CREATE_FLAGS, {NULL}};
 static const struct flag update_flags[] = {SERVICE_UPDATE_FLAGS, {NULL}};
@@ -49,25 +50,6 @@ static int change(struct json *spec, const char *const *words, struct err *err)
 	assert_int_equal(
 		args_parse(&update, count(words), (char *const *)words, &arena, &args, err), 0);
 	return service_spec_apply(&args, spec, err);
-}
-
-/* What is at "A.B.C", as text. */
-static void assert_at(struct json *spec, const char *path, const char *expected)
-{
-	auto_buf struct buf text = BUF_INIT(1u << 16);
-	const struct json *at = spec;
-	char keys[128], *save = NULL;
-
-	snprintf(keys, sizeof(keys), "%s", path);
-	for (char *key = strtok_r(keys, ".", &save); key; key = strtok_r(NULL, ".", &save))
-		at = json_get(at, key);
-	if (!expected) {
-		assert_null(at);
-		return;
-	}
-	assert_non_null(at);
-	assert_int_equal(json_write(at, &text, NULL), 0);
-	assert_string_equal(buf_str(&text), expected);
 }
 
 static void the_image_and_the_words_behind_it_make_a_replicated_service(void **state)

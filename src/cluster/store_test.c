@@ -169,6 +169,9 @@ static void an_older_leader_cannot_write(void **state)
 	assert_true(store_epoch(new) > store_epoch(old));
 	assert_int_equal(put(old, "web", STORE_ANY, "late", &err), -1);
 	assert_true(store_is_stale(&err));
+	assert_true(store_was_taken_over(&err));
+	err_set(&err, ERR_DENIED, "this user may not");
+	assert_false(store_was_taken_over(&err)); /* a request's own refusal */
 	assert_int_equal(put(new, "web", STORE_ANY, "mine", NULL), 1);
 }
 
