@@ -415,6 +415,6 @@ void agent_publish(struct agent *agent)
 		return;
 	log_error(&agent->log, "services not published", "error=%s", err.msg);
 	pthread_mutex_lock(&agent->lock);
-	agent->table_stale = true; /* at the next heartbeat */
+	agent->table_failed = true;
 	pthread_mutex_unlock(&agent->lock);
 }

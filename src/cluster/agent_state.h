@@ -60,7 +60,8 @@ struct agent {
 	int64_t sequence;
 	char *table; /* owned; last table of endpoints */
 	int64_t table_epoch, table_version;
-	bool table_stale; /* must be applied (again) */
+	bool table_stale;  /* must be applied */
+	bool table_failed; /* was not applied as a whole: at the next heartbeat it is stale again */
 	bool connected;
 	char error[256];
 	size_t log_senders;

@@ -364,6 +364,32 @@ static void container_of_no_task_is_swept_at_the_start(void **state)
 	bench_done(&b);
 }
 
+static void table_that_failed_is_tried_again_at_the_next_heartbeat(void **state)
+{
+	(void)state;
+	struct bench b;
+
+	bench_init(&b);
+	say(&b, COMPLETE("5", "1", TASK("t1", "1", "running")));
+	WAIT(has_heard(&b, "t1=running"));
+	pthread_mutex_lock(&b.machine.lock);
+	b.machine.publish_failures = 2;
+	pthread_mutex_unlock(&b.machine.lock);
+	int64_t began = clock_mono_ms();
+	say(&b, "{\"Type\":\"endpoints\",\"Epoch\":5,\"Version\":3,\"Services\":[{\"ID\":\"s\","
+	        "\"Name\":\"web\",\"Ports\":[{\"Protocol\":\"tcp\",\"TargetPort\":80,"
+	        "\"PublishedPort\":8080}],\"Backends\":[]}]}");
+	WAIT(({
+		pthread_mutex_lock(&b.machine.lock);
+		bool applied = b.machine.published == 1;
+		pthread_mutex_unlock(&b.machine.lock);
+		applied;
+	}));
+	/* Not over and over until it works: the third time was a whole beat after the second. */
+	assert_true(clock_mono_ms() - began >= PROTO_HEARTBEAT_MS);
+	bench_done(&b);
+}
+
 static void worker_cannot_pose_as_the_leader(void **state)
 {
 	(void)state;
@@ -392,4 +418,5 @@ TESTING_MAIN(TEST(task_is_started_reported_and_removed), TEST(leader_of_the_past
              TEST(repeated_increment_changes_nothing), TEST(successor_waits_until_the_slot_is_free),
              TEST(program_that_ended_while_the_agent_was_away_is_told),
              TEST(container_of_no_task_is_swept_at_the_start),
+             TEST(table_that_failed_is_tried_again_at_the_next_heartbeat),
              TEST(worker_cannot_pose_as_the_leader))

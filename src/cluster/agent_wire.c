@@ -443,6 +443,8 @@ void *wire_report(void *arg)
 		bool speak = agent->session != 0 && !agent->resync && (due || has_news(agent));
 		if (due) {
 			retry_tasks(agent);
+			agent->table_stale |= agent->table_failed;
+			agent->table_failed = false;
 			beat = clock_mono_ms() + agent->heartbeat_ms;
 		}
 		if (agent->stop)

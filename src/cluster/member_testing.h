@@ -34,6 +34,7 @@ struct machine {
 	pthread_mutex_t lock;
 	struct box boxes[BOXES_MAX];
 	size_t published, backends; /* of the last table: services, and where they lead */
+	int publish_failures;       /* so many tables are not applied */
 	int stop_ms;                /* how long a program takes to stop */
 	struct agent_executor executor;
 	struct node_description description;
@@ -149,8 +150,12 @@ static inline int fake_publish(void *arg, const struct endpoints *table, struct 
 {
 	struct machine *m = arg;
 
-	(void)err;
 	pthread_mutex_lock(&m->lock);
+	if (m->publish_failures > 0) {
+		m->publish_failures--;
+		pthread_mutex_unlock(&m->lock);
+		return err_set(err, ERR_SYSTEM, "the kernel says no");
+	}
 	m->published = table->count;
 	m->backends = 0;
 	for (size_t i = 0; i < table->count; i++)

@@ -115,12 +115,16 @@ def test_the_caller_is_seen_and_names_of_other_networks_are_not(cluster):
 def test_a_killed_task_gets_no_requests_afterwards(cluster):
     a, b = cluster
     boxes = spread(a, b, "web", 4)
-    before = addresses(a, "web")
-    b.docker("kill", container(b, "web"))
-    eventually(lambda: len(addresses(a, "web")) == 4 and addresses(a, "web") != before, 20)
-    everyone = addresses(a, "web")
-    eventually(lambda: lookup(a, boxes[0], "tasks.web") == everyone)
-    eventually(lambda: lookup(b, boxes[1], "tasks.web") == everyone)
+    killed = container(b, "web")
+    gone = b.docker("inspect", "-f", '{{.NetworkSettings.Networks.wide.IPAddress}}', killed).stdout.strip()
+    b.docker("kill", killed)
+
+    def replaced(now):
+        return len(now) == 4 and gone not in now
+
+    eventually(lambda: replaced(addresses(a, "web")), 20)
+    for d, box in zip(cluster, boxes):
+        eventually(lambda: replaced(found := lookup(d, box, "tasks.web")) and found == addresses(a, "web"))
     for d, box in zip(cluster, boxes):
         script = "for i in $(seq 60); do timeout 3 wget -qO /dev/null http://web/ || echo failed; done"
         assert "failed" not in d.docker("exec", box, "sh", "-c", script, timeout=180).stdout
