@@ -129,9 +129,10 @@ struct seat {
 	const char *id;
 	bool tty;
 	struct body_streams streams;
-	const char *keys;      /* --detach-keys, or NULL */
-	bool proxy;            /* signals go to the container */
-	const char *condition; /* of the wait; NULL: the container runs already */
+	const char *keys;                        /* --detach-keys, or NULL */
+	bool proxy;                              /* signals go to the container */
+	const char *condition;                   /* of the wait; NULL: the container runs already */
+	const char *checkpoint, *checkpoint_dir; /* what it goes on from; NULL: nothing */
 };
 
 static int attach_stream(struct cli *cli, const struct seat *seat, struct err *err)
@@ -151,11 +152,17 @@ static int attach_stream(struct cli *cli, const struct seat *seat, struct err *e
 	return api_hijack(cli, buf_str(&path), NULL, err);
 }
 
-static int start_container(struct cli *cli, const char *id, struct err *err)
+static int start_container(struct cli *cli, const char *id, const char *checkpoint,
+                           const char *checkpoint_dir, struct err *err)
 {
-	const char *path = api_path(cli, "/containers/", id, "/start", err);
+	auto_buf struct buf path = BUF_INIT(API_PATH_MAX);
 
-	return path ? api_send(cli, "POST", path, NULL, NULL, err) : -1;
+	api_begin(&path, "/containers/", id, "/start");
+	if (checkpoint)
+		api_query(&path, "checkpoint", checkpoint);
+	if (checkpoint_dir)
+		api_query(&path, "checkpoint-dir", checkpoint_dir);
+	return api_send(cli, "POST", buf_str(&path), NULL, NULL, err);
 }
 
 /* What kept the program from starting decides the exit code, by the daemon's words. */
@@ -205,7 +212,7 @@ static int start_and_sit(struct cli *cli, const struct seat *seat, struct err *e
 	auto_close int fd = attach_stream(cli, seat, err);
 	if (fd < 0 || waiter_start(&waiter, cli, seat->id, seat->condition, err) < 0)
 		return -1;
-	if (start_container(cli, seat->id, &why) < 0) {
+	if (start_container(cli, seat->id, seat->checkpoint, seat->checkpoint_dir, &why) < 0) {
 		cli_complain(cli, &why);
 		return start_failure(&why);
 	}
@@ -227,7 +234,7 @@ static int run_detached(struct cli *cli, const char *id, struct err *err)
 	struct err why = ERR_INIT;
 
 	(void)err;
-	if (start_container(cli, id, &why) < 0) {
+	if (start_container(cli, id, NULL, NULL, &why) < 0) {
 		cli_complain(cli, &why);
 		return start_failure(&why);
 	}
@@ -268,8 +275,8 @@ static struct json *inspect(struct cli *cli, const char *name, struct err *err)
 
 static int start_one(struct cli *cli, const struct args *args, const char *name, struct err *err)
 {
-	(void)args;
-	if (start_container(cli, name, err) < 0)
+	if (start_container(cli, name, args_string(args, "checkpoint"),
+	                    args_string(args, "checkpoint-dir"), err) < 0)
 		return -1;
 	printf("%s\n", name);
 	return 0;
@@ -279,6 +286,11 @@ static int run_start(struct cli *cli, const struct args *args, struct err *err)
 {
 	bool in = args_bool(args, "interactive");
 
+	if (args_has(args, "checkpoint-dir") && !args_has(args, "checkpoint"))
+		return err_set(err, ERR_INVALID, "--checkpoint-dir: needs --checkpoint");
+	if (args_has(args, "checkpoint") && args->count > 1)
+		return err_set(err, ERR_INVALID,
+		               "start: only one container can go on from a checkpoint");
 	if (!in && !args_bool(args, "attach"))
 		return cli_each(cli, args, start_one);
 	if (args->count > 1)
@@ -295,6 +307,8 @@ static int run_start(struct cli *cli, const struct args *args, struct err *err)
 		.keys = args_string(args, "detach-keys"),
 		.proxy = true,
 		.condition = json_get_bool(host, "AutoRemove", false) ? "removed" : "next-exit",
+		.checkpoint = args_string(args, "checkpoint"),
+		.checkpoint_dir = args_string(args, "checkpoint-dir"),
 	};
 	return seat.id ? start_and_sit(cli, &seat, err) : -1;
 }
@@ -353,6 +367,9 @@ static const struct flag start_flags[] = {
 	{"attach", 'a', FLAG_BOOL, NULL, "Attach to its output"},
 	{"interactive", 'i', FLAG_BOOL, NULL, "Attach to its input"},
 	{"detach-keys", 0, FLAG_STRING, "KEYS", "Keys that leave the container"},
+	{"checkpoint", 0, FLAG_STRING, "NAME", "Go on from this checkpoint"},
+	{"checkpoint-dir", 0, FLAG_STRING, "DIR",
+         "Directory of the checkpoint on the daemon's machine"},
 	{NULL},
 };
 

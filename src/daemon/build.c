@@ -169,6 +169,7 @@ static int read_request(struct http_request *req, struct arena *arena, struct bu
 {
 	const char *file = http_query(req, "dockerfile");
 	const char *network = http_query(req, "networkmode");
+	bool squash;
 
 	*out = (struct build_request){
 		.context_fd = -1,
@@ -185,12 +186,15 @@ static int read_request(struct http_request *req, struct arena *arena, struct bu
 	out->extra_hosts = read_list(req, "extrahosts", 256, arena, err);
 	if (!out->extra_hosts || http_query_bool(req, "nocache", false, &out->no_cache, err) < 0 ||
 	    http_query_bool(req, "q", false, &out->quiet, err) < 0 ||
+	    http_query_bool(req, "squash", false, &squash, err) < 0 ||
 	    http_query_int(req, "memory", 0, &out->memory_bytes, err) < 0 ||
 	    http_query_int(req, "shmsize", 0, &out->shm_bytes, err) < 0)
 		return -1;
 	const char *fresh = http_query(req, "pull"); /* a bool, or "default"/"always" of old ones */
 	out->pull = fresh && strcmp(fresh, "0") != 0 && strcmp(fresh, "false") != 0 &&
 	            strcmp(fresh, "default") != 0 && *fresh;
+	if (squash)
+		return err_set(err, ERR_UNSUPPORTED, "--squash is not supported");
 	if (!str_empty(http_query(req, "remote")))
 		return err_set(err, ERR_UNSUPPORTED,
 		               "a remote context (%s) is not supported: fetch it and send it",

@@ -11,6 +11,7 @@
 #include "daemon/overlays.h"
 #include "daemon/reply.h"
 #include "daemon/view.h"
+#include "engine/checkpoint.h"
 #include "engine/container.h"
 #include "engine/engine.h"
 #include "engine/filter.h"
@@ -94,7 +95,10 @@ static int inspect(void *ctx, struct http_request *req, struct err *err)
 static int start(void *ctx, struct http_request *req, struct err *err)
 {
 	struct daemon *d = ctx;
-	int rc = container_start(d->engine, http_arg(req, 0), err);
+	const struct checkpoint_place from = {http_query(req, "checkpoint"),
+	                                      http_query(req, "checkpoint-dir")};
+	int rc = str_empty(from.name) ? container_start(d->engine, http_arg(req, 0), err)
+	                              : checkpoint_start(d->engine, http_arg(req, 0), &from, err);
 
 	return rc < 0 ? -1 : http_reply_empty(req, rc == 1 ? 304 : 204);
 }

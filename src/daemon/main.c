@@ -92,7 +92,7 @@ static int serve(struct daemon *d, const struct options *o, const struct http_ro
 {
 	static const char server[] = "Buoy/" BUOY_VERSION " (linux)";
 	static const char *const headers[] = {"Api-Version", "1.44",   "Docker-Experimental",
-	                                      "false",       "Ostype", "linux",
+	                                      "true",        "Ostype", "linux",
 	                                      "Server",      server,   NULL};
 	const struct http_server_options options = {
 		.routes = routes,

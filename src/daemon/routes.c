@@ -13,7 +13,7 @@
 static const struct http_route *const tables[] = {
 	system_routes, events_routes,   containers_routes, streams_routes,
 	exec_routes,   archive_routes,  images_routes,     transfer_routes,
-	build_routes,  networks_routes, volumes_routes,
+	build_routes,  networks_routes, volumes_routes,    checkpoints_routes,
 };
 
 static const struct http_route *const cluster_tables[] = {

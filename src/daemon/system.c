@@ -58,7 +58,7 @@ static int version(void *ctx, struct http_request *req, struct err *err)
 	json_set(details, "Arch", json_string(oci_architecture()));
 	json_set(details, "Os", json_string("linux"));
 	json_set(details, "KernelVersion", json_string(host.release));
-	json_set(details, "Experimental", json_string("false"));
+	json_set(details, "Experimental", json_string("true"));
 
 	struct json *engine = json_object();
 	json_set(engine, "Name", json_string("Engine"));
@@ -126,11 +126,12 @@ static struct json *plugins(void)
 
 static void add_abilities(struct json *doc)
 {
-	static const char *const yes[] = {
-		"MemoryLimit", "SwapLimit", "CpuCfsPeriod",   "CpuCfsQuota",    "CPUShares",
-		"CPUSet",      "PidsLimit", "IPv4Forwarding", "OomKillDisable", "KernelMemoryTCP"};
-	static const char *const no[] = {"Debug", "ExperimentalBuild", "LiveRestoreDisabled",
-	                                 "BridgeNfIptables", "BridgeNfIp6tables"};
+	static const char *const yes[] = {"MemoryLimit",     "SwapLimit",        "CpuCfsPeriod",
+	                                  "CpuCfsQuota",     "CPUShares",        "CPUSet",
+	                                  "PidsLimit",       "IPv4Forwarding",   "OomKillDisable",
+	                                  "KernelMemoryTCP", "ExperimentalBuild"};
+	static const char *const no[] = {"Debug", "LiveRestoreDisabled", "BridgeNfIptables",
+	                                 "BridgeNfIp6tables"};
 
 	for (size_t i = 0; i < ARRAY_LEN(yes); i++)
 		json_set(doc, yes[i], json_bool(true));

@@ -206,6 +206,8 @@ int state_engine_id(struct engine *engine, struct err *err);
 
 /* start.c, settle.c, remove.c: op held */
 int start_locked(struct container *c, struct err *err);
+/* container_start() of the processes in a checkpoint; NULL: of its program. Takes op itself. */
+int start_from(struct container *c, const struct launch_images *from, struct err *err);
 int settle_locked(struct container *c, struct err *err);
 /* After an exit: removes (--rm), plans the restart, or nothing. */
 void settle_after(struct container *c);

@@ -171,8 +171,8 @@ static int open_userns(const struct container *c, const struct paths *p, int *fd
 }
 
 static struct supervisor *launch(struct container *c, const struct config *config,
-                                 const struct stack *stack, const struct paths *p, pid_t *pid,
-                                 struct err *err)
+                                 const struct stack *stack, const struct paths *p,
+                                 const struct launch_images *from, pid_t *pid, struct err *err)
 {
 	const struct api_container_create *create = &config->create;
 	auto_close int userns_fd = -1;
@@ -199,6 +199,7 @@ static struct supervisor *launch(struct container *c, const struct config *confi
 		.rootfs = &rootfs,
 		.log = log.none ? NULL : &launch_log,
 		.userns_fd = userns_fd,
+		.restore = from,
 		.stdin_open = create->config.open_stdin,
 		.stdin_once = create->config.stdin_once,
 		.rows = console_size(create->host.console_size, 0),
@@ -209,8 +210,8 @@ static struct supervisor *launch(struct container *c, const struct config *confi
 	return launcher_open(c->engine->launcher, &what, pid, err);
 }
 
-static struct supervisor *prepare(struct container *c, const struct config *config, pid_t *pid,
-                                  struct err *err)
+static struct supervisor *prepare(struct container *c, const struct config *config,
+                                  const struct launch_images *from, pid_t *pid, struct err *err)
 {
 	struct supervisor *s = NULL;
 	struct stack stack;
@@ -226,7 +227,7 @@ static struct supervisor *prepare(struct container *c, const struct config *conf
 	if (rc == 0)
 		rc = FAILPOINT("start.launch", err);
 	if (rc == 0)
-		s = launch(c, config, &stack, &paths, pid, err);
+		s = launch(c, config, &stack, &paths, from, pid, err);
 	stack_close(&stack);
 	return s;
 }
@@ -296,14 +297,14 @@ static void undo(struct container *c, const struct err *why, struct err *err)
 	wait_tell(c, CONTAINER_NEXT_EXIT);
 }
 
-int start_locked(struct container *c, struct err *err)
+static int start(struct container *c, const struct launch_images *from, struct err *err)
 {
 	auto_type(config) config = container_config(c);
 	struct err why = ERR_INIT;
 	int64_t began = clock_mono_ns();
 	pid_t pid = 0;
 
-	auto_type(supervisor) s = prepare(c, config, &pid, &why);
+	auto_type(supervisor) s = prepare(c, config, from, &pid, &why);
 	if (!s || let_go(c, s, pid, &why) < 0 || watch_container(c, move_ptr(s), &why) < 0) {
 		undo(c, &why, err);
 		return -1;
@@ -318,13 +319,15 @@ int start_locked(struct container *c, struct err *err)
 	return 0;
 }
 
-int container_start(struct engine *engine, const char *ref, struct err *err)
+int start_locked(struct container *c, struct err *err)
 {
-	auto_type(container) c = container_get(engine, ref, err);
+	return start(c, NULL, err);
+}
+
+int start_from(struct container *c, const struct launch_images *from, struct err *err)
+{
 	int rc;
 
-	if (!c)
-		return -1;
 	pthread_mutex_lock(&c->op);
 	pthread_mutex_lock(&c->lock);
 	enum container_status status = c->status;
@@ -347,11 +350,18 @@ int container_start(struct engine *engine, const char *ref, struct err *err)
 		c->restart_count = 0;
 		c->backoff_ms = 0;
 		pthread_mutex_unlock(&c->lock);
-		rc = start_locked(c, err);
+		rc = start(c, from, err);
 	}
 	bool failed_rm = rc < 0 && c->config->create.host.auto_remove && !gone;
 	if (failed_rm)
 		(void)remove_locked(c, true, NULL);
 	pthread_mutex_unlock(&c->op);
 	return rc;
+}
+
+int container_start(struct engine *engine, const char *ref, struct err *err)
+{
+	auto_type(container) c = container_get(engine, ref, err);
+
+	return c ? start_from(c, NULL, err) : -1;
 }

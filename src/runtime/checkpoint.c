@@ -10,6 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mount.h>
+#include <sys/prctl.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -26,6 +27,7 @@
 #include "runtime/container.h"
 #include "runtime/criu.h"
 #include "runtime/hooks.h"
+#include "runtime/identity.h"
 #include "runtime/place.h"
 #include "runtime/spec.h"
 
@@ -61,6 +63,15 @@ static int pass(struct work *w, int fd)
 {
 	w->pass_fds[w->pass_count] = fd;
 	return CRIU_PASS_FIRST + (int)w->pass_count++;
+}
+
+/* -1: out of descriptors. */
+static int pass_stdio(struct work *w, int fd, struct err *err)
+{
+	if (!w->o->stdio)
+		return pass(w, fd);
+	int copy = fcntl(w->o->stdio[fd], F_DUPFD_CLOEXEC, CRIU_PASS_FIRST);
+	return copy < 0 ? err_sys(err, "descriptor %d of the container", fd) : pass(w, copy);
 }
 
 /* ---- options that both have ---- */
@@ -252,8 +263,12 @@ static int load_descriptors(struct work *w, struct err *err)
 		bool known = false;
 		for (int i = 0; key && i < fd; i++)
 			known |= str_eq(key, json_str(json_at(list, (size_t)i)));
-		if (key && !known && outside_is_inherited(key))
-			criu_add_named_number(&w->options, CRIU_OPT_INHERIT_FD, key, pass(w, fd));
+		if (!key || known || !outside_is_inherited(key))
+			continue;
+		int number = pass_stdio(w, fd, err);
+		if (number < 0)
+			return -1;
+		criu_add_named_number(&w->options, CRIU_OPT_INHERIT_FD, key, number);
 	}
 	return 0;
 }
@@ -315,6 +330,19 @@ static int reopen_directories(const struct work *w, struct err *err)
 	return 0;
 }
 
+static int attach_root(const struct work *w, struct err *err)
+{
+	auto_close int root = w->o->root_fd > 0
+	                              ? -1
+	                              : fs_trusted_open(w->c->rootfs, O_PATH | O_DIRECTORY, 0, err);
+	auto_close int clone = root < 0 ? -1 : fs_mount_clone(root, true, err);
+	auto_close int place = fs_trusted_open(w->root, O_PATH | O_DIRECTORY, 0, err);
+
+	if (place < 0 || (w->o->root_fd <= 0 && clone < 0))
+		return err_wrap(err, "root.path");
+	return fs_mount_attach(w->o->root_fd > 0 ? w->o->root_fd : clone, place, err);
+}
+
 /* In the child that becomes CRIU: it restores from where it is, so it is in the container's cgroup, and in a mount
  * namespace of its own in which the root is a mount. */
 static int prepare_child(void *arg, struct err *err)
@@ -323,15 +351,15 @@ static int prepare_child(void *arg, struct err *err)
 
 	if (w->out->cgroup && cgroup_enter(w->out->cgroup, false, err) < 0)
 		return -1;
+	/* What CRIU (3.17) does not give back, the processes inherit from it. */
+	identity_join_keyring(w->c->id);
+	if (w->c->spec->process.no_new_privileges && prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0)
+		return err_sys(err, "process.noNewPrivileges");
 	if (unshare(CLONE_NEWNS) < 0)
 		return err_sys(err, "new mount namespace");
 	if (fs_mount_propagation_root(MS_SLAVE, err) < 0 || reopen_directories(w, err) < 0)
 		return -1;
-	auto_close int root = fs_trusted_open(w->c->rootfs, O_PATH | O_DIRECTORY, 0, err);
-	auto_close int clone = root < 0 ? -1 : fs_mount_clone(root, true, err);
-	auto_close int place =
-		clone < 0 ? -1 : fs_trusted_open(w->root, O_PATH | O_DIRECTORY, 0, err);
-	return place < 0 ? err_wrap(err, "root.path") : fs_mount_attach(clone, place, err);
+	return attach_root(w, err);
 }
 
 static int run_hooks(struct work *w, pid_t pid, struct err *err)
@@ -361,7 +389,8 @@ static int take_notice(void *arg, const struct criu_answer *notice, int fd, stru
 	return FAILPOINT("restore.made", err) < 0 ||
 	                       (w->out->cgroup &&
 	                        cgroup_verify(w->out->cgroup, notice->pid, err) < 0) ||
-	                       container_save(w->c, notice->pid, w->out->cgroup, err) < 0 ||
+	                       (!w->o->is_recorded &&
+	                        container_save(w->c, notice->pid, w->out->cgroup, err) < 0) ||
 	                       FAILPOINT("restore.saved", err) < 0
 	               ? -1
 	               : 0;
@@ -395,7 +424,7 @@ static int make_root_place(struct work *w, struct err *err)
 	if (buf_check(&path, err) < 0)
 		return -1;
 	memcpy(w->root, buf_str(&path), path.len + 1);
-	return outside_make_targets(w->c, err);
+	return outside_make_targets(w->c, w->o->root_fd, err);
 }
 
 static int call_restore(struct work *w, struct err *err)

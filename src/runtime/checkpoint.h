@@ -33,6 +33,9 @@ struct checkpoint_options {
 	bool leave_running, pre_dump;
 	/* Of a restore. */
 	const char *lsm_profile, *lsm_mount_context;
+	int root_fd; /* a detached mount (borrowed) to be the root; 0: the container's rootfs */
+	const int *stdio; /* three descriptors (borrowed) for what its stdio was; NULL: our own */
+	bool is_recorded; /* by the caller: container_save() is not called */
 };
 
 /* Blocks until the images are written, and the processes killed unless they are to stay. On failure the container runs

@@ -316,13 +316,14 @@ static int source_is_directory(const struct container *c, const struct oci_mount
 	return 0;
 }
 
-int outside_make_targets(const struct container *c, struct err *err)
+int outside_make_targets(const struct container *c, int root_fd, struct err *err)
 {
 	const struct oci_mount *all = c->spec->mounts.items;
-	auto_close int root = fs_trusted_open_dir(c->rootfs, false, err);
-	const struct rootfs fs = {.root_fd = root, .null_fd = -1, .empty_fd = -1};
+	auto_close int opened = root_fd > 0 ? -1 : fs_trusted_open_dir(c->rootfs, false, err);
+	const struct rootfs fs = {
+		.root_fd = root_fd > 0 ? root_fd : opened, .null_fd = -1, .empty_fd = -1};
 
-	if (root < 0)
+	if (fs.root_fd < 0)
 		return err_wrap(err, "root.path");
 	for (size_t i = 0; i < c->spec->mounts.count; i++) {
 		const struct oci_mount *m = &all[i];

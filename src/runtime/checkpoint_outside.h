@@ -37,8 +37,8 @@ void outside_add_cgroup_roots(const struct cgroup *cg, struct buf *options);
 /* The directory by which CRIU stops the processes. false: there is none. */
 bool outside_freezer(const struct cgroup *cg, char *path, size_t size);
 
-/* Mount points that the root lacks, made: a restore may get a root that never ran. */
-int outside_make_targets(const struct container *c, struct err *err);
+/* Mount points that the root lacks, made: a restore may get a root that never ran. root_fd: 0 is the container's rootfs. */
+int outside_make_targets(const struct container *c, int root_fd, struct err *err);
 
 /* Appends the path of an open directory. */
 int outside_path(int fd, struct buf *out, struct err *err);

@@ -5,7 +5,9 @@
 #include <grp.h>
 #include <limits.h>
 #include <linux/capability.h>
+#include <linux/keyctl.h>
 #include <stdbool.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
@@ -18,6 +20,14 @@
 #include "base/err.h"
 #include "base/json.h"
 #include "runtime/spec.h"
+
+void identity_join_keyring(const char *id)
+{
+	char name[160];
+
+	(void)snprintf(name, sizeof(name), "_ses.%s", id ? id : "");
+	(void)syscall(SYS_keyctl, KEYCTL_JOIN_SESSION_KEYRING, name, 0, 0, 0);
+}
 
 int identity_set_rlimits(const struct oci_process *process, pid_t pid, struct err *err)
 {

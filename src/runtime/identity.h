@@ -16,6 +16,9 @@ struct err;
 struct oci_capabilities;
 struct oci_process;
 
+/* A session keyring that is not the runtime's caller's; a kernel without keyrings has none to give. id: a container's, or NULL. */
+void identity_join_keyring(const char *id);
+
 int identity_set_rlimits(const struct oci_process *process, pid_t pid, struct err *err);
 
 /* Drops the bounding set, then sets groups, gid, uid and umask; the permitted set is kept until

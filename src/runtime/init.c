@@ -5,7 +5,6 @@
 #include <fcntl.h>
 #include <grp.h>
 #include <linux/close_range.h>
-#include <linux/keyctl.h>
 #include <linux/magic.h>
 #include <linux/seccomp.h>
 #include <net/if.h>
@@ -151,17 +150,6 @@ static int set_names(const struct oci_spec *spec, struct err *err)
 	return 0;
 }
 
-/* Container tools expect a session keyring that is not the runtime's caller's. */
-static void join_keyring(const struct spawn_options *options)
-{
-	char name[160];
-
-	if (options->no_new_keyring)
-		return;
-	snprintf(name, sizeof(name), "_ses.%s", options->id ? options->id : "");
-	(void)syscall(SYS_keyctl, KEYCTL_JOIN_SESSION_KEYRING, name, 0, 0, 0);
-}
-
 static int become_root(struct err *err)
 {
 	/* EPERM: of a user without newgidmap, who can give up no group (user_namespaces(7), "deny"). */
@@ -269,10 +257,10 @@ static bool is_null(int fd)
 }
 
 /* The caller's null device is a file of another mount namespace, which no checkpoint could find again. The container's own
- * does as well, where it is truly that. A supervisor's containers are not checkpointed. */
+ * does as well, where it is truly that. There are none of a container in the engine's user namespace. */
 static void use_own_null(const struct init_plan *plan)
 {
-	if (plan->is_exec || plan->options->die_with_parent)
+	if (plan->is_exec || plan->options->userns_fd > 0)
 		return;
 	auto_close int root = fs_trusted_open("/", O_PATH | O_DIRECTORY, 0, NULL);
 	auto_close int place =
@@ -453,7 +441,8 @@ static int prepare(struct init_plan *plan, struct err *err)
 	umask(0);
 	if ((plan->is_exec ? enter_existing : enter_container)(plan, &master, err) < 0)
 		return -1;
-	join_keyring(plan->options);
+	if (!plan->options->no_new_keyring)
+		identity_join_keyring(plan->options->id);
 	/* In a user namespace nobody may raise a limit: there the parent sets them. */
 	bool limits = !((plan->flags | plan->init_flags) & CLONE_NEWUSER);
 	if (FAILPOINT("init.stdio", err) < 0 ||

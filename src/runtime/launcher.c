@@ -242,6 +242,18 @@ static struct json *encode_log(const struct launch_log *log, struct request *req
 	return NULL;
 }
 
+static struct json *encode_images(const struct launch_images *where)
+{
+	struct json *out = json_object();
+	bool bad = json_set(out, "images", json_string(where->images)) < 0;
+
+	bad |= json_set(out, "work", json_string(where->work)) < 0;
+	if (!bad)
+		return out;
+	json_free(out);
+	return NULL;
+}
+
 static struct json *encode_launch(const struct launch *launch, int reply_fd, int process_fd,
                                   struct request *request)
 {
@@ -262,6 +274,8 @@ static struct json *encode_launch(const struct launch *launch, int reply_fd, int
 	} else {
 		bad |= json_set(out, "bundle", index_of(request, launch->bundle_fd)) < 0;
 	}
+	if (launch->restore)
+		bad |= json_set(out, "restore", encode_images(launch->restore)) < 0;
 	if (launch->log && launch->log->dir_fd >= 0)
 		bad |= json_set(out, "log", encode_log(launch->log, request)) < 0;
 	if (launch->rootfs)
@@ -270,6 +284,42 @@ static struct json *encode_launch(const struct launch *launch, int reply_fd, int
 		return out;
 	json_free(out);
 	return NULL;
+}
+
+struct checkpoint {
+	const char *id;
+	const struct launch_images *where;
+	bool leave_running;
+};
+
+static struct json *encode_checkpoint(const struct checkpoint *checkpoint, int reply_fd,
+                                      struct request *request)
+{
+	struct json *out = json_object();
+	bool bad = json_set(out, "op", json_string("checkpoint")) < 0;
+
+	bad |= json_set(out, "id", json_string(checkpoint->id)) < 0;
+	bad |= json_set(out, "reply", index_of(request, reply_fd)) < 0;
+	bad |= json_set(out, "into", encode_images(checkpoint->where)) < 0;
+	bad |= json_set(out, "leave_running", json_bool(checkpoint->leave_running)) < 0;
+	if (!bad)
+		return out;
+	json_free(out);
+	return NULL;
+}
+
+/* What a packet is made from, once per attempt. */
+struct order {
+	const struct launch *launch; /* or */
+	const struct checkpoint *checkpoint;
+	int process_fd;
+	int timeout_s;
+};
+
+static struct json *encode(const struct order *order, int reply_fd, struct request *request)
+{
+	return order->launch ? encode_launch(order->launch, reply_fd, order->process_fd, request)
+	                     : encode_checkpoint(order->checkpoint, reply_fd, request);
 }
 
 /* The process object in a memory file: environments may be larger than a packet. */
@@ -305,13 +355,12 @@ static int check_launch(const struct launch *launch, struct err *err)
 }
 
 /* Sends over the launcher that lives, or a new one. */
-static int send_launch(struct launcher *l, const struct launch *launch, int reply_fd,
-                       int process_fd, struct err *err)
+static int send_order(struct launcher *l, const struct order *order, int reply_fd, struct err *err)
 {
 	for (int attempt = 0;; attempt++) {
 		struct request request = {.fd_count = 0};
 		struct err why = ERR_INIT;
-		struct json *body = encode_launch(launch, reply_fd, process_fd, &request);
+		struct json *body = encode(order, reply_fd, &request);
 
 		if (l->fd >= 0 &&
 		    protocol_send(l->fd, body, request.fds, request.fd_count, &why) == 0)
@@ -360,8 +409,8 @@ static int renew(struct launcher *l, uint64_t generation, struct err *err)
 }
 
 /* *fd: the connection on which the supervisor has answered; the caller's. */
-static int launch_once(struct launcher *l, const struct launch *launch, int process_fd, pid_t *pid,
-                       int *fd, struct err *err)
+static int order_once(struct launcher *l, const struct order *order, pid_t *pid, int *fd,
+                      struct err *err)
 {
 	int pair[2];
 
@@ -370,10 +419,10 @@ static int launch_once(struct launcher *l, const struct launch *launch, int proc
 
 	auto_close int ours = pair[0], theirs = pair[1];
 
-	if (set_timeout(ours, SO_RCVTIMEO, ANSWER_TIMEOUT_S, err) < 0)
+	if (set_timeout(ours, SO_RCVTIMEO, order->timeout_s, err) < 0)
 		return -1;
 	pthread_mutex_lock(&l->lock);
-	int rc = send_launch(l, launch, theirs, process_fd, err);
+	int rc = send_order(l, order, theirs, err);
 	uint64_t generation = l->generation;
 
 	pthread_mutex_unlock(&l->lock);
@@ -400,10 +449,14 @@ struct supervisor *launcher_open(struct launcher *l, const struct launch *launch
 		if (process_fd < 0)
 			return NULL;
 	}
+	const struct order order = {.launch = launch,
+	                            .process_fd = process_fd,
+	                            .timeout_s = launch->restore ? LAUNCHER_CHECKPOINT_S
+	                                                         : ANSWER_TIMEOUT_S};
 	/* A launcher that was killed with our request still in its queue answers nothing: what it
 	 * may have begun is cleaned up, and the request is made once more. */
 	for (int attempt = 0; attempt < 2; attempt++) {
-		int rc = launch_once(l, launch, process_fd, pid, &fd, err);
+		int rc = order_once(l, &order, pid, &fd, err);
 
 		if (rc == 0)
 			return supervisor_adopt(fd, launch->id, err);
@@ -425,4 +478,18 @@ int launcher_create(struct launcher *l, const struct launch *launch, struct err 
 
 	supervisor_close(s);
 	return s ? 0 : -1;
+}
+
+int launcher_checkpoint(struct launcher *l, const char *id, const struct launch_images *where,
+                        bool leave_running, struct err *err)
+{
+	const struct checkpoint checkpoint = {id, where, leave_running};
+	const struct order order = {.checkpoint = &checkpoint, .timeout_s = LAUNCHER_CHECKPOINT_S};
+	auto_close int fd = -1;
+	pid_t none;
+	int rc = order_once(l, &order, &none, &fd, err);
+
+	if (rc == 1)
+		return err_set(err, ERR_UNAVAILABLE, "%s: whoever wrote its checkpoint died", id);
+	return rc;
 }

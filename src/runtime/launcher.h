@@ -77,7 +77,22 @@ struct launch {
 	 * an OCI "process" object. */
 	const char *exec_into;
 	const char *process_json;
+	/* Not a new process: those that launcher_checkpoint() has written. They run when the launch is over;
+	 * supervisor_start() is to follow all the same. May take minutes. */
+	const struct launch_images *restore;
 };
+
+struct launch_images {
+	const char *images; /* absolute path of a directory: CRIU's files */
+	const char *work;   /* the same, made if it is missing: its log */
+};
+
+/* Writes the processes of container id to files, with CRIU; they end unless leave_running, of which the supervisor
+ * tells. Blocks as long as that takes, at most LAUNCHER_CHECKPOINT_S. ERR_UNSUPPORTED: no CRIU that works here;
+ * ERR_CONFLICT: it does not run, or is paused; ERR_SYSTEM with the end of CRIU's log. */
+#define LAUNCHER_CHECKPOINT_S 900
+int launcher_checkpoint(struct launcher *launcher, const char *id,
+                        const struct launch_images *where, bool leave_running, struct err *err);
 
 /* Forks the supervisor, makes namespaces, cgroups, mounts: everything up to the user's program
  * (OCI create). On success the container waits for supervisor_start(). An exec'ed process likewise.

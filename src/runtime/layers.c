@@ -11,6 +11,7 @@
 #include "base/fs.h"
 #include "runtime/crossing.h"
 #include "runtime/spawn.h"
+#include "runtime/spec.h"
 
 #define LOWERS_MAX 500 /* overlayfs has this limit */
 
@@ -86,4 +87,12 @@ int layers_mount(const struct spawn_rootfs *rootfs, int userns_fd, unsigned attr
 	if (clone < 0 || fs_mount_setattr(clone, MOUNT_ATTR_RDONLY | attr, 0, 0, false, err) < 0)
 		return -1;
 	return move_fd(&clone);
+}
+
+/* Without new privileges there is nothing that set-user-ID bits and file capabilities could give; but execve(2) still
+ * refuses a program whose capabilities the bounding set lacks (a ping with cap_net_raw, say), unless they are
+ * not looked at. */
+unsigned layers_attr(const struct oci_process *process)
+{
+	return process->no_new_privileges ? MOUNT_ATTR_NOSUID : 0;
 }

@@ -15,12 +15,19 @@
  *   {"op": "launch", "id", "reply": N, "stdin_open", "stdin_once", "rows", "cols",
  *    "bundle": N, "log": {"dir": N, "name", "size_max", "files_max"},
  *    "rootfs": {"upper": N, "work": N, "lowers": N, "lower_count", "volatile"},
- *    "exec_into", "process": N}
+ *    "exec_into", "process": N, "restore"}
  *
  *   N is an index into the packet's descriptors; absent: none. "lowers" is the first of
  *   lower_count in a row. "reply" is a seqpacket socket on which the supervisor answers
  *   {"pid": N} or the error; after {"pid"} it is the supervisor's first connection, and takes the requests below.
- *   "process" is a memory file with an OCI process object.
+ *   "process" is a memory file with an OCI process object. "restore": {"images", "work"}: absolute
+ *   paths of directories, of the checkpoint that the processes come from and for CRIU's log. They run when the answer is
+ *   there, and "start" only says that somebody knows it.
+ *
+ *   {"op": "checkpoint", "id", "reply": N, "into": {"images", "work"}, "leave_running"}
+ *
+ *   A process of its own writes the processes of container "id" there and answers {} or the error, as long as that may
+ *   take. Unless they are left running they are killed then, of which the supervisor tells as of any other end.
  *
  * Engine to supervisor (<run>/<id>/socket):
  *

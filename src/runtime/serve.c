@@ -19,6 +19,7 @@
 #include "base/err.h"
 #include "base/failpoint.h"
 #include "base/fs.h"
+#include "base/str.h"
 #include "runtime/nursery.h"
 #include "runtime/protocol.h"
 #include "runtime/supervisor.h"
@@ -128,6 +129,8 @@ static void become_supervisor(struct protocol_packet *request, int note_fd, stru
 	(void)send(note_fd, "", 1, MSG_NOSIGNAL); /* a launcher that is dead needs no next one */
 	close(PROTOCOL_LAUNCHER_FD);
 	(void)dup2(STDIN_FILENO, STDERR_FILENO);
+	if (str_eq(json_get_string(request->body, "op"), "checkpoint"))
+		_exit(supervisor_checkpoint(request, PROTOCOL_RUN_DIR_FD, note_fd, nursery));
 	_exit(supervisor_run(request, PROTOCOL_RUN_DIR_FD, note_fd, nursery));
 }
 

@@ -151,22 +151,14 @@ static int prepare_seccomp(struct spawn *s, struct err *err)
 	return 0;
 }
 
-/* Without new privileges there is nothing that set-user-ID bits and file capabilities could give; but execve(2) still
- * refuses a program whose capabilities the bounding set lacks (a ping with cap_net_raw, say), unless they are
- * not looked at. */
-static unsigned root_attr(const struct spawn *s)
-{
-	return s->plan.process->no_new_privileges ? MOUNT_ATTR_NOSUID : 0;
-}
-
 static int prepare_root(struct spawn *s, struct err *err)
 {
 	const struct spawn_options *options = s->plan.options;
 	const char *path = s->plan.spec->root.path;
 
 	if (options->rootfs) {
-		s->plan.root_fd =
-			layers_mount(options->rootfs, options->userns_fd, root_attr(s), err);
+		s->plan.root_fd = layers_mount(options->rootfs, options->userns_fd,
+		                               layers_attr(s->plan.process), err);
 		return s->plan.root_fd < 0 ? err_wrap(err, "root") : 0;
 	}
 	auto_close int dir =

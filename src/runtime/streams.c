@@ -283,6 +283,8 @@ static void distribute(struct streams *s, uint8_t number, const char *data, size
 
 static bool held(const struct streams *s)
 {
+	if (!s->started && !s->ending)
+		return true;
 	for (const struct streams_client *c = s->clients; c && !s->ending; c = c->next)
 		if (c->len >= STREAMS_QUEUE_MAX)
 			return true;

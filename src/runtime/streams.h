@@ -23,7 +23,7 @@
  * client cannot hold the process for ever.
  *
  * stdin waits for streams_started(): what a client types before that would be echoed by the
- * terminal, and is not for the runtime. All descriptors are non-blocking. Nothing here fails: a
+ * terminal, and is not for the runtime. So does output: whoever attaches before the start misses none. All descriptors are non-blocking. Nothing here fails: a
  * stream that breaks is closed.
  */
 

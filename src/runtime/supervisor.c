@@ -102,7 +102,7 @@ static void reap(struct supervision *s)
 	int status;
 	pid_t pid;
 
-	while ((pid = waitpid(-1, &status, WNOHANG)) > 0)
+	while (!s->awaits_start && (pid = waitpid(-1, &status, WNOHANG)) > 0)
 		if (pid == s->spawned.pid && !s->ended)
 			note_exit(s, status);
 }
@@ -231,9 +231,10 @@ static void turn(struct supervision *s, bool *calm)
 {
 	struct pollset set = {0};
 	int64_t wait_ms = streams_prepare(&s->streams, &set, clock_mono_ms());
-	int signal_slot = pollset_add(&set, s->signal_fd, POLLIN);
+	int signal_slot = s->awaits_start ? -1 : pollset_add(&set, s->signal_fd, POLLIN);
 	int listen_slot = connections_full(s) ? -1 : pollset_add(&set, s->listen_fd, POLLIN);
 	struct signalfd_siginfo info;
+	bool awaited = s->awaits_start;
 
 	for (size_t i = 0; i < SUPERVISOR_CONNECTIONS_MAX; i++)
 		s->connections[i].slot = pollset_add(&set, s->connections[i].fd, POLLIN);
@@ -261,6 +262,8 @@ static void turn(struct supervision *s, bool *calm)
 		if (pollset_seen(&set, s->connections[i].slot) &&
 		    supervisor_answer(s, &s->connections[i]) < 0)
 			connection_close(&s->connections[i]);
+	if (awaited)
+		reap(s); /* it may have died before SIGCHLD was blocked */
 	if (pollset_seen(&set, listen_slot))
 		accept_connection(s);
 	streams_run(&s->streams, &set, clock_mono_ms());

@@ -11,6 +11,7 @@
  *   supervisor_confine.c gives up all other files, TCP and abstract sockets (Landlock)
  *   supervisor.c         one poll loop: stdio (streams.h), requests, the end of the process
  *   supervisor_ops.c     the requests
+ *   supervisor_checkpoint.c  a process that comes from a checkpoint; and making one, which is not the supervisor's work
  *
  * At the end: kills what the process left in its cgroup, drains its output, reads the OOM counter,
  * removes the cgroup, writes exit.json, and only then tells watchers; stays until attached
@@ -29,6 +30,7 @@
 #include "runtime/spawn.h"
 #include "runtime/streams.h"
 
+struct oci_spec;
 struct protocol_packet;
 
 #define SUPERVISOR_CONNECTIONS_MAX 64
@@ -56,6 +58,8 @@ struct supervision {
 	struct record record;
 	uint64_t oom_base; /* the counter before the program ran, or when we last killed */
 	bool ended;        /* the process has been reaped */
+	/* It comes from a checkpoint and runs before "start": its end is told after that, as any other one's. */
+	bool awaits_start;
 	bool has_log;
 	struct logfile log;
 	struct streams streams;
@@ -66,6 +70,21 @@ struct supervision {
  * closes, note_fd and the nursery, and returns the exit status for _exit(). run_dir_fd is borrowed. */
 int supervisor_run(struct protocol_packet *request, int run_dir_fd, int note_fd,
                    struct nursery nursery);
+
+/* Likewise for a request to make a checkpoint, whose reply socket hears how it went. */
+int supervisor_checkpoint(struct protocol_packet *request, int run_dir_fd, int note_fd,
+                          struct nursery nursery);
+struct json;
+/* In place of spawn_container(): the processes that are in from's files become s's. options' rootfs is needed. */
+int supervisor_restore(struct supervision *s, struct oci_spec *spec,
+                       const struct spawn_options *options, const struct json *from,
+                       struct err *err);
+
+/* State and config of a running container, from its supervisor. *config_fd: the caller's. ERR_CONFLICT if it does not run. */
+int supervisor_ask(int run_dir_fd, const char *id, struct record *record, int *config_fd,
+                   struct err *err);
+/* From the config's first byte on. */
+struct oci_spec *supervisor_read_spec(int config_fd, struct arena *arena, struct err *err);
 
 /* Sets up from the request: on success the process waits for "start" and s is complete. On
  * failure nothing is left, neither process nor directory. */

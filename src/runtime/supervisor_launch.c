@@ -127,7 +127,7 @@ static int read_at_start(int fd, struct buf *out, struct err *err)
 	return buf_check(out, err);
 }
 
-static struct oci_spec *read_spec(int config_fd, struct arena *arena, struct err *err)
+struct oci_spec *supervisor_read_spec(int config_fd, struct arena *arena, struct err *err)
 {
 	auto_buf struct buf text = BUF_INIT(SPEC_TEXT_MAX);
 
@@ -145,9 +145,8 @@ static struct oci_process *read_process(int fd, struct arena *arena, struct err 
 	return spec_parse_process(buf_str(&text), text.len, arena, err);
 }
 
-/* Asks the container's supervisor for its state and config. */
-static int ask_container(int run_dir_fd, const char *id, struct record *record, int *config_fd,
-                         struct err *err)
+int supervisor_ask(int run_dir_fd, const char *id, struct record *record, int *config_fd,
+                   struct err *err)
 {
 	auto_packet struct protocol_packet reply = PROTOCOL_PACKET_INIT;
 	struct timeval tv = {.tv_sec = CONTAINER_TIMEOUT_S};
@@ -245,6 +244,14 @@ static int note_cgroup(struct supervision *s, const struct oci_spec *spec, struc
 	return fs_symlink(path, s->dir_fd, RECORD_CGROUP, err);
 }
 
+static int make_container(struct supervision *s, struct oci_spec *spec,
+                          const struct spawn_options *options, const struct json *from,
+                          struct err *err)
+{
+	return from ? supervisor_restore(s, spec, options, from, err)
+	            : spawn_container(spec, options, &s->spawned, err);
+}
+
 static int spawn(struct supervision *s, const struct protocol_packet *request, int run_dir_fd,
                  struct err *err)
 {
@@ -257,14 +264,14 @@ static int spawn(struct supervision *s, const struct protocol_packet *request, i
 	struct lowers lowers;
 
 	if (container)
-		(void)ask_container(run_dir_fd, container, &in, &config_fd, err);
+		(void)supervisor_ask(run_dir_fd, container, &in, &config_fd, err);
 	else
 		config_fd = fs_open(protocol_fd(request, body, "bundle"), "config.json", O_RDONLY,
 		                    0, err);
 	if (config_fd < 0 || decode_rootfs(request, &lowers, err) < 0)
 		return -1;
 
-	struct oci_spec *spec = read_spec(config_fd, &s->arena, err);
+	struct oci_spec *spec = supervisor_read_spec(config_fd, &s->arena, err);
 	const struct oci_process *process = spec ? &spec->process : NULL;
 
 	if (spec && container)
@@ -294,7 +301,7 @@ static int spawn(struct supervision *s, const struct protocol_packet *request, i
 		.userns_fd = protocol_fd(request, body, "userns"),
 	};
 	int rc = container ? spawn_exec(spec, process, in.seen.pid, &options, &s->spawned, err)
-	                   : spawn_container(spec, &options, &s->spawned, err);
+	                   : make_container(s, spec, &options, json_get(body, "restore"), err);
 
 	if (rc < 0)
 		return -1;

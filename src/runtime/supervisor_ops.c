@@ -45,6 +45,24 @@ static int op_state(struct supervision *s, const struct json *body, struct answe
 	return out->body ? 0 : err_nomem(err);
 }
 
+/* Not even a zombie that we have not reaped yet. */
+static bool is_alive(int pidfd)
+{
+	struct pollfd p = {.fd = pidfd, .events = POLLIN};
+
+	return poll(&p, 1, 0) == 0;
+}
+
+/* OOM kills up to here did not end the process, as it lives. */
+static void note_oom(struct supervision *s)
+{
+	uint64_t oom = 0;
+
+	if (s->spawned.cgroup && is_alive(s->spawned.pidfd) &&
+	    cgroup_oom_kills(s->spawned.cgroup, &oom, NULL) == 0)
+		s->oom_base = oom;
+}
+
 static int op_start(struct supervision *s, const struct json *body, struct answer *out,
                     struct err *err)
 {
@@ -53,8 +71,9 @@ static int op_start(struct supervision *s, const struct json *body, struct answe
 	(void)FAILPOINT("supervisor.start.before", NULL);
 	s->record.seen.state = SUPERVISED_RUNNING;
 	s->record.seen.started_ns = clock_wall_ns();
-	if (spawn_release(&s->spawned, err) < 0)
+	if (!s->awaits_start && spawn_release(&s->spawned, err) < 0)
 		return -1; /* its exit comes next, with 126 or 127 */
+	s->awaits_start = false;
 	arena_done(&s->arena);
 	streams_started(&s->streams);
 	(void)FAILPOINT("supervisor.start.released", NULL);
@@ -65,28 +84,19 @@ static int op_start(struct supervision *s, const struct json *body, struct answe
 	return 0;
 }
 
-/* Not even a zombie that we have not reaped yet. */
-static bool is_alive(int pidfd)
-{
-	struct pollfd p = {.fd = pidfd, .events = POLLIN};
-
-	return poll(&p, 1, 0) == 0;
-}
-
 static int op_kill(struct supervision *s, const struct json *body, struct answer *out,
                    struct err *err)
 {
 	int64_t signal = json_get_int(body, "signal", -1);
-	uint64_t oom = 0;
 
 	(void)out;
 	if (signal < 0 || signal >= NSIG)
 		return err_set(err, ERR_INVALID, "signal %lld: must be 0 to %d", (long long)signal,
 		               NSIG - 1);
-	/* OOM kills up to here did not end the process, as it lives. */
-	if (signal == SIGKILL && s->spawned.cgroup && is_alive(s->spawned.pidfd) &&
-	    cgroup_oom_kills(s->spawned.cgroup, &oom, NULL) == 0)
-		s->oom_base = oom;
+	if (signal == SIGKILL) {
+		note_oom(s);
+		s->awaits_start = false; /* nobody will */
+	}
 	if (json_get_bool(body, "all", false) && s->spawned.cgroup) {
 		if (cgroup_kill(s->spawned.cgroup, (int)signal, err) < 0)
 			return -1;
@@ -233,6 +243,7 @@ static int op_config(struct supervision *s, const struct json *body, struct answ
 	(void)body;
 	if (s->config_fd < 0)
 		return err_set(err, ERR_INVALID, "is an exec'ed process, not a container");
+	note_oom(s); /* who asks may be about to kill it (a checkpoint) */
 	out->body = record_encode(s->id, &s->record);
 	out->fd = s->config_fd;
 	out->keeps_fd = true;

@@ -32,6 +32,7 @@ MESSAGES = {"ps", "cg_root", "inherit_fd", "join_ns"}
 REPEATED = {"cg_root", "inherit_fd", "external", "join_ns"}
 MODE = os.environ.get("FAKE_CRIU", "")
 CLONE_PARENT, SYS_CLONE = 0x8000, 56
+SYS_KEYCTL, KEYCTL_DESCRIBE, KEY_SPEC_SESSION_KEYRING = 250, 6, -3
 KINDS = {"mnt": 0x20000, "uts": 0x4000000, "ipc": 0x8000000, "pid": 0x20000000, "net": 0x40000000, "cgroup": 0x2000000}
 libc = ctypes.CDLL(None, use_errno=True)
 
@@ -90,6 +91,13 @@ def options(data):
     return made
 
 
+def keyring():
+    """Of the session: "keyring;0;0;3f130000;NAME"."""
+    text = ctypes.create_string_buffer(256)
+    libc.syscall(SYS_KEYCTL, KEYCTL_DESCRIBE, KEY_SPEC_SESSION_KEYRING, text, len(text))
+    return text.value.decode()
+
+
 class Criu:
     def __init__(self, fd):
         self.socket = socket.socket(fileno=fd)
@@ -107,7 +115,7 @@ class Criu:
             assert libc.umount(b"yard") == 0
             os.rmdir("yard")
         with open(self.work / "requests.json", "a") as f:
-            print(json.dumps(dict(self.o, type=self.type, cgroup=pathlib.Path("/proc/self/cgroup").read_text())), file=f)
+            print(json.dumps(dict(self.o, type=self.type, keyring=keyring(), cgroup=pathlib.Path("/proc/self/cgroup").read_text())), file=f)
 
     def answer(self, success=True, extra=b"", kind=None, fd=None):
         data = field(1, kind or self.type) + field(2, int(success)) + extra

@@ -84,6 +84,7 @@ struct options {
 	struct launch launch;
 	struct launch_log log;
 	struct launch_rootfs rootfs;
+	struct launch_images images;
 	int lowers[LOWERS_MAX];
 	char *process;
 };
@@ -118,6 +119,8 @@ static void option(struct options *o, char *word)
 		o->rootfs.upper_fd = open_dir(value);
 	else if (str_eq(word, "work"))
 		o->rootfs.work_fd = open_dir(value);
+	else if (str_eq(word, "restore"))
+		o->images = (struct launch_images){value, value};
 }
 
 static int create(struct probe *p, char **words, size_t count, struct err *err)
@@ -134,6 +137,7 @@ static int create(struct probe *p, char **words, size_t count, struct err *err)
 	o.launch.process_json = o.process;
 	o.launch.log = o.log.dir_fd >= 0 ? &o.log : NULL;
 	o.launch.rootfs = o.rootfs.lower_count > 0 ? &o.rootfs : NULL;
+	o.launch.restore = o.images.images ? &o.images : NULL;
 
 	int rc = launcher_create(p->launcher, &o.launch, err);
 
@@ -293,6 +297,9 @@ static int run(struct probe *p, char **words, size_t count, struct err *err)
 		print_seen(1, &seen);
 		return 1;
 	}
+	if (str_eq(op, "checkpoint") && count == 3)
+		return launcher_checkpoint(p->launcher, words[1],
+		                           &(struct launch_images){words[2], words[2]}, false, err);
 	if (str_eq(op, "forget"))
 		return supervisor_forget(p->run_fd, words[1], err);
 

@@ -14,7 +14,7 @@ import subprocess
 import pytest
 
 from test_runtime import RUNTIME, TOP, bundle, eventually, pytestmark  # noqa: F401
-from test_supervisor import alive
+from test_supervisor import World, alive
 
 FAKE = str(TOP / "tests/e2e/fake_criu.py")
 SOFT, FULL = 3, 4
@@ -87,10 +87,20 @@ def count(cr):
 
 # ---- with the real one ----
 
+def rights(pid):
+    """What holds a process: capabilities, filters, and whether a program could give it more."""
+    wanted = ("Uid", "Gid", "Cap", "NoNewPrivs", "Seccomp")
+    return [line for line in pathlib.Path(f"/proc/{pid}/status").read_text().splitlines() if line.startswith(wanted)]
+
+
 def test_a_real_checkpoint_goes_on_where_it_was(real):
     real.b.config["root"]["readonly"] = False
+    real.b.config["process"]["noNewPrivileges"] = True
+    real.b.config["linux"]["seccomp"] = {"defaultAction": "SCMP_ACT_ALLOW", "syscalls": [
+        {"names": ["kexec_load"], "action": "SCMP_ACT_ERRNO"}]}
     id = real.start(COUNTER)
     eventually(lambda: count(real) > 5, timeout=30)
+    before = rights(real.pid(id))
     real.checkpoint(id)
     assert real.is_gone(id)
     seen = count(real)
@@ -99,9 +109,40 @@ def test_a_real_checkpoint_goes_on_where_it_was(real):
     assert real.b.status(id) == "running" and real.pid(id) == int(pid_file.read_text())
     eventually(lambda: count(real) > seen, timeout=20)
     assert count(real) < seen + 200 # it went on and did not begin again
+    assert rights(real.pid(id)) == before and "NoNewPrivs:\t1" in before and "Seccomp:\t2" in before
     assert real.b("exec", id, "/bin/sh", "-c", "exit 5", check=False).returncode == 5
     real.b("kill", id, "KILL")
     eventually(lambda: real.b.status(id) == "stopped")
+
+
+def test_a_real_one_of_a_supervisor_goes_on_where_it_was(real, tmp_path):
+    (tmp_path / "world").mkdir()
+    world = World(tmp_path / "world")
+    try:
+        root = {name: tmp_path / name for name in ("upper", "work", "images")}
+        for path in root.values():
+            path.mkdir()
+        (root["upper"] / "work").mkdir()
+        layers = [f"lower={world.rootfs}", f"upper={root['upper']}", f"work={root['work']}"]
+        id = world.create("sh", "-c", COUNTER, options=layers)
+        world.probe("start", id)
+        path = root["upper"] / "work/count"
+        eventually(lambda: path.exists() and int(path.read_text() or 0) > 5, timeout=30)
+        world.probe("checkpoint", id, root["images"])
+        assert world.ended(id).code == 137
+        seen = int(path.read_text())
+        world.probe("forget", id)
+        world.create("sh", "-c", COUNTER, options=[*layers, f"restore={root['images']}"])
+        id = world.ids[-1]
+        world.probe("start", id)
+        assert world.probe.state(id).state == "running"
+        eventually(lambda: int(path.read_text() or 0) > seen, timeout=20)
+        assert int(path.read_text()) < seen + 200
+        exec_id = world.exec(id, "sh", "-c", "exit 5")
+        world.probe("start", exec_id)
+        assert world.ended(exec_id).code == 5
+    finally:
+        world.close()
 
 
 def test_a_real_one_that_is_left_running_runs(real):
@@ -146,6 +187,7 @@ def test_a_real_failure_is_told_with_its_log(real):
 
 def test_a_checkpoint_ends_the_container_and_a_restore_makes_it_again(fake):
     fake.b.config["root"]["readonly"] = False
+    fake.b.config["process"]["noNewPrivileges"] = True
     id = fake.start("echo begun >>/work/begun; exec sleep 60")
     first = fake.pid(id)
     fake.checkpoint(id)
@@ -155,12 +197,14 @@ def test_a_checkpoint_ends_the_container_and_a_restore_makes_it_again(fake):
     fake.restore(id, "--detach", "--pid-file", pid_file)
     pid = fake.pid(id)
     assert pid == int(pid_file.read_text()) and pid != first and fake.b.status(id) == "running"
+    assert "NoNewPrivs:\t1" in rights(pid) # CRIU 3.17 does not see to it
     assert f"/buoy/{id}" in pathlib.Path(f"/proc/{pid}/cgroup").read_text()
     assert fake.b("exec", id, "/bin/sh", "-c", "exit 5", check=False).returncode == 5
     assert str(fake.b.path) not in pathlib.Path("/proc/self/mountinfo").read_text()
     assert str(pid) in fake.b("ps", id).stdout
     dump, restore = fake.asked()
     assert dump["type"] == 1 and dump["pid"] == first and dump["root"] == str(fake.b.path / "rootfs")
+    assert restore["keyring"].endswith(f";_ses.{id}") # the processes inherit it
     assert dump["freeze_cgroup"].endswith(f"/buoy/{id}") and dump["manage_cgroups_mode"] == SOFT
     assert not {"leave_running", "tcp_established", "shell_job", "file_locks", "ext_unix_sk"} & set(dump)
     assert restore["type"] == 2 and restore["root"] == str(fake.b.state / id / "criu-root")
