@@ -58,7 +58,7 @@ static int mark_stopped(struct container *c, uint64_t *run, struct err *err)
 		up = -1;
 	pthread_mutex_unlock(&c->op);
 	if (changed && up == 0) /* was between two runs */
-		wait_tell(c, CONTAINER_NEXT_EXIT);
+		wait_tell(c, CONTAINER_NEXT_EXIT, WAIT_ANY_RUN);
 	return up;
 }
 

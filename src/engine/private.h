@@ -224,7 +224,9 @@ bool restart_wanted(const struct api_restart_policy *policy, int exit_code, bool
 int settle_wait(struct container *c, uint64_t run, int64_t timeout_ms, struct err *err);
 
 /* wait.c: op not needed */
-void wait_tell(struct container *c, enum container_condition what); /* exit or removal */
+/* what: exit or removal; run: which one's end it is, WAIT_ANY_RUN: there will be none. */
+#define WAIT_ANY_RUN UINT64_MAX
+void wait_tell(struct container *c, enum container_condition what, uint64_t run);
 struct container_wait;
 int wait_fd(const struct container_wait *wait); /* readable when it is over; borrowed */
 void attach_tell(struct container *c, struct supervisor *s); /* NULL: it will not start */

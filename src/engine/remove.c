@@ -105,7 +105,7 @@ static int remove_as(struct container *c, bool volumes, bool files_later, struct
 	attach_tell(c, NULL);
 	leave_tables(c);
 	container_event(c, "destroy", NULL, NULL);
-	wait_tell(c, CONTAINER_REMOVED);
+	wait_tell(c, CONTAINER_REMOVED, WAIT_ANY_RUN);
 	return 0;
 }
 

@@ -269,7 +269,7 @@ int settle_locked(struct container *c, struct err *err)
 	pthread_mutex_lock(&c->lock);
 	pthread_cond_broadcast(&c->changed);
 	pthread_mutex_unlock(&c->lock);
-	wait_tell(c, CONTAINER_NEXT_EXIT);
+	wait_tell(c, CONTAINER_NEXT_EXIT, c->run);
 	if (saved < 0 && err)
 		*err = why;
 	return saved;

@@ -294,7 +294,7 @@ static void undo(struct container *c, const struct err *why, struct err *err)
 	pthread_cond_broadcast(&c->changed);
 	pthread_mutex_unlock(&c->lock);
 	(void)state_save(c, NULL);
-	wait_tell(c, CONTAINER_NEXT_EXIT);
+	wait_tell(c, CONTAINER_NEXT_EXIT, WAIT_ANY_RUN);
 }
 
 static int start(struct container *c, const struct launch_images *from, struct err *err)

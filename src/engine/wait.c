@@ -14,7 +14,8 @@
 struct container_wait {
 	struct container *c;
 	enum container_condition condition;
-	int fd; /* eventfd; readable when done */
+	int fd;       /* eventfd; readable when done */
+	uint64_t run; /* whose exit it waits for, or a later one's */
 	struct container_wait *next;
 	bool done; /* guarded by c->lock, as is exit */
 	struct container_exit exit;
@@ -45,13 +46,14 @@ static void wait_done(struct container_wait *wait)
 	(void)eventfd_write(wait->fd, 1);
 }
 
-void wait_tell(struct container *c, enum container_condition what)
+void wait_tell(struct container *c, enum container_condition what, uint64_t run)
 {
 	pthread_mutex_lock(&c->lock);
 	for (struct container_wait *wait = c->waits; wait; wait = wait->next) {
 		bool not_running = wait->condition == CONTAINER_NOT_RUNNING &&
 		                   !container_is_up(c) && c->status != STATUS_RESTARTING;
-		if (what == CONTAINER_REMOVED || wait->condition == what || not_running)
+		bool asked = wait->condition == what && wait->run <= run;
+		if (what == CONTAINER_REMOVED || asked || not_running)
 			wait_done(wait);
 	}
 	pthread_mutex_unlock(&c->lock);
@@ -76,6 +78,8 @@ struct container_wait *container_wait_begin(struct engine *engine, const char *r
 	}
 	wait->c = move_ptr(c);
 	pthread_mutex_lock(&wait->c->lock);
+	/* An end that is on record is not the next one, even if others are still being told of it. */
+	wait->run = wait->c->run + !container_is_up(wait->c);
 	wait->next = wait->c->waits;
 	wait->c->waits = wait;
 	if (wait->c->gone || (condition == CONTAINER_NOT_RUNNING && !container_is_up(wait->c) &&
