@@ -304,12 +304,12 @@ def test_update_and_rollback_are_followed_to_their_end(web):
 
 def test_failing_update_is_paused_and_the_client_says_so(web):
     result = wait_for(web, "update", "--args", "false", "web")
-    task = next(t for t in web.json("GET", "/tasks") if t["Status"]["State"] in ("failed", "rejected"))
-    words = f"update paused due to failure or early termination of task {task['ID']}"
-    assert result.returncode == 1 and f"service update paused: {words}" in result.stderr
-    assert state(web)["State"] == "paused" and state(web)["Message"] == words
-    # The third slot is tried again with the new command, which may just be running: those that live are the old ones.
-    assert sum("trap" in c["Command"] for c in web.json("GET", "/containers/json")) == 2
+    words = "update paused due to failure or early termination of task "
+    failed = {words + t["ID"] for t in web.json("GET", "/tasks") if t["Status"]["State"] in ("failed", "rejected")}
+    assert result.returncode == 1 and any(f"service update paused: {message}" in result.stderr for message in failed)
+    assert state(web)["State"] == "paused" and state(web)["Message"] in failed
+    # As with Docker, the next slot's turn comes as soon as a task runs: the second may have begun, the third never.
+    assert sum("trap" in c["Command"] for c in web.json("GET", "/containers/json")) in (1, 2)
     result = wait_for(web, "update", "--args", "sleep 1000", "web")
     assert result.returncode == 0 and running(web) == 3
 
