@@ -17,7 +17,7 @@
 #include "base/str.h"
 #include "cli/api.h"
 #include "cli/commands.h"
-#include "cli/out.h"
+#include "cli/swarm_ca.h"
 
 #define DEFAULT_LISTEN "0.0.0.0:2377"
 #define PEM_MAX        (64u << 10)
@@ -450,26 +450,7 @@ static int run_update(struct cli *cli, const struct args *args, struct err *err)
 	return 0;
 }
 
-/* ---- the certificate authority, locks ---- */
-
-static int run_ca(struct cli *cli, const struct args *args, struct err *err)
-{
-	if (args_bool(args, "rotate"))
-		return err_set(
-			err, ERR_UNSUPPORTED,
-			"swarm ca --rotate: the root certificate is not rotated; tokens are, "
-			"with 'buoy swarm join-token --rotate'");
-	auto_type(json) swarm = get(cli, "/swarm", err);
-	if (!swarm)
-		return -1;
-	const char *root = json_get_string(json_get(swarm, "TLSInfo"), "TrustRoot");
-	if (!root)
-		return err_set(err, ERR_NOT_FOUND, "the cluster told no root certificate");
-	out_text(stdout, root, cli->out_tty);
-	if (!str_ends(root, "\n"))
-		fputc('\n', stdout);
-	return 0;
-}
+/* ---- locks ---- */
 
 static int run_unlock(struct cli *cli, const struct args *args, struct err *err)
 {
@@ -556,20 +537,15 @@ static const struct flag leave_flags[] = {
 
 static const struct flag update_flags[] = {SPEC_FLAGS, {NULL}};
 
-static const struct flag ca_flags[] = {
-	{"rotate", 0, FLAG_BOOL, NULL, "Make a new root certificate (not supported)"},
-	{NULL},
-};
-
 static const struct flag none[] = {{NULL}};
 
 const struct command command_swarm[] = {
 	{.group = "swarm",
          .name = "ca",
          .synopsis = "[OPTIONS]",
-         .summary = "Show the root certificate of the cluster",
-         .flags = ca_flags,
-         .run = run_ca},
+         .summary = "Show the root certificate of the cluster, or replace it",
+         .flags = swarm_ca_flags,
+         .run = swarm_ca_run},
 	{.group = "swarm",
          .name = "init",
          .synopsis = "[OPTIONS]",

@@ -38,6 +38,22 @@ static int copy_text(char **to, const char *from, struct err *err)
 	return *to ? 0 : err_nomem(err);
 }
 
+/* Docker's TLSInfo, as text; owned; NULL: there is none. */
+static char *describe_tls(const char *ca, const char *cert)
+{
+	auto_free char *subject = NULL, *key = NULL;
+	struct buf text = BUF_INIT(DESCRIPTION_MAX);
+
+	if (ca_issuer(ca, cert, &subject, &key, NULL) < 0)
+		return NULL;
+	auto_type(json) tls = json_object();
+	json_set(tls, "TrustRoot", json_string(ca));
+	json_set(tls, "CertIssuerSubject", json_string(subject));
+	json_set(tls, "CertIssuerPublicKey", json_string(key));
+	(void)json_write(tls, &text, NULL);
+	return buf_take(&text, NULL);
+}
+
 static int copy_options(struct agent *agent, const struct agent_options *options, struct err *err)
 {
 	auto_buf struct buf text = BUF_INIT(DESCRIPTION_MAX);
@@ -58,6 +74,7 @@ static int copy_options(struct agent *agent, const struct agent_options *options
 	    copy_text(&agent->key, options->key, err) < 0 ||
 	    copy_text(&agent->addr, options->addr, err) < 0)
 		return -1;
+	agent->tls = describe_tls(agent->ca, agent->cert);
 	return copy_text(&agent->node_name, name ? name : "", err);
 }
 
@@ -187,6 +204,8 @@ void agent_close(struct agent *agent)
 	free(agent->key);
 	free(agent->addr);
 	free(agent->description);
+	free(agent->tls);
+	free(agent->tls_told);
 	free(agent->node_name);
 	free(agent->table);
 	pthread_cond_destroy(&agent->woken);
@@ -358,8 +377,18 @@ int agent_set_identity(struct agent *agent, const struct agent_identity *identit
 	replace_text(&agent->cert, &cert);
 	replace_text(&agent->key, &key);
 	replace_text(&agent->leader, &leader);
+	free(agent->tls);
+	agent->tls = describe_tls(agent->ca, agent->cert);
+	agent->identity++;
 	pthread_mutex_unlock(&agent->lock);
 	return 0;
+}
+
+void agent_introduce(struct agent *agent)
+{
+	pthread_mutex_lock(&agent->lock);
+	agent->introduce = agent->tls && !str_eq(agent->tls, agent->tls_told);
+	pthread_mutex_unlock(&agent->lock);
 }
 
 /* ---- endpoints ---- */

@@ -116,12 +116,15 @@ void agent_close(struct agent *agent);
 /* The task's container started, ended, changed its health, or is gone. NULL: look at all. */
 void agent_poke(struct agent *agent, const char *task_id);
 
-/* Other certificates, for connections from now on; what is open stays so. */
+/* Other certificates, for connections from now on; what is open stays so, and the leader knows of them when the agent
+ * has introduced itself anew. */
 struct agent_identity {
 	const char *ca, *cert, *key;
 	const char *leader; /* as in the options; NULL: as before */
 };
 int agent_set_identity(struct agent *agent, const struct agent_identity *identity, struct err *err);
+/* If what it trusts, or whose its certificate is, is not what it told the leader: begins another session. */
+void agent_introduce(struct agent *agent);
 
 /* Posts a question of this node's to the leader that it has its session with. The caller owns *reply. */
 struct agent_question {

@@ -39,7 +39,7 @@ struct agent {
 	char *addr; /* owned */
 	void (*told)(void *arg, const struct json *doc);
 	void *told_arg;
-	char *description; /* owned; JSON text */
+	char *description; /* owned; JSON text; TLSInfo is added when it is told */
 	char *node_name;   /* owned */
 	struct db *db;
 	struct pool *pool;
@@ -49,12 +49,15 @@ struct agent {
 	pthread_mutex_t lock; /* guards everything below */
 	pthread_cond_t woken;
 	char *leader, *ca, *cert, *key; /* owned */
-	struct map *records;            /* struct record by task id; owned */
+	int64_t identity;               /* counts them */
+	char *tls, *tls_told; /* owned; TLSInfo of these; what the leader was told; NULL: none */
+	struct map *records;  /* struct record by task id; owned */
 	bool stop;
 	int64_t epoch;                           /* highest seen; on the disk */
 	int64_t session, session_epoch, applied; /* 0: none */
 	int64_t heartbeat_ms;
 	bool resync;          /* the stream must begin anew */
+	bool introduce;       /* because we have something to say of ourselves */
 	int64_t news;         /* counts changes of statuses */
 	int64_t acknowledged; /* news that the leader has */
 	int64_t sequence;

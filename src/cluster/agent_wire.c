@@ -167,12 +167,14 @@ static int hear(struct agent *agent, const char *text, size_t len, struct err *e
 static int check_stream(struct agent *agent, struct err *err)
 {
 	pthread_mutex_lock(&agent->lock);
-	bool stop = agent->stop, resync = agent->resync;
+	bool stop = agent->stop, resync = agent->resync, introduce = agent->introduce;
 	agent->connected = !stop;
 	agent->error[0] = '\0';
 	pthread_mutex_unlock(&agent->lock);
 	if (stop)
 		return err_set(err, ERR_CANCELED, "stopping");
+	if (introduce)
+		return err_set(err, ERR_CONFLICT, "a new session, with another certificate");
 	return resync ? err_set(err, ERR_CONFLICT, "the leader wants a new session") : 0;
 }
 
@@ -198,6 +200,16 @@ static int on_data(void *arg, const void *data, size_t len)
 	return buf_check(&stream->line, &stream->err);
 }
 
+/* With the lock held: what of TLSInfo the leader is about to be told. NULL: nothing, or no memory. Owned. */
+static struct json *tell_tls(struct agent *agent)
+{
+	char *copy = agent->tls ? strdup(agent->tls) : NULL;
+
+	free(agent->tls_told);
+	agent->tls_told = copy;
+	return copy ? json_parse(copy, strlen(copy), NULL) : NULL;
+}
+
 static int write_hello(struct agent *agent, struct buf *out, struct err *err)
 {
 	auto_arena struct arena arena = ARENA_INIT(MESSAGE_ARENA);
@@ -208,7 +220,9 @@ static int write_hello(struct agent *agent, struct buf *out, struct err *err)
 	                     &node_description_table, &arena, &hello.description, err) < 0)
 		return -1;
 	pthread_mutex_lock(&agent->lock);
-	agent->resync = false;
+	auto_type(json) tls = tell_tls(agent);
+	hello.description.tls = tls;
+	agent->resync = agent->introduce = false;
 	agent->session = 0;
 	agent->acknowledged = 0; /* all are said again, whoever listens now */
 	hello.epoch = agent->epoch;
@@ -408,15 +422,24 @@ static void wait_for_work(struct agent *agent, int64_t beat)
 	}
 }
 
-static void beat_once(struct agent *agent, struct http_client **client, size_t *at)
+/* Where the reports go: to which manager, and who we are then. */
+struct beat {
+	struct http_client *client; /* owned; NULL: to be made */
+	size_t at;
+	int64_t identity;
+};
+
+static void beat_once(struct agent *agent, struct beat *beat)
 {
+	struct http_client **client = &beat->client;
 	struct err err = ERR_INIT;
 
 	pthread_mutex_lock(&agent->lock);
-	bool moved = *at != agent->at;
-	*at = agent->at;
+	bool moved = beat->at != agent->at || beat->identity != agent->identity;
+	beat->at = agent->at;
+	beat->identity = agent->identity;
 	pthread_mutex_unlock(&agent->lock);
-	if (moved) { /* to another manager */
+	if (moved) { /* to another manager, or with another certificate */
 		http_client_free(*client);
 		*client = NULL;
 	}
@@ -432,9 +455,8 @@ static void beat_once(struct agent *agent, struct http_client **client, size_t *
 void *wire_report(void *arg)
 {
 	struct agent *agent = arg;
-	struct http_client *client = NULL;
+	struct beat to = {0};
 	int64_t beat = clock_mono_ms(), looked = beat;
-	size_t at = 0;
 
 	pthread_mutex_lock(&agent->lock);
 	while (!agent->stop) {
@@ -456,10 +478,10 @@ void *wire_report(void *arg)
 		}
 		agent_publish(agent);
 		if (speak)
-			beat_once(agent, &client, &at);
+			beat_once(agent, &to);
 		pthread_mutex_lock(&agent->lock);
 	}
 	pthread_mutex_unlock(&agent->lock);
-	http_client_free(client);
+	http_client_free(to.client);
 	return NULL;
 }

@@ -13,13 +13,16 @@
 #include "base/err.h"
 #include "base/id.h"
 
-#define DAY           86400
-#define ROOT_DAYS     (20 * 365)
-#define LONG_DAYS     (10 * 365)
-#define CLOCK_SLACK   3600 /* clocks of machines differ */
-#define SERIAL_SIZE   16
-#define REQUEST_MAX   8192
-#define SECONDS(days) ((int64_t)(days)*DAY)
+#define DAY            86400
+#define ROOT_DAYS      (20 * 365)
+#define LONG_DAYS      (10 * 365)
+#define CLOCK_SLACK    3600 /* clocks of machines differ */
+#define SERIAL_SIZE    16
+#define REQUEST_MAX    8192
+#define ROOTS_MAX      8
+#define ROOTS_TEXT     (64u << 10)
+#define LASTS_AT_LEAST DAY
+#define SECONDS(days)  ((int64_t)(days)*DAY)
 
 static void drop_key(gnutls_x509_privkey_t *key)
 {
@@ -115,6 +118,32 @@ static int read_key(gnutls_x509_privkey_t *key, const char *text, struct err *er
 	return rc < 0 ? fail(err, "private key", rc) : 0;
 }
 
+/* Certificates that are trusted together. */
+struct roots {
+	gnutls_x509_crt_t items[ROOTS_MAX];
+	unsigned count;
+};
+
+static void drop_roots(struct roots *roots)
+{
+	for (unsigned i = 0; i < roots->count; i++)
+		gnutls_x509_crt_deinit(roots->items[i]);
+	roots->count = 0;
+}
+
+#define auto_roots __attribute__((cleanup(drop_roots)))
+
+static int read_roots(struct roots *roots, const char *text, struct err *err)
+{
+	gnutls_datum_t in = {(unsigned char *)text, (unsigned)strlen(text)};
+	unsigned count = ROOTS_MAX;
+	int rc = gnutls_x509_crt_list_import(roots->items, &count, &in, GNUTLS_X509_FMT_PEM,
+	                                     GNUTLS_X509_CRT_LIST_IMPORT_FAIL_IF_EXCEED);
+
+	roots->count = rc < 0 ? 0 : count;
+	return rc < 0 ? fail(err, "root certificates", rc) : 0;
+}
+
 static int set_name(gnutls_x509_crt_t crt, const char *oid, const char *value)
 {
 	return gnutls_x509_crt_set_dn_by_oid(crt, oid, 0, value, (unsigned)strlen(value));
@@ -147,6 +176,17 @@ static int set_authority(gnutls_x509_crt_t crt, gnutls_x509_privkey_t key)
 	return rc;
 }
 
+/* Two roots of one cluster differ in their names, too: whoever looks for the issuer of a certificate finds the right one. */
+static int set_root_name(gnutls_x509_crt_t crt, const char *cluster_id)
+{
+	char unit[ID_SWARM_MAX];
+	int rc = set_name(crt, GNUTLS_OID_X520_COMMON_NAME, "swarm-ca");
+
+	TRY(rc, set_name(crt, GNUTLS_OID_X520_ORGANIZATIONAL_UNIT_NAME, id_make_swarm(unit)));
+	TRY(rc, set_name(crt, GNUTLS_OID_X520_ORGANIZATION_NAME, cluster_id));
+	return rc;
+}
+
 int ca_make(const char *cluster_id, struct ca_identity *root, struct err *err)
 {
 	auto_key gnutls_x509_privkey_t key = NULL;
@@ -155,13 +195,141 @@ int ca_make(const char *cluster_id, struct ca_identity *root, struct err *err)
 
 	TRY(rc, gnutls_x509_crt_init(&crt));
 	TRY(rc, set_frame(crt, SECONDS(ROOT_DAYS)));
-	TRY(rc, set_name(crt, GNUTLS_OID_X520_COMMON_NAME, "swarm-ca"));
-	TRY(rc, set_name(crt, GNUTLS_OID_X520_ORGANIZATION_NAME, cluster_id));
+	TRY(rc, set_root_name(crt, cluster_id));
 	TRY(rc, set_authority(crt, key));
 	TRY(rc, gnutls_x509_crt_sign2(crt, crt, key, GNUTLS_DIG_SHA256, 0));
 	if (rc < 0)
 		return fail(err, "cluster CA", rc);
 	if (key_text(key, &root->key, err) < 0 || crt_text(crt, &root->cert, err) < 0) {
+		ca_identity_done(root);
+		return -1;
+	}
+	return 0;
+}
+
+/* ---- another root ---- */
+
+static int copy_public_key(gnutls_x509_crt_t to, gnutls_x509_crt_t from)
+{
+	gnutls_pubkey_t key = NULL;
+	int rc = gnutls_pubkey_init(&key);
+
+	if (rc < 0)
+		return rc;
+	TRY(rc, gnutls_pubkey_import_x509(key, from, 0));
+	TRY(rc, gnutls_x509_crt_set_pubkey(to, key));
+	gnutls_pubkey_deinit(key);
+	return rc;
+}
+
+static int copy_subject(gnutls_x509_crt_t to, gnutls_x509_crt_t from)
+{
+	gnutls_datum_t name = {0};
+	int rc = gnutls_x509_crt_get_dn3(from, &name, 0);
+
+	TRY(rc, gnutls_x509_crt_set_dn(to, (const char *)name.data, NULL));
+	gnutls_free(name.data);
+	return rc;
+}
+
+char *ca_cross_sign(const struct ca_identity *root, const char *next, struct err *err)
+{
+	auto_crt gnutls_x509_crt_t ca = NULL, from = NULL, crt = NULL;
+	auto_key gnutls_x509_privkey_t key = NULL;
+	char *text = NULL;
+
+	if (read_crt(&ca, root->cert, err) < 0 || read_key(&key, root->key, err) < 0 ||
+	    read_crt(&from, next, err) < 0)
+		return NULL;
+	int rc = gnutls_x509_crt_init(&crt);
+	TRY(rc, set_frame(crt, SECONDS(LONG_DAYS)));
+	TRY(rc, copy_subject(crt, from));
+	TRY(rc, copy_public_key(crt, from));
+	TRY(rc, gnutls_x509_crt_set_basic_constraints(crt, 1, 0));
+	TRY(rc, gnutls_x509_crt_set_key_usage(crt, GNUTLS_KEY_KEY_CERT_SIGN));
+	TRY(rc, gnutls_x509_crt_sign2(crt, ca, key, GNUTLS_DIG_SHA256, 0));
+	if (rc < 0)
+		fail(err, "the next root, signed by the present one", rc);
+	return rc < 0 || crt_text(crt, &text, err) < 0 ? NULL : text;
+}
+
+static bool is_key_of(gnutls_x509_privkey_t key, gnutls_x509_crt_t crt)
+{
+	unsigned char left[HASH_SIZE], right[HASH_SIZE];
+	size_t a = sizeof(left), b = sizeof(right);
+
+	return gnutls_x509_privkey_get_key_id(key, GNUTLS_KEYID_USE_SHA256, left, &a) >= 0 &&
+	       gnutls_x509_crt_get_key_id(crt, GNUTLS_KEYID_USE_SHA256, right, &b) >= 0 && a == b &&
+	       memcmp(left, right, a) == 0;
+}
+
+static bool has_signed(gnutls_x509_crt_t root, gnutls_x509_crt_t crt)
+{
+	unsigned status = 0;
+	int rc = gnutls_x509_crt_verify(crt, &root, 1, GNUTLS_VERIFY_DISABLE_TIME_CHECKS, &status);
+
+	return rc >= 0 && status == 0;
+}
+
+static int check_root(gnutls_x509_crt_t crt, struct err *err)
+{
+	time_t now = (time_t)(clock_wall_ns() / 1000000000);
+	unsigned usage = 0;
+
+	if (gnutls_x509_crt_get_ca_status(crt, NULL) <= 0 ||
+	    (gnutls_x509_crt_get_key_usage(crt, &usage, NULL) >= 0 &&
+	     !(usage & GNUTLS_KEY_KEY_CERT_SIGN)))
+		return err_set(err, ERR_INVALID, "root certificate: it may not sign others");
+	if (!gnutls_x509_crt_check_issuer(crt, crt) || !has_signed(crt, crt))
+		return err_set(
+			err, ERR_INVALID,
+			"root certificate: another one has signed it; the root itself is needed");
+	if (gnutls_x509_crt_get_activation_time(crt) > now + CLOCK_SLACK)
+		return err_set(err, ERR_INVALID, "root certificate: it is not valid yet");
+	if (gnutls_x509_crt_get_expiration_time(crt) < now + LASTS_AT_LEAST)
+		return err_set(err, ERR_INVALID,
+		               "root certificate: it has expired, or does within a day");
+	return 0;
+}
+
+/* PKCS #8: the older form that key_text() writes is not read back from every key that was read. */
+static int given_key_text(gnutls_x509_privkey_t key, char **text, struct err *err)
+{
+	gnutls_datum_t out = {0};
+	int rc = gnutls_x509_privkey_export2_pkcs8(key, GNUTLS_X509_FMT_PEM, NULL,
+	                                           GNUTLS_PKCS_PLAIN, &out);
+
+	if (rc < 0)
+		return fail(err, "private key", rc);
+	*text = copy_out(&out, err);
+	return *text ? 0 : -1;
+}
+
+/* It signs: better to know now than when all nodes wait for it. */
+static int try_root(const struct ca_identity *root, struct err *err)
+{
+	char *cross = ca_cross_sign(root, root->cert, err);
+
+	free(cross);
+	return cross ? 0 : -1;
+}
+
+int ca_take(const char *cert, const char *key, struct ca_identity *root, struct err *err)
+{
+	auto_roots struct roots given = {0};
+	auto_key gnutls_x509_privkey_t k = NULL;
+
+	if (read_roots(&given, cert, err) < 0)
+		return -1;
+	if (given.count != 1)
+		return err_set(err, ERR_INVALID, "root certificate: one is needed, not %u",
+		               given.count);
+	if (check_root(given.items[0], err) < 0 || read_key(&k, key, err) < 0)
+		return -1;
+	if (!is_key_of(k, given.items[0]))
+		return err_set(err, ERR_INVALID, "the key is not the root certificate's");
+	if (crt_text(given.items[0], &root->cert, err) < 0 ||
+	    given_key_text(k, &root->key, err) < 0 || try_root(root, err) < 0) {
 		ca_identity_done(root);
 		return -1;
 	}
@@ -335,14 +503,11 @@ static int public_key_of(gnutls_x509_crt_t crt, gnutls_datum_t *der)
 	return rc;
 }
 
-int ca_describe(const char *cert, char **subject, char **public_key, struct err *err)
+static int describe(gnutls_x509_crt_t crt, char **subject, char **public_key, struct err *err)
 {
-	auto_crt gnutls_x509_crt_t crt = NULL;
 	gnutls_datum_t name = {0}, key = {0};
-
-	if (read_crt(&crt, cert, err) < 0)
-		return -1;
 	int rc = gnutls_x509_crt_get_raw_dn(crt, &name);
+
 	if (rc < 0)
 		return fail(err, "certificate", rc);
 	auto_free char *first = base64_of(&name, err);
@@ -356,6 +521,72 @@ int ca_describe(const char *cert, char **subject, char **public_key, struct err 
 		return -1;
 	*subject = move_ptr(first);
 	return 0;
+}
+
+int ca_describe(const char *cert, char **subject, char **public_key, struct err *err)
+{
+	auto_crt gnutls_x509_crt_t crt = NULL;
+
+	return read_crt(&crt, cert, err) < 0 ? -1 : describe(crt, subject, public_key, err);
+}
+
+int ca_issuer(const char *certs, const char *cert, char **subject, char **public_key,
+              struct err *err)
+{
+	auto_crt gnutls_x509_crt_t crt = NULL;
+	auto_roots struct roots roots = {0};
+
+	if (read_roots(&roots, certs, err) < 0 || read_crt(&crt, cert, err) < 0)
+		return -1;
+	for (unsigned i = 0; i < roots.count; i++)
+		if (has_signed(roots.items[i], crt))
+			return describe(roots.items[i], subject, public_key, err);
+	return err_set(err, ERR_NOT_FOUND, "certificate: none of these has signed it");
+}
+
+static int add_text(gnutls_x509_crt_t crt, struct buf *out, struct err *err)
+{
+	char *text = NULL;
+
+	if (crt_text(crt, &text, err) < 0)
+		return -1;
+	buf_add(out, text);
+	free(text);
+	return buf_check(out, err);
+}
+
+static bool has_digest(gnutls_x509_crt_t crt, const uint8_t digest[HASH_SIZE])
+{
+	gnutls_datum_t der = {0};
+	uint8_t own[HASH_SIZE];
+
+	if (gnutls_x509_crt_export2(crt, GNUTLS_X509_FMT_DER, &der) < 0)
+		return false;
+	hash_bytes(der.data, der.size, own);
+	gnutls_free(der.data);
+	return memcmp(own, digest, HASH_SIZE) == 0;
+}
+
+char *ca_vouched(const char *certs, const uint8_t digest[HASH_SIZE], struct err *err)
+{
+	auto_buf struct buf text = BUF_INIT(ROOTS_TEXT);
+	auto_roots struct roots roots = {0};
+	gnutls_x509_crt_t root = NULL;
+
+	if (read_roots(&roots, certs, err) < 0)
+		return NULL;
+	for (unsigned i = 0; i < roots.count && !root; i++)
+		if (has_digest(roots.items[i], digest))
+			root = roots.items[i];
+	if (!root) {
+		err_set(err, ERR_DENIED, "none of the certificates has the digest");
+		return NULL;
+	}
+	for (unsigned i = 0; i < roots.count; i++)
+		if ((roots.items[i] == root || has_signed(root, roots.items[i])) &&
+		    add_text(roots.items[i], &text, err) < 0)
+			return NULL;
+	return buf_take(&text, err);
 }
 
 int ca_dates(const char *cert, int64_t *signed_at, int64_t *until, struct err *err)
@@ -418,12 +649,12 @@ static int verify_text(gnutls_x509_crt_t crt, const char *text, const struct buf
 	return rc;
 }
 
-static bool is_signed_by(gnutls_x509_crt_t crt, gnutls_x509_crt_t root)
+static bool is_signed_by_one(gnutls_x509_crt_t crt, const struct roots *roots)
 {
-	unsigned status = 0;
-	int rc = gnutls_x509_crt_verify(crt, &root, 1, GNUTLS_VERIFY_DISABLE_TIME_CHECKS, &status);
-
-	return rc >= 0 && status == 0;
+	for (unsigned i = 0; i < roots->count; i++)
+		if (has_signed(roots->items[i], crt))
+			return true;
+	return false;
 }
 
 static int name_in(gnutls_x509_crt_t crt, const char *oid, char *out, size_t size)
@@ -433,18 +664,19 @@ static int name_in(gnutls_x509_crt_t crt, const char *oid, char *out, size_t siz
 	return rc >= 0 && strlen(out) == size ? 0 : -1;
 }
 
-int ca_check_proof(const char *root, const char *cert, const char *text, const char *proof,
+int ca_check_proof(const char *roots, const char *cert, const char *text, const char *proof,
                    char node_id[ID_SWARM_MAX], struct err *err)
 {
 	auto_buf struct buf signature = BUF_INIT(REQUEST_MAX);
-	auto_crt gnutls_x509_crt_t ca = NULL, crt = NULL;
+	auto_crt gnutls_x509_crt_t crt = NULL;
+	auto_roots struct roots cas = {0};
 	char role[sizeof(CA_ROLE_MANAGER)];
 
-	if (read_crt(&ca, root, err) < 0)
+	if (read_roots(&cas, roots, err) < 0)
 		return -1;
 	if (!cert || !proof || read_crt(&crt, cert, NULL) < 0 ||
-	    base64_decode(proof, strlen(proof), &signature, NULL) < 0 || !is_signed_by(crt, ca) ||
-	    verify_text(crt, text, &signature) < 0 ||
+	    base64_decode(proof, strlen(proof), &signature, NULL) < 0 ||
+	    !is_signed_by_one(crt, &cas) || verify_text(crt, text, &signature) < 0 ||
 	    name_in(crt, GNUTLS_OID_X520_ORGANIZATIONAL_UNIT_NAME, role, sizeof(role)) < 0 ||
 	    (strcmp(role, CA_ROLE_MANAGER) != 0 && strcmp(role, CA_ROLE_WORKER) != 0) ||
 	    name_in(crt, GNUTLS_OID_X520_COMMON_NAME, node_id, ID_SWARM_MAX) < 0)

@@ -62,13 +62,30 @@ int ca_dates(const char *cert, int64_t *signed_at, int64_t *until, struct err *e
 
 /* A signature by a node's key, base64, of a text. Owned. */
 char *ca_prove(const char *key, const char *text, struct err *err);
-/* Whoever wrote the proof has the key of a node's certificate that the root has signed, be it expired. The text is the
- * request for a new one: so a machine that was off for long can come back. node_id: its CN. ERR_DENIED. */
-int ca_check_proof(const char *root, const char *cert, const char *text, const char *proof,
+/* Whoever wrote the proof has the key of a node's certificate that one of the roots has signed, be it expired. The
+ * text is the request for a new one: so a machine that was off for long can come back. node_id: its CN. ERR_DENIED. */
+int ca_check_proof(const char *roots, const char *cert, const char *text, const char *proof,
                    char node_id[ID_SWARM_MAX], struct err *err);
 
 /* SHA-256 of the certificate's DER. ERR_INVALID when the text is not one certificate. */
 int ca_digest(const char *cert, uint8_t digest[HASH_SIZE], struct err *err);
+
+/* ---- another root (rotation.h) ---- */
+
+/* The next root's name and key, signed by the present one: whoever trusts this can see that it leads to the next. Owned. */
+char *ca_cross_sign(const struct ca_identity *root, const char *next, struct err *err);
+
+/* A root of the user's, in our own spelling: one certificate that signed itself, may sign others, lasts for a day at
+ * least, and has this key. ERR_INVALID says what of that it is not. */
+int ca_take(const char *cert, const char *key, struct ca_identity *root, struct err *err);
+
+/* Of certificates that nobody vouches for yet: the one with the digest, which a token tells, and those that it has
+ * signed. Owned; ERR_DENIED when there is none. */
+char *ca_vouched(const char *certs, const uint8_t digest[HASH_SIZE], struct err *err);
+
+/* ca_describe() of the one among these certificates that has signed the node's. */
+int ca_issuer(const char *certs, const char *cert, char **subject, char **public_key,
+              struct err *err);
 
 /* What Docker's TLSInfo shows of the root: base64 of the subject's and the public key's DER. Owned. */
 int ca_describe(const char *cert, char **subject, char **public_key, struct err *err);

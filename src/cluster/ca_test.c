@@ -175,6 +175,118 @@ static void a_proof_outlives_the_certificate_but_not_its_kind(void **state)
 	bench_done(&b);
 }
 
+static void the_present_root_vouches_for_the_next(void **state)
+{
+	(void)state;
+	struct bench b, next, foreign;
+	uint8_t digest[HASH_SIZE];
+	char all[16 << 10];
+	struct err err = ERR_INIT;
+
+	bench_make(&b, false);
+	bench_make(&next, true);
+	bench_make(&foreign, true);
+	auto_free char *cross = ca_cross_sign(&b.root, next.root.cert, NULL);
+	assert_non_null(cross);
+	snprintf(all, sizeof(all), "%s%s%s%s", b.root.cert, next.root.cert, cross,
+	         foreign.root.cert);
+	assert_int_equal(ca_digest(b.root.cert, digest, NULL), 0);
+	auto_free char *vouched = ca_vouched(all, digest, NULL);
+	snprintf(all, sizeof(all), "%s%s", b.root.cert, cross);
+	assert_string_equal(vouched, all);
+	/* What the next root has signed is good then, and nobody else's. */
+	assert_int_equal(verdict(cross, next.cert), 0);
+	assert_int_not_equal(verdict(cross, foreign.cert), 0);
+	digest[0] ^= 1;
+	assert_null(ca_vouched(all, digest, &err));
+	assert_int_equal(err.kind, ERR_DENIED);
+	bench_done(&b);
+	bench_done(&next);
+	bench_done(&foreign);
+}
+
+static void the_issuer_is_found_among_several(void **state)
+{
+	(void)state;
+	struct bench b, next;
+	char both[8 << 10], node_id[ID_SWARM_MAX];
+	auto_free char *subject = NULL, *key = NULL, *own_subject = NULL, *own_key = NULL;
+
+	bench_make(&b, false);
+	bench_make(&next, false);
+	snprintf(both, sizeof(both), "%s%s", b.root.cert, next.root.cert);
+	assert_int_equal(ca_issuer(both, next.cert, &subject, &key, NULL), 0);
+	assert_int_equal(ca_describe(next.root.cert, &own_subject, &own_key, NULL), 0);
+	assert_string_equal(subject, own_subject);
+	assert_string_equal(key, own_key);
+	assert_int_equal(ca_issuer(b.root.cert, next.cert, &subject, &key, NULL), -1);
+	auto_free char *proof = ca_prove(next.key, "request", NULL);
+	assert_int_equal(ca_check_proof(both, next.cert, "request", proof, node_id, NULL), 0);
+	assert_int_equal(ca_check_proof(b.root.cert, next.cert, "request", proof, node_id, NULL),
+	                 -1);
+	bench_done(&b);
+	bench_done(&next);
+}
+
+/* PKCS #8, as `openssl req -x509 -newkey ec` writes it. */
+static char *as_pkcs8(const char *text)
+{
+	gnutls_datum_t in = {(unsigned char *)text, (unsigned)strlen(text)}, out = {0};
+	gnutls_x509_privkey_t key;
+
+	assert_int_equal(gnutls_x509_privkey_init(&key), 0);
+	assert_int_equal(gnutls_x509_privkey_import(key, &in, GNUTLS_X509_FMT_PEM), 0);
+	assert_int_equal(gnutls_x509_privkey_export2_pkcs8(key, GNUTLS_X509_FMT_PEM, NULL,
+	                                                   GNUTLS_PKCS_PLAIN, &out),
+	                 0);
+	gnutls_x509_privkey_deinit(key);
+	char *copy = strndup((const char *)out.data, out.size);
+	gnutls_free(out.data);
+	return copy;
+}
+
+static void a_root_of_the_users_signs(void **state)
+{
+	(void)state;
+	struct ca_subject subject = {.node_id = "n1", .cluster_id = "c1"};
+	struct ca_identity taken = {0};
+	struct bench b;
+	auto_free char *cert = NULL;
+
+	bench_make(&b, false);
+	auto_free char *key = as_pkcs8(b.root.key);
+	assert_non_null(strstr(key, "BEGIN PRIVATE KEY"));
+	assert_int_equal(ca_take(b.root.cert, key, &taken, NULL), 0);
+	assert_int_equal(ca_sign(&taken, b.request, &subject, &cert, NULL), 0);
+	assert_int_equal(verdict(taken.cert, cert), 0);
+	ca_identity_done(&taken);
+	bench_done(&b);
+}
+
+static void a_root_that_is_none_is_not_taken(void **state)
+{
+	(void)state;
+	struct bench b, other;
+	struct ca_identity taken = {0};
+	char two[8 << 10];
+
+	bench_make(&b, true);
+	bench_make(&other, true);
+	assert_int_equal(ca_take(b.root.cert, b.root.key, &taken, NULL), 0);
+	assert_string_equal(taken.cert, b.root.cert);
+	ca_identity_done(&taken);
+	assert_int_equal(ca_take(b.cert, b.key, &taken, NULL), -1); /* may not sign */
+	auto_free char *cross = ca_cross_sign(&b.root, other.root.cert, NULL);
+	assert_int_equal(ca_take(cross, other.root.key, &taken, NULL), -1);
+	assert_int_equal(ca_take(b.root.cert, other.root.key, &taken, NULL), -1);
+	snprintf(two, sizeof(two), "%s%s", b.root.cert, other.root.cert);
+	assert_int_equal(ca_take(two, b.root.key, &taken, NULL), -1);
+	assert_int_equal(ca_take(b.root.cert, "no key", &taken, NULL), -1);
+	assert_null(taken.cert);
+	bench_done(&b);
+	bench_done(&other);
+}
+
 static void request_that_is_none_is_refused(void **state)
 {
 	(void)state;
@@ -244,6 +356,8 @@ TESTING_MAIN(TEST(node_certificate_names_node_role_and_cluster),
              TEST(certificate_of_another_cluster_is_not_valid), TEST(a_node_cannot_sign_others),
              TEST(a_proof_is_of_one_key_and_one_text),
              TEST(a_proof_outlives_the_certificate_but_not_its_kind),
+             TEST(the_present_root_vouches_for_the_next), TEST(the_issuer_is_found_among_several),
+             TEST(a_root_of_the_users_signs), TEST(a_root_that_is_none_is_not_taken),
              TEST(request_that_is_none_is_refused), TEST(token_carries_the_digest_of_the_ca),
              TEST(token_with_a_wrong_letter_or_length_is_refused),
              TEST(token_whose_number_is_too_big_is_refused))

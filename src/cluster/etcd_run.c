@@ -16,9 +16,11 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "base/buf.h"
 #include "base/clock.h"
 #include "base/err.h"
 #include "base/fs.h"
+#include "base/hash.h"
 #include "base/id.h"
 #include "base/log.h"
 #include "base/str.h"
@@ -28,6 +30,8 @@
 #define PROGRAM     "etcd"
 #define SOCKET      "client:0" /* etcd wants a port in it */
 #define LOG         "log"
+#define TRUST       "trust"
+#define TRUST_MAX   (64u << 10)
 #define LOG_MAX     (8 << 20)
 #define LOOK_MS     10000
 #define PAUSE_MIN   200
@@ -45,6 +49,7 @@ struct etcd_run {
 	char *name, *listen, *peer, *cluster; /* owned */
 	bool existing, alone;
 	int dir_fd, stop_fd;
+	int top_fd; /* where ca.pem is */
 	char socket[64];
 	char token[ID_SWARM_MAX]; /* of use when a new cluster begins */
 	pthread_t thread;
@@ -201,6 +206,37 @@ static void set_state(struct etcd_run *run, int pidfd, bool missing)
 	pthread_mutex_unlock(&run->lock);
 }
 
+/* ---- whom it trusts ---- */
+
+static int digest_trust(const struct etcd_run *run, char hex[HASH_HEX_MAX])
+{
+	auto_buf struct buf text = BUF_INIT(TRUST_MAX);
+
+	if (fs_read(run->top_fd, "ca.pem", TRUST_MAX, &text, NULL) < 0)
+		return -1;
+	hash_bytes_hex(text.data, text.len, hex);
+	return 0;
+}
+
+/* Before it starts: one that is replaced meanwhile is not the one that is noted, and then it starts once more. */
+static void note_trust(const struct etcd_run *run)
+{
+	char hex[HASH_HEX_MAX];
+
+	if (digest_trust(run, hex) == 0)
+		(void)fs_write_durable(run->dir_fd, TRUST, hex, strlen(hex), 0600, NULL);
+}
+
+bool etcd_run_is_stale(struct etcd_run *run)
+{
+	auto_buf struct buf noted = BUF_INIT(HASH_HEX_MAX);
+	char hex[HASH_HEX_MAX];
+
+	return digest_trust(run, hex) == 0 &&
+	       fs_read(run->dir_fd, TRUST, HASH_HEX_MAX - 1, &noted, NULL) == 0 &&
+	       !str_eq(buf_str(&noted), hex);
+}
+
 /* ---- watching ---- */
 
 /* The pidfd of a process that runs now. */
@@ -211,10 +247,15 @@ static int bring_up(struct etcd_run *run)
 
 	if (pidfd >= 0) {
 		log_info(&run->log, "etcd found running", "%s", "");
+		if (!fs_exists(run->dir_fd, TRUST)) /* of a daemon that never replaced ca.pem */
+			note_trust(run);
+		if (etcd_run_is_stale(run)) /* a daemon before us was cut short */
+			(void)send_signal(pidfd, SIGTERM);
 		return pidfd;
 	}
 	/* Nobody listens on it: one that was killed left it, and etcd would not replace it. */
 	(void)fs_unlink(run->dir_fd, SOCKET, NULL);
+	note_trust(run);
 	auto_close int log_fd = open_log(run);
 	int rc = log_fd >= 0 ? spawn(run, log_fd, &pid) : EIO;
 	if (rc != 0) {
@@ -303,7 +344,8 @@ static int fill(struct etcd_run *run, const struct etcd_run_options *options, st
 		return -1;
 	run->dir_fd = fs_mkdir_all(options->dir_fd, ETCD_RUN_DIR, 0700, err);
 	run->stop_fd = eventfd(0, EFD_CLOEXEC);
-	if (run->dir_fd < 0 || run->stop_fd < 0)
+	run->top_fd = fcntl(options->dir_fd, F_DUPFD_CLOEXEC, 3);
+	if (run->dir_fd < 0 || run->stop_fd < 0 || run->top_fd < 0)
 		return run->dir_fd < 0 ? -1 : err_sys(err, "etcd");
 	snprintf(run->socket, sizeof(run->socket), "/proc/self/fd/%d/" SOCKET, run->dir_fd);
 	return 0;
@@ -318,7 +360,7 @@ struct etcd_run *etcd_run_start(const struct etcd_run_options *options, struct e
 		err_nomem(err);
 		return NULL;
 	}
-	run->dir_fd = run->stop_fd = run->pidfd = -1;
+	run->dir_fd = run->top_fd = run->stop_fd = run->pidfd = -1;
 	pthread_mutex_init(&run->lock, NULL);
 	if (fill(run, options, err) < 0) {
 		etcd_run_free(run);
@@ -364,6 +406,32 @@ int etcd_run_await(struct etcd_run *run, int64_t ms, struct err *err)
 	}
 }
 
+/* Politely, then by force; whoever watches starts the next. */
+static void end_running(struct etcd_run *run)
+{
+	pthread_mutex_lock(&run->lock);
+	auto_close int pidfd = run->pidfd >= 0 ? fcntl(run->pidfd, F_DUPFD_CLOEXEC, 3) : -1;
+	pthread_mutex_unlock(&run->lock);
+	struct pollfd p = {.fd = pidfd, .events = POLLIN};
+
+	if (pidfd < 0)
+		return;
+	(void)send_signal(pidfd, SIGTERM);
+	if (poll(&p, 1, END_MS) != 0)
+		return;
+	(void)send_signal(pidfd, SIGKILL);
+	(void)poll(&p, 1, END_MS);
+}
+
+int etcd_run_trust(struct etcd_run *run, int64_t ms, struct err *err)
+{
+	if (!etcd_run_is_stale(run))
+		return 0;
+	log_info(&run->log, "etcd starts anew", "%s", "the root certificates are others");
+	end_running(run);
+	return etcd_run_await(run, ms, err) < 0 ? -1 : 1;
+}
+
 static void stop_watching(struct etcd_run *run)
 {
 	uint64_t one = 1;
@@ -384,6 +452,8 @@ void etcd_run_free(struct etcd_run *run)
 		close(run->pidfd);
 	if (run->dir_fd >= 0)
 		close(run->dir_fd);
+	if (run->top_fd >= 0)
+		close(run->top_fd);
 	if (run->stop_fd >= 0)
 		close(run->stop_fd);
 	pthread_mutex_destroy(&run->lock);

@@ -10,7 +10,7 @@
  *	etcd_run_free(run);                                       // it runs on
  *
  * It lives in the directory `etcd` below dir_fd: `data`, `log`, and `client:0`, the unix socket by which
- * alone it takes requests; so nobody but root of this machine can read or change what it holds. The
+ * alone it takes requests, and `trust`, the digest of the ca.pem that it was started with; so nobody but root of this machine can read or change what it holds. The
  * members speak to each other over TLS: ca.pem, etcd.pem and etcd-key.pem stand in dir_fd, and a peer's
  * certificate must say CA_ETCD_NAME, which no node's does.
  *
@@ -47,6 +47,11 @@ struct etcd_run_options {
 struct etcd_run *etcd_run_start(const struct etcd_run_options *options, struct err *err);
 /* Path of its socket; borrowed. */
 const char *etcd_run_socket(const struct etcd_run *run);
+/* After ca.pem was replaced: etcd reads it at its start, so one that trusts what was there before ends, and is started
+ * again. Blocks until the new one takes connections. 1: that was done, 0: there was no need. */
+int etcd_run_trust(struct etcd_run *run, int64_t ms, struct err *err);
+/* Does one run that trusts something else than ca.pem? */
+bool etcd_run_is_stale(struct etcd_run *run);
 /* Until it takes connections. ERR_TIMEOUT, or ERR_UNSUPPORTED when there is no such program. */
 int etcd_run_await(struct etcd_run *run, int64_t ms, struct err *err);
 void etcd_run_free(struct etcd_run *run); /* accepts NULL */

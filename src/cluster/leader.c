@@ -15,6 +15,7 @@
 #include "cluster/endpoints.h"
 #include "cluster/etcd.h"
 #include "cluster/leader_state.h"
+#include "cluster/rotation.h"
 #include "cluster/store.h"
 #include "cluster/token.h"
 
@@ -61,7 +62,7 @@ static int copy_options(struct leader *leader, const struct leader_options *opti
                         struct err *err)
 {
 	leader->log = options->log ? *options->log : (struct log){.fd = -1};
-	leader->revision = -1;
+	leader->revision = leader->root.revision = -1;
 	snprintf(leader->self, sizeof(leader->self), "%s", options->self ? options->self : "");
 	snprintf(leader->addr, sizeof(leader->addr), "%s", options->addr ? options->addr : "");
 	leader->compact_ms = options->compact_ms > 0 ? options->compact_ms : COMPACT_MS;
@@ -177,6 +178,7 @@ void leader_close(struct leader *leader)
 	free(leader->cert);
 	free(leader->key);
 	free(leader->managers);
+	free(leader->root.issuer);
 	pthread_cond_destroy(&leader->mandate.changed);
 	pthread_mutex_destroy(&leader->mandate.lock);
 	free(leader->endpoints);
@@ -287,6 +289,7 @@ void leader_pump(struct leader *leader)
 	    control_reach(leader->control) != leader->reach || !leader->table) {
 		struct session *session;
 
+		leader_refresh_root(leader);
 		LIST_FOREACH(session, &leader->sessions, next)
 		leader_tell_self(leader, session);
 		leader_check_self(leader);
@@ -369,6 +372,8 @@ static void *tick(void *arg)
 			leader_follow_mandate(leader, idle ? TICK_MAX_MS : 0);
 			pthread_mutex_lock(&leader->lock);
 		}
+		if (leader->control && !leader->stop && leader_may_lead(leader))
+			leader_turn_root(leader);
 		if (leader->control && !leader->stop)
 			step(leader, &failed);
 	}
@@ -428,24 +433,30 @@ int leader_serve(struct leader *leader, const struct leader_address *address, st
 	return 0;
 }
 
-int leader_set_identity(struct leader *leader, const char *cert, const char *key, struct err *err)
+static void swap_text(char **text, char **with)
 {
-	char *new_cert = strdup(cert), *new_key = strdup(key);
-	char *old_cert = leader->cert, *old_key = leader->key;
+	char *before = *text;
 
-	if (!new_cert || !new_key) {
-		free(new_cert);
-		free(new_key);
+	*text = *with;
+	*with = before;
+}
+
+int leader_set_identity(struct leader *leader, const struct leader_tls *tls, struct err *err)
+{
+	auto_free char *ca = strdup(tls->ca), *cert = strdup(tls->cert);
+	char *key = strdup(tls->key);
+
+	if (!ca || !cert || !key) {
+		vault_wipe_text(key);
 		return err_nomem(err);
 	}
-	int rc = http_server_renew_tls(leader->server, cert, key, err);
+	int rc = http_server_renew_tls(leader->server, cert, key, ca, err);
 	pthread_mutex_lock(&leader->lock);
-	leader->cert = new_cert;
-	leader->key = new_key;
+	swap_text(&leader->ca, &ca);
+	swap_text(&leader->cert, &cert);
+	swap_text(&leader->key, &key);
 	pthread_mutex_unlock(&leader->lock);
-	free(old_cert);
-	explicit_bzero(old_key, strlen(old_key));
-	free(old_key);
+	vault_wipe_text(key);
 	return rc;
 }
 
@@ -472,21 +483,6 @@ struct etcd *leader_etcd(struct leader *leader, int64_t call_ms, struct err *err
 
 /* ---- the cluster object ---- */
 
-static struct json *tls_of(const char *cert, struct err *err)
-{
-	auto_free char *subject = NULL, *key = NULL;
-	struct json *tls = json_object();
-
-	if (ca_describe(cert, &subject, &key, err) < 0) {
-		json_free(tls);
-		return NULL;
-	}
-	json_set(tls, "TrustRoot", json_string(cert));
-	json_set(tls, "CertIssuerSubject", json_string(subject));
-	json_set(tls, "CertIssuerPublicKey", json_string(key));
-	return tls;
-}
-
 static int set_cluster(struct leader *leader, struct cluster *cluster, uint64_t version,
                        struct err *err)
 {
@@ -509,7 +505,7 @@ int leader_found(struct leader *leader, const char *cluster_id, const struct jso
 	if (!ca && ca_make(cluster_id, &made, err) < 0)
 		return -1;
 	ca = ca ? ca : &made;
-	auto_type(json) tls = tls_of(ca->cert, err);
+	auto_type(json) tls = rotation_tls(ca->cert, ca->cert, err);
 	auto_type(json) secret = json_object();
 	int rc = tls && ca_digest(ca->cert, digest, err) == 0 ? 0 : -1;
 	if (rc == 0 && json_set(secret, CA_KEY_FIELD, json_string(ca->key)) < 0)
@@ -532,8 +528,8 @@ int leader_found(struct leader *leader, const char *cluster_id, const struct jso
 int leader_read_ca(struct leader *leader, struct ca_identity *ca, struct err *err)
 {
 	const struct cluster *cluster = control_cluster(leader->control);
-	const char *cert = cluster ? json_get_string(cluster->tls, "TrustRoot") : NULL;
-	const char *key = cluster ? json_get_string(cluster->secret, CA_KEY_FIELD) : NULL;
+	const char *cert = cluster ? rotation_signer(cluster) : NULL;
+	const char *key = cluster ? rotation_signer_key(cluster) : NULL;
 
 	if (!cert || !key)
 		return err_set(err, ERR_INTERNAL, "the cluster has no CA");
@@ -579,39 +575,5 @@ int leader_sign(struct leader *leader, const char *request, const struct ca_subj
 	if (rc == 0)
 		rc = ca_sign(&ca, request, &whole, cert, err);
 	ca_identity_done(&ca);
-	return rc;
-}
-
-/* With the lock held; commits. */
-static int change(struct control *c, const struct json *spec, uint64_t version, unsigned rotate,
-                  struct err *err)
-{
-	const struct cluster *now = control_cluster(c);
-	char worker[TOKEN_MAX], manager[TOKEN_MAX];
-	uint8_t digest[HASH_SIZE];
-
-	if (!now)
-		return err_set(err, ERR_INTERNAL, "the cluster has no object");
-	struct cluster next = *now;
-	if (ca_digest(json_get_string(now->tls, "TrustRoot"), digest, err) < 0)
-		return -1;
-	if (json_count(spec) > 0)
-		next.spec_raw = (struct json *)spec;
-	if (rotate & LEADER_ROTATE_WORKER)
-		next.tokens.worker = token_make(digest, worker);
-	if (rotate & LEADER_ROTATE_MANAGER)
-		next.tokens.manager = token_make(digest, manager);
-	return control_cluster_set(c, leader_now(), &next, version, err);
-}
-
-int leader_update(struct leader *leader, const struct json *spec, uint64_t version, unsigned rotate,
-                  struct err *err)
-{
-	struct control *c = leader_enter(leader, err);
-	if (!c)
-		return -1;
-	int rc = change(c, spec, version, rotate, err);
-
-	leader_exit(leader);
 	return rc;
 }

@@ -95,8 +95,12 @@ struct leader_address {
 /* Where the store is shared, takes part in the election from now on. */
 int leader_serve(struct leader *leader, const struct leader_address *address, struct err *err);
 
-/* Another certificate, for connections from now on; those that are open stay so. One call at a time. */
-int leader_set_identity(struct leader *leader, const char *cert, const char *key, struct err *err);
+/* Another certificate, and what is trusted, for connections from now on; those that are open stay so. One call at a time. */
+int leader_set_identity(struct leader *leader, const struct leader_tls *tls, struct err *err);
+/* Before our own etcd starts anew to trust others: ERR_UNAVAILABLE while another manager's does, or when we do not lead. */
+int leader_begin_turn(struct leader *leader, struct err *err);
+/* "CA" of the document: what the node that it is for is to trust. */
+int leader_tell_trust(struct leader *leader, struct json *doc, struct err *err);
 
 /* ---- the control plane, for one thread at a time ---- */
 
@@ -133,7 +137,7 @@ struct leader_one_use {
 };
 int leader_make_one_use(struct leader *leader, const struct leader_one_use *wanted,
                         char text[TOKEN_MAX], struct err *err);
-/* New settings and, if asked for, new tokens. version: what the client read. */
+/* New settings and, if asked for, new tokens, or another root certificate (rotation.h). version: what the client read. */
 int leader_update(struct leader *leader, const struct json *spec, uint64_t version, unsigned rotate,
                   struct err *err);
 

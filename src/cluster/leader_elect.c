@@ -396,7 +396,7 @@ static void take_over(struct leader *leader, int64_t epoch)
 	leader->store = store;
 	leader->control = control;
 	leader->epoch = epoch;
-	leader->revision = -1;
+	leader->revision = leader->root.revision = -1;
 	leader_pump(leader);
 	pthread_mutex_unlock(&leader->lock);
 	pthread_mutex_lock(&leader->mandate.lock);

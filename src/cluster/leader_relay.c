@@ -166,9 +166,9 @@ static struct http_client *dial(struct leader *leader, const char *holder,
 {
 	limits.base = "https://" CA_MANAGER_NAME;
 	limits.connect_to = holder;
-	limits.ca_pem = leader->ca;
 	limits.connect_timeout_ms = CONNECT_MS;
 	pthread_mutex_lock(&leader->lock);
+	limits.ca_pem = leader->ca;
 	limits.cert_pem = leader->cert;
 	limits.key_pem = leader->key;
 	struct http_client *client = http_client_create(&limits, err);

@@ -22,14 +22,21 @@ void leader_tell_self(struct leader *leader, struct session *session)
 	const struct node *n = control_node(leader->control, session->node_id);
 	auto_buf struct buf text = BUF_INIT(LINE_MAX_BYTES);
 
-	if (!n || str_eq(session->role, n->spec.role))
+	if (!n || (str_eq(session->role, n->spec.role) && session->root_told == leader->root.told))
 		return;
 	auto_type(json) doc = json_object();
 	json_set(doc, "Type", json_string(PROTO_SELF));
 	json_set(doc, "Role", json_string(n->spec.role));
+	if (leader->root.issuer) {
+		json_set(doc, "Trust", json_string(leader->root.trust));
+		json_set(doc, "Issuer", json_string(leader->root.issuer));
+		json_set(doc, "SpreadMs", json_int(leader->root.spread_ms));
+	}
 	if (json_write(doc, &text, NULL) == 0 &&
-	    leader_say(session, text.data, text.len, NULL) == 0)
+	    leader_say(session, text.data, text.len, NULL) == 0) {
 		snprintf(session->role, sizeof(session->role), "%s", n->spec.role);
+		session->root_told = leader->root.told;
+	}
 }
 
 void leader_check_self(struct leader *leader)
@@ -126,6 +133,8 @@ static int decide(struct leader *leader, struct renewal *r, struct err *err)
 			n->manager && !str_empty(n->manager->addr) ? n->manager->addr : r->listen;
 		if (r->manager)
 			rc = address_complete(addr, NULL, LEADER_PORT, r->addr, err);
+		if (r->manager && r->was && rc == 0)
+			rc = leader_take_turn(leader, r->node_id, err);
 		if (r->manager && rc == 0)
 			rc = control_node_enlist(c, leader_now(), r->node_id, r->addr, err);
 	}
@@ -157,10 +166,14 @@ static int who_asks(struct leader *leader, struct http_request *req, const struc
 {
 	const char *name = http_peer_name(req);
 
-	if (str_empty(name))
-		return ca_check_proof(leader->ca, json_get_string(doc, "Certificate"),
-		                      json_get_string(doc, "Request"),
-		                      json_get_string(doc, "Proof"), node_id, err);
+	if (str_empty(name)) {
+		pthread_mutex_lock(&leader->lock);
+		int rc = ca_check_proof(leader->ca, json_get_string(doc, "Certificate"),
+		                        json_get_string(doc, "Request"),
+		                        json_get_string(doc, "Proof"), node_id, err);
+		pthread_mutex_unlock(&leader->lock);
+		return rc;
+	}
 	snprintf(node_id, ID_SWARM_MAX, "%.25s", name);
 	return 0;
 }
@@ -191,7 +204,7 @@ int leader_renew_node(void *ctx, struct http_request *req, struct err *err)
 	json_set(reply, "Certificate", json_string(cert));
 	json_set(reply, "LeaderAddr", json_string(leader->addr));
 	json_set(reply, "LeaderID", json_string(leader->self));
-	if (change(leader, &r, doc, reply, err) < 0) {
+	if (leader_tell_trust(leader, reply, err) < 0 || change(leader, &r, doc, reply, err) < 0) {
 		json_free(reply);
 		return -1;
 	}

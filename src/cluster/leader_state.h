@@ -6,6 +6,7 @@
 #include <pthread.h>
 #include <sys/queue.h>
 
+#include "base/hash.h"
 #include "base/log.h"
 #include "cluster/address.h"
 #include "cluster/ca.h"
@@ -32,6 +33,7 @@ struct session {
 	struct lines lines;
 	int64_t endpoints_sent; /* version of the table it has */
 	char role[16];          /* what the node was told to be; "" */
+	int64_t root_told;      /* leader_root.told when it was */
 	bool over;              /* another one took its place */
 	pthread_cond_t changed;
 };
@@ -42,6 +44,20 @@ struct log_request {
 	char id[33];
 	char node_id[32];
 	int fd; /* owned until the node comes for it; -1 then */
+};
+
+/* What nodes are to trust and to have a certificate of, as they are told; leader_root.c. */
+struct leader_root {
+	uint64_t version;         /* of the cluster object that this is from; 0: none yet */
+	int64_t told;             /* rises when what follows changes */
+	char trust[HASH_HEX_MAX]; /* digest of the text */
+	char *issuer;             /* owned; public key */
+	int64_t spread_ms;        /* within which nodes come for it */
+	int64_t revision;         /* for which it was last seen whether all have it */
+	bool failing;             /* is said once */
+	/* The manager whose etcd starts anew to trust others: one at a time. */
+	char turn[32];
+	int64_t turn_until_ms;
 };
 
 /* What the elector found out; leader_elect.c. */
@@ -68,8 +84,7 @@ struct leader {
 	int64_t compact_ms;
 	char self[32];          /* our node's id */
 	char addr[ADDRESS_MAX]; /* where others reach us */
-	char *ca;               /* owned; NULL until leader_serve(), as is what follows */
-	char *cert, *key;       /* owned; guarded by `lock` */
+	char *ca, *cert, *key;  /* owned; guarded by `lock`; NULL until leader_serve() */
 	struct mandate mandate;
 	pthread_t elector, keeper;
 	bool electing, keeping;
@@ -92,6 +107,7 @@ struct leader {
 	size_t table_len;
 	int64_t table_version;
 	char *managers; /* owned; the line that tells nodes of all managers */
+	struct leader_root root;
 	LIST_HEAD(, session) sessions;
 	LIST_HEAD(, log_request) requests;
 };
@@ -121,6 +137,15 @@ struct leader_recruit {
 int leader_equip(struct leader *leader, const struct leader_recruit *recruit, struct json *reply,
                  struct err *err);
 int leader_renew_node(void *ctx, struct http_request *req, struct err *err);
+
+/* leader_root.c: what all trust, and its change (rotation.h); all with the lock held */
+void leader_refresh_root(struct leader *leader);
+void leader_turn_root(
+	struct leader *leader); /* the ticker's: the next step, when all have made the last */
+/* "CA": what the node is to trust. */
+int leader_add_trust(struct leader *leader, struct json *reply, struct err *err);
+/* A manager that will start its etcd anew takes its turn. ERR_UNAVAILABLE: another's. */
+int leader_take_turn(struct leader *leader, const char *node_id, struct err *err);
 
 /* leader_keep.c: compaction and alarms of the shared store */
 void *leader_keep(void *arg); /* a thread; arg is the leader */

@@ -42,8 +42,12 @@ static int set_list(struct control *c, struct json *list, struct err *err)
 	const struct cluster *now = control_cluster(c);
 	auto_type(json) secret = json_object();
 	struct cluster next = *now;
+	struct json *value;
+	const char *key;
 
-	json_set(secret, CA_KEY_FIELD, json_ref(json_get(now->secret, CA_KEY_FIELD)));
+	for (void *iter = NULL; json_next(now->secret, &iter, &key, &value);)
+		if (!str_eq(key, LIST))
+			json_set(secret, key, json_ref(value));
 	if (json_set(secret, LIST, list) < 0)
 		return err_nomem(err);
 	next.secret = secret;

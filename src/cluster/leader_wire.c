@@ -50,7 +50,9 @@ static int show_ca(void *ctx, struct http_request *req, struct err *err)
 	struct json *doc = json_object();
 
 	(void)err;
+	pthread_mutex_lock(&leader->lock);
 	json_set(doc, "Certificate", json_string(leader->ca));
+	pthread_mutex_unlock(&leader->lock);
 	return http_reply_json(req, 200, doc);
 }
 
@@ -93,6 +95,7 @@ static void describe_managers(struct leader *leader, struct json *reply)
 	if (!c)
 		return;
 	json_set(reply, "ClusterID", json_string(control_cluster(c)->id));
+	(void)leader_add_trust(leader, reply, NULL); /* without it, it has what it joined by */
 	for (size_t at = 0; (n = control_next_node(c, &at)) != NULL;)
 		if (n->manager && (!leader->self[0] || str_eq(n->id, leader->self)))
 			json_set(reply, "LeaderID", json_string(n->id));
@@ -191,6 +194,7 @@ static int open_session(struct leader *leader, struct http_request *req, struct 
 		rc = control_agent_hello(leader->control, leader_now(), &hello, &session->id, err);
 		if (rc == 0) {
 			begin_session(leader, session);
+			leader_refresh_root(leader);
 			leader_tell_self(leader, session);
 		}
 		/* One that is lost is told again when managers change, or at the next session. */

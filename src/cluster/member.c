@@ -19,6 +19,7 @@
 #include "cluster/etcd_run.h"
 #include "cluster/member_state.h"
 #include "cluster/node.h"
+#include "cluster/rotation.h"
 #include "cluster/token.h"
 #include "cluster/vault.h"
 #include "http/client.h"
@@ -410,7 +411,6 @@ int member_init(struct member *m, const struct member_init *init, char node_id[I
 /* The CA over a connection that nothing vouches for yet; the token's digest then does. */
 static char *fetch_ca(const char *remote, const uint8_t digest[HASH_SIZE], struct err *err)
 {
-	uint8_t got[HASH_SIZE];
 	auto_type(json) doc = NULL;
 	auto_type(http_client) client =
 		http_client_create(&(struct http_client_options){.base = "https://" CA_MANAGER_NAME,
@@ -422,16 +422,12 @@ static char *fetch_ca(const char *remote, const uint8_t digest[HASH_SIZE], struc
 
 	if (!client || http_call_json(client, "GET", "/v1/ca", NULL, &doc, err) < 0)
 		return NULL;
-	const char *cert = json_get_string(doc, "Certificate");
-	if (!cert || ca_digest(cert, got, err) < 0 || memcmp(got, digest, HASH_SIZE) != 0) {
+	const char *certs = json_get_string(doc, "Certificate");
+	char *vouched = certs ? ca_vouched(certs, digest, NULL) : NULL;
+	if (!vouched)
 		err_set(err, ERR_DENIED,
 		        "remote CA does not match fingerprint. Expected: the one in the token");
-		return NULL;
-	}
-	char *copy = strdup(cert);
-	if (!copy)
-		err_nomem(err);
-	return copy;
+	return vouched;
 }
 
 static uint16_t listen_port(const struct member_join *join)
@@ -496,10 +492,11 @@ static int write_membership(int dir_fd, const struct json *reply, const struct c
 {
 	const char *cert = json_get_string(reply, "Certificate");
 	const char *etcd_cert = json_get_string(reply, "EtcdCertificate");
+	const char *ca = json_get_string(reply, "CA");
 
 	if (!cert || !card->node_id || !card->cluster_id || strlen(card->node_id) >= ID_SWARM_MAX)
 		return err_set(err, ERR_UNAVAILABLE, "the manager's answer is incomplete");
-	if (member_write_text(dir_fd, "ca.pem", e->ca, err) < 0 ||
+	if (member_write_text(dir_fd, "ca.pem", ca ? ca : e->ca, err) < 0 ||
 	    member_write_text(dir_fd, "cert.pem", cert, err) < 0 ||
 	    member_write_text(dir_fd, "key.pem", e->key, err) < 0)
 		return -1;
@@ -713,6 +710,7 @@ int member_inspect(struct member *m, bool tokens, struct buf *out, struct err *e
 	if (!c)
 		return -1;
 	struct cluster shown = *control_cluster(c);
+	bool rotation = rotation_is_on(&shown);
 	shown.secret = NULL;
 	auto_type(json) doc = json_encode(&cluster_table, &shown, err);
 	member_exit(m);
@@ -720,7 +718,7 @@ int member_inspect(struct member *m, bool tokens, struct buf *out, struct err *e
 		return -1;
 	if (!tokens)
 		json_set(doc, "JoinTokens", json_null());
-	json_set(doc, "RootRotationInProgress", json_bool(false));
+	json_set(doc, "RootRotationInProgress", json_bool(rotation));
 	json_set(doc, "DefaultAddrPool", json_null());
 	json_set(doc, "SubnetSize", json_int(24));
 	json_set(doc, "DataPathPort", json_int(4789));

@@ -151,6 +151,17 @@ void member_yield_etcd(struct member *m)
 		         err.msg);
 }
 
+void member_trust_etcd(struct member *m)
+{
+	struct err err = ERR_INIT;
+
+	if (!m->etcd || !etcd_run_is_stale(m->etcd))
+		return;
+	member_yield_etcd(m);
+	if (etcd_run_trust(m->etcd, START_MS, &err) < 0 || await_answer(m->etcd, &err) < 0)
+		log_warn(m->options.log, "our etcd is not back yet", "error=%s", err.msg);
+}
+
 /* ---- from what one of several has ---- */
 
 /* With the lock for writing. */

@@ -27,12 +27,14 @@
 
 #define RENEWED     "renewed.json"
 #define RENEWED_MAX (512u << 10)
-#define RETRY_MS    1000
+#define RETRY_MS    500
 #define LOOK_MS     60000
-#define SOON_S      600
-#define MS_PER_S    1000
-#define NS_PER_MS   1000000
-#define LISTEN      "0.0.0.0:2377"
+
+#define SPREAD_STEP_MS 20
+#define SOON_S         600
+#define MS_PER_S       1000
+#define NS_PER_MS      1000000
+#define LISTEN         "0.0.0.0:2377"
 
 /* ---- what we got, to where it belongs ---- */
 
@@ -48,7 +50,8 @@ static int write_files(int dir_fd, const struct json *doc, struct err *err)
 {
 	const char *vault = json_get_string(doc, "VaultKey");
 
-	if (write_given(dir_fd, "key.pem", doc, "Key", err) < 0 ||
+	if (write_given(dir_fd, "ca.pem", doc, "CA", err) < 0 ||
+	    write_given(dir_fd, "key.pem", doc, "Key", err) < 0 ||
 	    write_given(dir_fd, "cert.pem", doc, "Certificate", err) < 0 ||
 	    write_given(dir_fd, ETCD_RUN_KEY, doc, "EtcdKey", err) < 0 ||
 	    write_given(dir_fd, ETCD_RUN_CERT, doc, "EtcdCertificate", err) < 0)
@@ -184,7 +187,9 @@ static int become(struct member *m, const struct json *doc, struct err *err)
 		return -1;
 	m->error[0] = '\0';
 	if (manager && was && m->leader)
-		return leader_set_identity(m->leader, m->cert, m->key, err);
+		return leader_set_identity(
+			m->leader,
+			&(struct leader_tls){.ca = m->ca, .cert = m->cert, .key = m->key}, err);
 	return manager && !was ? start_managing(m, err) : 0;
 }
 
@@ -251,10 +256,15 @@ static struct json *sign_own(struct member *m, const struct new_keys *keys)
 	struct ca_subject self = {.node_id = m->card.node_id, .manager = true};
 	struct ca_subject etcd = {.node_id = m->card.node_id, .etcd_ip = m->card.addr};
 
-	if (!m->leader || leader_sign(m->leader, keys->request, &self, &cert, NULL) < 0 ||
+	if (!m->leader || leader_begin_turn(m->leader, NULL) < 0 ||
+	    leader_sign(m->leader, keys->request, &self, &cert, NULL) < 0 ||
 	    (m->etcd && leader_sign(m->leader, keys->etcd_request, &etcd, &etcd_cert, NULL) < 0))
 		return NULL;
 	struct json *doc = json_object();
+	if (leader_tell_trust(m->leader, doc, NULL) < 0) {
+		json_free(doc);
+		return NULL;
+	}
 	json_set(doc, "Role", json_string("manager"));
 	json_set(doc, "Certificate", json_string(cert));
 	if (etcd_cert)
@@ -298,6 +308,9 @@ static int renew(struct member *m, bool manager, struct err *err)
 	if (rc < 0)
 		snprintf(m->error, sizeof(m->error), "%.255s", err->msg);
 	pthread_rwlock_unlock(&m->lock);
+	/* Nobody else lays down the etcd or the agent while `changing` is held. */
+	member_trust_etcd(m);
+	agent_introduce(m->agent);
 	return rc;
 }
 
@@ -308,15 +321,20 @@ void member_told(void *arg, const struct json *doc)
 	struct member_keeper *k = &((struct member *)arg)->keeper;
 	const char *role = json_get_string(doc, "Role");
 
+	const char *trust = json_get_string(doc, "Trust"), *issuer = json_get_string(doc, "Issuer");
+
 	pthread_mutex_lock(&k->lock);
 	k->told = role != NULL;
-	k->manager = str_eq(role, "manager");
+	k->word.manager = str_eq(role, "manager");
+	k->word.spread_ms = json_get_int(doc, "SpreadMs", 0);
+	snprintf(k->word.trust, sizeof(k->word.trust), "%s", trust ? trust : "");
+	snprintf(k->word.issuer, sizeof(k->word.issuer), "%s", issuer ? issuer : "");
 	pthread_cond_broadcast(&k->woken);
 	pthread_mutex_unlock(&k->lock);
 }
 
 /* Until we are told something, or it is time to look at the certificate. False: the end. */
-static bool wait_for_word(struct member_keeper *k, int64_t ms, bool *told, bool *manager)
+static bool wait_for_word(struct member_keeper *k, int64_t ms, bool *told, struct member_word *word)
 {
 	int64_t until = clock_mono_ms() + ms;
 	struct timespec when = {.tv_sec = until / 1000, .tv_nsec = (until % 1000) * 1000000};
@@ -325,7 +343,7 @@ static bool wait_for_word(struct member_keeper *k, int64_t ms, bool *told, bool 
 	while (!k->stop && !k->told && !k->look && clock_mono_ms() < until)
 		pthread_cond_timedwait(&k->woken, &k->lock, &when);
 	*told = k->told;
-	*manager = k->manager;
+	*word = k->word;
 	k->told = k->look = false;
 	bool goes_on = !k->stop;
 	pthread_mutex_unlock(&k->lock);
@@ -363,15 +381,45 @@ static bool ends_soon(const struct member *m)
 	       until - clock_wall_ns() / NS_PER_MS / MS_PER_S < SOON_S;
 }
 
-/* With `changing` held. How long to wait; -1: a moment, and then the same again. */
-static int64_t keep_once(struct member *m, bool told, bool manager)
+/* Do we trust what we are to, and is our certificate of the root that it is to be of? */
+static bool has_root(const struct member *m, const struct member_word *word)
 {
-	bool role = told && m->agent && manager != m->card.manager;
+	auto_free char *subject = NULL, *issuer = NULL;
+	char trust[HASH_HEX_MAX];
+
+	if (!word->trust[0])
+		return true;
+	hash_bytes_hex(m->ca, strlen(m->ca), trust);
+	return str_eq(trust, word->trust) &&
+	       ca_issuer(m->ca, m->cert, &subject, &issuer, NULL) == 0 &&
+	       str_eq(issuer, word->issuer);
+}
+
+/* Each its own time within what all have: nodes that are told together do not come together. */
+static void spread(const struct member *m, const struct member_word *word)
+{
+	uint8_t digest[HASH_SIZE];
+	int64_t end;
+
+	if (ca_digest(m->cert, digest, NULL) < 0)
+		return;
+	end = clock_mono_ms() + word->spread_ms * digest[1] / 256;
+	while (clock_mono_ms() < end && !is_stopping((void *)m))
+		clock_sleep_ms(SPREAD_STEP_MS);
+}
+
+/* With `changing` held. How long to wait; -1: a moment, and then the same again. `word`: NULL, if we were told nothing. */
+static int64_t keep_once(struct member *m, const struct member_word *word)
+{
+	bool role = word && m->agent && word->manager != m->card.manager;
+	bool root = word && m->agent && !has_root(m, word);
 	struct err err = ERR_INIT;
 
-	if (!role && renewal_in_ms(m) > 0)
+	if (!role && !root && renewal_in_ms(m) > 0)
 		return renewal_in_ms(m);
-	if (renew(m, role ? manager : m->card.manager, &err) == 0) {
+	if (root)
+		spread(m, word);
+	if (renew(m, role ? word->manager : m->card.manager, &err) == 0) {
 		log_info(m->options.log, "this node has a new certificate", "manager=%d",
 		         m->card.manager);
 		m->keeper.failing = false;
@@ -380,21 +428,22 @@ static int64_t keep_once(struct member *m, bool told, bool manager)
 	if (!m->keeper.failing)
 		log_warn(m->options.log,
 		         role ? "role not changed yet" : "certificate not renewed yet",
-		         "manager=%d error=%s", manager, err.msg);
+		         "manager=%d error=%s", role ? word->manager : m->card.manager, err.msg);
 	m->keeper.failing = true; /* is said once */
-	return role || ends_soon(m) ? -1 : LOOK_MS;
+	return role || root || ends_soon(m) ? -1 : LOOK_MS;
 }
 
 static void *keep(void *arg)
 {
 	struct member *m = arg;
 	struct member_keeper *k = &m->keeper;
+	struct member_word word;
 	int64_t wait_ms = LOOK_MS;
-	bool told, manager, again = false;
+	bool told, again = false;
 
-	while (wait_for_word(k, wait_ms, &told, &manager)) {
+	while (wait_for_word(k, wait_ms, &told, &word)) {
 		pthread_mutex_lock(&m->changing);
-		int64_t next = keep_once(m, told || again, manager);
+		int64_t next = keep_once(m, told || again ? &word : NULL);
 		pthread_mutex_unlock(&m->changing);
 		again = next < 0 && (told || again);
 		wait_ms = next < 0 ? RETRY_MS : next;

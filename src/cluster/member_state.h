@@ -6,6 +6,7 @@
 #include <pthread.h>
 
 #include "base/arena.h"
+#include "base/hash.h"
 #include "cluster/address.h"
 #include "cluster/member.h"
 
@@ -42,6 +43,15 @@ struct card {
 /* Of the card and the texts. */
 #define MEMBER_ARENA (256u << 10)
 
+#define MEMBER_ISSUER_MAX 2048 /* a public key, base64 */
+
+/* What the leader says that we are to be and to have. */
+struct member_word {
+	bool manager;
+	char trust[HASH_HEX_MAX], issuer[MEMBER_ISSUER_MAX];
+	int64_t spread_ms;
+};
+
 /* member_keep.c: a thread. */
 struct member_keeper {
 	pthread_t thread;
@@ -50,8 +60,9 @@ struct member_keeper {
 	pthread_mutex_t lock; /* guards what follows */
 	pthread_cond_t woken;
 	bool stop;
-	bool told, manager; /* by the leader: what we are to be */
-	bool look;          /* at the certificate */
+	bool told; /* by the leader: */
+	struct member_word word;
+	bool look; /* at the certificate */
 };
 
 struct member {
@@ -103,6 +114,9 @@ struct etcd_run *member_found_etcd(const struct member *m, int dir_fd, const str
                                    struct ca_identity *ca, struct err *err);
 /* Before it goes: another leads the others. It goes in any case. */
 void member_yield_etcd(struct member *m);
+/* If the root certificates are others than those that it was started with: it starts anew, and is waited for. Not with the
+ * lock: requests go on meanwhile. */
+void member_trust_etcd(struct member *m);
 /* Takes ourselves out of the others' quorum, ends etcd, and frees it. */
 void member_retire_etcd(struct member *m, struct etcd_run *run, const char *peer);
 

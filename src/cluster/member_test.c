@@ -12,6 +12,8 @@
 	"}},\"EndpointSpec\":{\"Ports\":[{\"Protocol\":\"tcp\",\"TargetPort\":80,"                 \
 	"\"PublishedPort\":8080,\"PublishMode\":\"ingress\"}]}}"
 
+#define ROOT_MAX 8192
+
 /* A manager and a worker. */
 struct fleet {
 	struct machine manager, worker;
@@ -260,6 +262,107 @@ static void wrong_token_or_foreign_ca_is_refused(void **state)
 	fleet_done(&f);
 }
 
+/* The cluster's root, and whether another is about to take its place. */
+static bool rotates(struct fleet *f, char root[ROOT_MAX])
+{
+	auto_buf struct buf text = BUF_INIT(64 << 10);
+
+	assert_int_equal(member_inspect(f->manager.member, true, &text, NULL), 0);
+	auto_type(json) doc = json_parse(buf_str(&text), text.len, NULL);
+	snprintf(root, ROOT_MAX, "%s", json_get_string(json_get(doc, "TLSInfo"), "TrustRoot"));
+	return json_get_bool(doc, "RootRotationInProgress", true);
+}
+
+static void ask_for_rotation(struct fleet *f)
+{
+	struct err err = ERR_INIT;
+	struct control *c = member_enter(f->manager.member, &err);
+	uint64_t version = control_cluster(c)->version.index;
+	auto_type(json) spec = json_parse("{\"CAConfig\":{\"ForceRotate\":1}}", 30, NULL);
+
+	member_exit(f->manager.member);
+	if (member_update(f->manager.member, spec, version, 0, &err) < 0)
+		fail_msg("%s", err.msg);
+}
+
+static void read_ca(const struct machine *m, char text[ROOT_MAX])
+{
+	int fd = openat(m->root_fd, "cluster/ca.pem", O_RDONLY | O_CLOEXEC);
+	ssize_t n = read(fd, text, ROOT_MAX - 1);
+
+	assert_true(n > 0);
+	text[n] = '\0';
+	close(fd);
+}
+
+static void another_root_takes_the_place_of_the_first(void **state)
+{
+	(void)state;
+	struct fleet f;
+	char before[ROOT_MAX], after[ROOT_MAX], own[ROOT_MAX];
+	struct machine third;
+	struct err err = ERR_INIT;
+
+	fleet_init(&f);
+	WAIT(nodes_alive(&f) == 2, 3000);
+	create(&f, SERVICE("web", "img", 4));
+	WAIT(tasks_in(&f, TASK_RUNNING) == 4, 3000);
+	assert_false(rotates(&f, before));
+	ask_for_rotation(&f);
+	WAIT(!rotates(&f, after), 8000);
+	assert_string_not_equal(before, after);
+	WAIT((read_ca(&f.worker, own), str_eq(own, after)), 5000);
+	WAIT((read_ca(&f.manager, own), str_eq(own, after)), 5000);
+	WAIT(nodes_alive(&f) == 2, 3000);
+	assert_int_equal(machine_starts(&f.worker) + machine_starts(&f.manager), 4);
+	/* The old tokens name the old root; the new ones let in. */
+	machine_init(&third, "t");
+	struct member_join join = {.remote = f.listen, .token = f.token};
+	assert_int_equal(member_join(third.member, &join, &err), -1);
+	assert_int_equal(err.kind, ERR_DENIED);
+	read_token(&f);
+	assert_int_equal(member_join(third.member, &join, &err), 0);
+	machine_done(&third);
+	/* And all are let in anew. */
+	machine_down(&f.worker);
+	machine_down(&f.manager);
+	machine_up(&f.manager);
+	machine_up(&f.worker);
+	WAIT(nodes_alive(&f) >= 2, 5000);
+	fleet_done(&f);
+}
+
+static void a_rotation_waits_for_who_is_away(void **state)
+{
+	(void)state;
+	struct fleet f;
+	char before[ROOT_MAX], now[ROOT_MAX], both[ROOT_MAX];
+	struct machine third;
+	struct err err = ERR_INIT;
+
+	fleet_init(&f);
+	WAIT(nodes_alive(&f) == 2, 3000);
+	machine_down(&f.worker);
+	rotates(&f, before);
+	ask_for_rotation(&f);
+	WAIT((read_ca(&f.manager, both), strlen(both) > strlen(before)), 5000);
+	/* Meanwhile the manager falls, and another machine joins by the token that there is. */
+	machine_down(&f.manager);
+	machine_up(&f.manager);
+	machine_init(&third, "t");
+	struct member_join join = {.remote = f.listen, .token = f.token};
+	assert_int_equal(member_join(third.member, &join, &err), 0);
+	WAIT(nodes_alive(&f) >= 2, 5000);
+	assert_true(rotates(&f, now));
+	assert_string_equal(now, before);
+	machine_up(&f.worker);
+	WAIT(!rotates(&f, now), 8000);
+	assert_string_not_equal(now, before);
+	WAIT((read_ca(&third, both), str_eq(both, now)), 5000);
+	machine_done(&third);
+	fleet_done(&f);
+}
+
 static void output_of_a_task_elsewhere_can_be_read(void **state)
 {
 	(void)state;
@@ -308,4 +411,5 @@ TESTING_MAIN(TEST(addresses_are_completed), TEST(service_runs_on_both_machines),
              TEST(tasks_of_a_lost_machine_come_back_elsewhere),
              TEST(image_that_is_missing_rejects_the_task),
              TEST(who_leaves_takes_its_containers_away), TEST(wrong_token_or_foreign_ca_is_refused),
-             TEST(output_of_a_task_elsewhere_can_be_read))
+             TEST(another_root_takes_the_place_of_the_first),
+             TEST(a_rotation_waits_for_who_is_away), TEST(output_of_a_task_elsewhere_can_be_read))

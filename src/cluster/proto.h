@@ -104,8 +104,9 @@ struct proto_service {
 	struct json_array backends; /* struct proto_backend: running tasks */
 };
 
-/* To one node: {"Type", "Role": manager worker}, at the beginning of a session and when it changes. A
- * node that is something else asks for what it needs: POST /v1/renew (leader.h). */
+/* To one node: {"Type", "Role": manager worker, "Trust", "Issuer", "SpreadMs"}, at the beginning of a session and when it
+ * changes. A node that is something else, trusts something else (SHA-256 of its ca.pem), or has a certificate of another
+ * root (its public key) asks for what it needs: POST /v1/renew (leader.h), within so many milliseconds. */
 #define PROTO_SELF "self"
 
 /* Somebody with an address on a network: a task, from when it has a node, or a container. */

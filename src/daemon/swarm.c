@@ -355,6 +355,21 @@ int swarm_read_store(struct daemon *d, const struct json *body, struct store_fil
 	return 0;
 }
 
+static int check_founding_ca(const struct json *config, struct err *err)
+{
+	if (json_count(json_get(config, "ExternalCAs")) > 0)
+		return err_set(err, ERR_UNSUPPORTED,
+		               "an external CA is not supported: a cluster makes its own root; "
+		               "another takes its place with swarm ca --rotate --ca-cert FILE "
+		               "--ca-key FILE");
+	if (!str_empty(json_get_string(config, "SigningCACert")) ||
+	    !str_empty(json_get_string(config, "SigningCAKey")))
+		return err_set(err, ERR_UNSUPPORTED,
+		               "a cluster begins with a root of its own: swarm ca --rotate puts "
+		               "another in its place");
+	return 0;
+}
+
 static int init(void *ctx, struct http_request *req, struct err *err)
 {
 	struct daemon *d = ctx;
@@ -371,6 +386,8 @@ static int init(void *ctx, struct http_request *req, struct err *err)
 	if (!json_is_object(spec))
 		spec = empty;
 	complete_spec(spec);
+	if (check_founding_ca(json_get(spec, "CAConfig"), err) < 0)
+		return -1;
 	/* The client always names an address; one given to the daemon is meant for its default. */
 	const char *listen = json_get_string(body, "ListenAddr");
 	if (d->listen_addr && (str_empty(listen) || str_eq(listen, "0.0.0.0:2377")))

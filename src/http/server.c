@@ -279,7 +279,7 @@ struct http_server *http_server_start(int listen_fd, const struct http_server_op
 }
 
 int http_server_renew_tls(struct http_server *server, const char *cert_pem, const char *key_pem,
-                          struct err *err)
+                          const char *client_ca_pem, struct err *err)
 {
 	struct http_server_options options = server->options;
 
@@ -287,6 +287,8 @@ int http_server_renew_tls(struct http_server *server, const char *cert_pem, cons
 		return err_set(err, ERR_INVALID, "the server was started without TLS");
 	options.cert_pem = cert_pem;
 	options.key_pem = key_pem;
+	if (client_ca_pem)
+		options.client_ca_pem = client_ca_pem;
 	struct http_tls *fresh = http_tls_create(&options, err);
 	if (!fresh)
 		return -1;

@@ -82,10 +82,11 @@ struct http_server_options {
 /* Serves an already listening socket (owned from now on). Returns at once. */
 struct http_server *http_server_start(int listen_fd, const struct http_server_options *options,
                                       struct err *err);
-/* Connections from now on get this certificate; those that are open keep theirs. On failure the old one
- * stays. ERR_INVALID: the texts do not fit; the server must have been started with TLS. */
+/* Connections from now on get this certificate, and are asked for one of client_ca_pem's (NULL: as the server was
+ * started); those that are open keep theirs. On failure the old one stays. ERR_INVALID: the texts do not fit; the server
+ * must have been started with TLS. */
 int http_server_renew_tls(struct http_server *server, const char *cert_pem, const char *key_pem,
-                          struct err *err);
+                          const char *client_ca_pem, struct err *err);
 /* Stops accepting, waits for running requests (streams see http_closed()), frees. */
 void http_server_stop(struct http_server *server);
 

@@ -67,7 +67,7 @@ static int renew_tls(struct running *r, struct err *err)
 		return 0;
 	if (read_pem(r->registry->settings, &pem, err) < 0)
 		return -1;
-	int rc = http_server_renew_tls(r->server, buf_str(&pem.cert), buf_str(&pem.key), err);
+	int rc = http_server_renew_tls(r->server, buf_str(&pem.cert), buf_str(&pem.key), NULL, err);
 	pem_done(&pem);
 	return rc;
 }
