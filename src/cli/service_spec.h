@@ -39,6 +39,8 @@ struct err;
 		{"log-opt", 0, FLAG_LIST, "KEY=VALUE", "Option of the log driver"},                \
 		{"no-healthcheck", 0, FLAG_BOOL, NULL, "Do not check the health"},                 \
 		{"no-resolve-image", 0, FLAG_BOOL, NULL, "Accepted: digests are not looked up"},   \
+		{"priority", 0, FLAG_INT, "N",                                                     \
+	         "Tasks of lower priority make room; -1000 to 1000, 0 by default"},                \
 		{"quiet", 'q', FLAG_BOOL, NULL, "Show no progress"},                               \
 		{"read-only", 0, FLAG_BOOL, NULL, "The root file system is read-only"},            \
 		{"replicas", 0, FLAG_INT, "N", "How many tasks"},                                  \

@@ -41,6 +41,16 @@ static bool says_more(const struct task_status *now, const struct task_status *n
 	       !same_ports(&now->ports.ports, &next->ports.ports);
 }
 
+/* Why it was stopped is the leader's to say. */
+static struct task_status complete(const struct mirror_task *task, const struct task_status *given)
+{
+	struct task_status status = *given;
+
+	if (task->t->displaced && str_empty(status.error))
+		status.error = task->t->displaced;
+	return status;
+}
+
 static int take_one(struct control *c, struct mirror_node *node, const struct proto_status *given,
                     struct err *err)
 {
@@ -49,15 +59,16 @@ static int take_one(struct control *c, struct mirror_node *node, const struct pr
 
 	if (!task || task->node != node || !is_an_agents_word(next))
 		return 0;
+	struct task_status status = complete(task, &given->status);
 	enum task_state now = task->t->status.state;
 	bool rises = next > now || (c->config.unsafe & CONTROL_UNSAFE_STATES);
 	bool same = next == now && !task_state_is_final(now);
 	if (now < TASK_ASSIGNED || (!rises && !same) ||
-	    (next == now && !says_more(&task->t->status, &given->status)))
+	    (next == now && !says_more(&task->t->status, &status)))
 		return 0;
 	if (task_state_is_final(next))
 		c->schedule = true; /* room for others */
-	return mirror_set_status(&c->m, task, &given->status, err);
+	return mirror_set_status(&c->m, task, &status, err);
 }
 
 int collector_take(struct control *c, struct mirror_node *node, const struct json_array *statuses,

@@ -69,9 +69,12 @@ static int load(struct control *c, struct err *err)
 	c->schedule = true;
 	for (size_t i = 0; i < c->m.services.count; i++)
 		mirror_service_at(&c->m, i)->evaluate = true;
-	for (size_t i = 0; i < c->m.nodes.count; i++)
+	c->m.held = true;
+	for (size_t i = 0; i < c->m.nodes.count; i++) {
+		mirror_node_at(&c->m, i)->held = true; /* if not, it shows at once */
 		if (c->config.unsafe & CONTROL_UNSAFE_GRACE)
 			mirror_node_at(&c->m, i)->seen_ms = INT64_MIN / 2;
+	}
 	return 0;
 }
 
@@ -110,9 +113,10 @@ static int run_loops(struct control *c, struct err *err)
 				return err_wrap(err, "service %s", service->s->spec.name);
 		}
 		reaper_loose(c);
+		preempt_release(c);
 		if (allocator_run(c, err) < 0 || scheduler_run(c, err) < 0)
 			return -1;
-		if (!again)
+		if (!again && !c->schedule) /* tasks that made room have successors */
 			return 0;
 	}
 	return err_set(err, ERR_INTERNAL, "the control loops do not come to rest");
@@ -199,6 +203,7 @@ int control_tick(struct control *c, struct control_time now, struct err *err)
 		if (service->wake_ms <= now.mono_ms)
 			service->evaluate = true;
 	}
+	preempt_tick(c);
 	if (health_run(c, err) < 0) {
 		forget(c);
 		return -1;
@@ -216,6 +221,8 @@ int64_t control_next_wake(const struct control *c)
 	/* With nodes to watch we look every beat, to know that we were there to listen. */
 	if (next != INT64_MAX && listening < next)
 		next = listening;
+	if (preempt_next(c) < next)
+		next = preempt_next(c);
 	for (size_t i = 0; i < c->m.services.count; i++)
 		if (mirror_service_at(&c->m, i)->wake_ms < next)
 			next = mirror_service_at(&c->m, i)->wake_ms;

@@ -76,6 +76,8 @@ int orchestrator_replace(struct control *c, struct mirror_service *service, cons
 
 /* restart.c: ended tasks get a successor, successors are let go when it is time. */
 int restart_run(struct control *c, struct mirror_service *service, struct err *err);
+/* Is the task followed by one with its own spec, not the service's: a paused update? */
+bool restart_keeps_spec(const struct mirror_service *service, const struct mirror_task *ended);
 
 /* update.c */
 int update_run(struct control *c, struct mirror_service *service, struct err *err);
@@ -97,6 +99,11 @@ int scheduler_run(struct control *c, struct err *err);
  * and {ID, Hostname, Filter} per node to `nodes` ("": it would do). Places nothing. */
 int scheduler_explain(struct control *c, const struct mirror_task *task, struct json *filters,
                       struct json *nodes, struct err *err);
+/* preempt.c: tasks for which others made room are let go when it is there. */
+void preempt_release(struct control *c);
+int64_t preempt_next(
+	const struct control *c); /* when more may be sent away; INT64_MAX: nobody waits for that */
+void preempt_tick(struct control *c);
 /* May a task of this service run there at all (constraints)? */
 bool scheduler_allows(const struct mirror_node *node, const struct service_task *spec);
 

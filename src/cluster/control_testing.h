@@ -126,7 +126,7 @@ static inline const struct task *bench_find(struct bench *b, bool (*fn)(const st
 
 static inline bool bench_should_run(const struct task *t)
 {
-	return t->desired == TASK_RUNNING && t->status.state >= TASK_ASSIGNED &&
+	return t->desired == TASK_RUNNING && !t->held && t->status.state >= TASK_ASSIGNED &&
 	       t->status.state < TASK_RUNNING;
 }
 

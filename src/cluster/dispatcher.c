@@ -85,6 +85,13 @@ static int send_draft(struct control *c, struct draft *draft, bool whole, struct
 	return enqueue(c, draft->node, &set, err);
 }
 
+/* Room must be made for some first. */
+static bool is_told(const struct mirror_task *task)
+{
+	return task->t->status.state >= TASK_ASSIGNED &&
+	       !(task->t->held && task->t->desired <= TASK_RUNNING);
+}
+
 static int send_complete(struct control *c, struct mirror_node *node, struct err *err)
 {
 	auto_draft struct draft draft = {0};
@@ -96,7 +103,7 @@ static int send_complete(struct control *c, struct mirror_node *node, struct err
 	if (draft_init(&draft, node, count, err) < 0)
 		return -1;
 	TAILQ_FOREACH(task, &node->tasks, of_node)
-	if (task->t->status.state >= TASK_ASSIGNED)
+	if (is_told(task))
 		draft.tasks[draft.task_count++] = *task->t;
 	return send_draft(c, &draft, true, err);
 }
@@ -109,8 +116,7 @@ static void add_changes(struct control *c, struct draft *draft)
 	{
 		struct mirror_task *task = (struct mirror_task *)o;
 
-		if (o->kind != STORE_TASK || task->node != draft->node ||
-		    task->t->status.state < TASK_ASSIGNED)
+		if (o->kind != STORE_TASK || task->node != draft->node || !is_told(task))
 			continue;
 		if (o->removed)
 			draft->removed[draft->removed_count++] = task->t->id;

@@ -25,10 +25,25 @@ static bool is_held(const struct mirror_task *task)
 	return false;
 }
 
+/* What the slot's last task was sent away for. */
+static const char *displaced_by(const struct mirror_task *task)
+{
+	const struct mirror_task *other, *last = NULL;
+
+	TAILQ_FOREACH(other, &task->service->tasks, of_service)
+	if (other != task && other->t->slot == task->t->slot &&
+	    (task->t->slot > 0 || str_eq(other->t->node_id, task->t->node_id)) &&
+	    (!last || other->t->generation > last->t->generation))
+		last = other;
+	return last ? last->t->displaced : NULL;
+}
+
 static void say_why(const struct control *c, const struct mirror_task *task, struct buf *out)
 {
 	const struct task_status *status = &task->t->status;
 
+	if (task->t->status.state < TASK_ASSIGNED && displaced_by(task))
+		buf_addf(out, "the task before it %s: ", displaced_by(task));
 	if (task->t->desired == TASK_READY && task->start_ms > c->now.mono_ms)
 		buf_addf(out, "restart delay: %lld ms left",
 		         (long long)(task->start_ms - c->now.mono_ms));

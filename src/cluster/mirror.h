@@ -74,6 +74,7 @@ struct mirror_node {
 	int64_t active;              /* how many those are */
 	bool alive;                  /* by heartbeat */
 	bool silent;                 /* not heard for a while: nobody is sent to it */
+	bool held;                   /* may have tasks that wait until others have made room */
 	int64_t seen_ms;
 	int64_t session; /* 0: none */
 	int64_t sent;    /* version of the last assignment message */
@@ -101,6 +102,7 @@ struct mirror {
 	struct cluster *cluster;
 	struct mirror_tasks loose; /* tasks whose service is gone */
 	struct mirror_objects dirty;
+	bool held;      /* some node may have such tasks */
 	bool woken;     /* a service changed or went: blocked tasks are looked at again */
 	int64_t now_ms; /* of the step, for what is remembered with a time */
 };

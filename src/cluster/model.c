@@ -6,6 +6,7 @@
 
 #include "base/arena.h"
 #include "base/err.h"
+#include "base/id.h"
 #include "base/str.h"
 
 #define OMIT .empty = JSON_EMPTY_OMIT
@@ -397,6 +398,8 @@ static const struct json_field task_fields[] = {
 	JSON_FIELD(struct task, job_iteration, "JobIteration", JSON_POINTER,
                    .table = &model_version_table, OMIT),
 	JSON_FIELD(struct task, done, "Done", JSON_BOOL, OMIT),
+	JSON_FIELD(struct task, held, "Held", JSON_BOOL, OMIT),
+	JSON_FIELD(struct task, displaced, "Displaced", JSON_STRING, OMIT),
 	JSON_END,
 };
 const struct json_table task_table = JSON_TABLE(struct task, task_fields);
@@ -590,6 +593,18 @@ static enum service_mode mode_of(const struct json *mode)
 	return SERVICE_REPLICATED;
 }
 
+static int64_t priority_of(const struct json_strmap *labels)
+{
+	int64_t priority = 0;
+
+	for (size_t i = 0; i < labels->count; i++)
+		if (str_eq(labels->items[i].key, SERVICE_PRIORITY) &&
+		    id_parse_int(labels->items[i].value, SERVICE_PRIORITY, -SERVICE_PRIORITY_MAX,
+		                 SERVICE_PRIORITY_MAX, &priority, NULL) < 0)
+			return 0; /* service_spec_check() refuses it */
+	return priority;
+}
+
 int service_spec_decode(struct json *raw, struct arena *arena, struct service_spec *spec,
                         struct err *err)
 {
@@ -608,6 +623,7 @@ int service_spec_decode(struct json *raw, struct arena *arena, struct service_sp
 		spec->replicas = json_get_int(job, "TotalCompletions",
 		                              spec->max_concurrent > 0 ? spec->max_concurrent : 1);
 	}
+	spec->priority = priority_of(&spec->labels);
 	spec->raw = raw;
 	spec->task_raw = json_get(raw, "TaskTemplate");
 	return 0;

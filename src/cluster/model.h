@@ -224,6 +224,10 @@ static inline bool service_mode_is_global(enum service_mode mode)
 
 const char *service_mode_name(enum service_mode mode); /* "replicated-job" */
 
+/* A service's label: its tasks may displace tasks of lower priority that reserve what they need. */
+#define SERVICE_PRIORITY     "buoy.priority"
+#define SERVICE_PRIORITY_MAX 1000 /* and from -1000 */
+
 #define SERVICE_UNSET (-1) /* a number that was not given; see the field for what it means */
 
 struct service_spec {
@@ -239,6 +243,7 @@ struct service_spec {
 	enum service_mode mode;
 	int64_t replicas;       /* of a job: how many must complete */
 	int64_t max_concurrent; /* jobs; 0 = all */
+	int64_t priority;       /* from the label; 0 where there is none */
 	struct json *raw;       /* the whole document; borrowed from the arena */
 	struct json *task_raw;  /* its TaskTemplate */
 };
@@ -365,7 +370,9 @@ struct task {
 	char *restarts_since;       /* ours: start of the window the restarts are counted in */
 	int64_t generation;         /* ours: rises from task to task within a slot */
 	struct model_version *job_iteration; /* tasks of jobs: which run, from 0; NULL of others */
-	bool done; /* ours: the restart policy ended this slot; a new spec revives it */
+	bool done;       /* ours: the restart policy ended this slot; a new spec revives it */
+	bool held;       /* ours: its node is not told of it before others there have made room */
+	char *displaced; /* ours: "made room for web.1 of priority 10" */
 	enum task_state desired;  /* derived */
 	struct service_task spec; /* derived */
 };

@@ -173,6 +173,8 @@ static enum task_state obeyed(const struct task *t)
 		return state;
 	if (t->desired > TASK_RUNNING)
 		return TASK_SHUTDOWN;
+	if (t->held)
+		return state;
 	if (t->desired == TASK_RUNNING && state < TASK_RUNNING)
 		return TASK_RUNNING;
 	return t->job_iteration && state == TASK_RUNNING ? TASK_COMPLETE : state;

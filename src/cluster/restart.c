@@ -58,7 +58,7 @@ static bool may_restart(const struct control *c, const struct mirror_task *ended
 }
 
 /* A paused update must not go on by way of restarts. */
-static bool keeps_its_spec(const struct mirror_service *service, const struct mirror_task *ended)
+bool restart_keeps_spec(const struct mirror_service *service, const struct mirror_task *ended)
 {
 	const struct service_update_status *status = service->s->update_status;
 
@@ -95,7 +95,7 @@ static int follow(struct control *c, struct mirror_service *service, const struc
 	mirror_set_desired(&c->m, ended, TASK_SHUTDOWN);
 	if (slot->number == 0 && (orphaned || !ended->node))
 		return 0; /* the orchestrator makes one when the node is back */
-	next = orchestrator_add(c, service, slot, keeps_its_spec(service, ended) ? ended : NULL,
+	next = orchestrator_add(c, service, slot, restart_keeps_spec(service, ended) ? ended : NULL,
 	                        err);
 	if (!next)
 		return -1;

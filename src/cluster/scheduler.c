@@ -100,7 +100,8 @@ static bool ports_are_free(const struct mirror_node *node, const struct mirror_t
 	return true;
 }
 
-enum filter scheduler_rule_out(const struct mirror_node *node, const struct mirror_task *task)
+enum filter scheduler_rule_out_but(const struct mirror_node *node, const struct mirror_task *task,
+                                   enum filter aside)
 {
 	const struct service_task *spec = &task->t->spec;
 
@@ -108,13 +109,19 @@ enum filter scheduler_rule_out(const struct mirror_node *node, const struct mirr
 		return FILTER_READY;
 	if (!scheduler_allows(node, spec))
 		return FILTER_CONSTRAINTS;
-	if (!fits(&node->n->description.resources, &node->used, &spec->resources.reservations))
+	if (aside != FILTER_RESOURCES &&
+	    !fits(&node->n->description.resources, &node->used, &spec->resources.reservations))
 		return FILTER_RESOURCES;
 	if (!ports_are_free(node, task))
 		return FILTER_PORTS;
 	if (spec->placement.max_replicas > 0 && (int64_t)node->mine >= spec->placement.max_replicas)
 		return FILTER_REPLICAS;
 	return FILTERS;
+}
+
+enum filter scheduler_rule_out(const struct mirror_node *node, const struct mirror_task *task)
+{
+	return scheduler_rule_out_but(node, task, FILTERS);
 }
 
 /* ---- explaining ---- */
@@ -323,7 +330,7 @@ static int begin(const struct batch *batch, struct err *err)
 		return -1;
 	TAILQ_FOREACH(task, &batch->service->tasks, of_service)
 	{
-		if (is_mine(task))
+		if (task->node && is_mine(task))
 			placer_count(placer, task->node->slot - 1);
 		if (task->node && failed_lately(batch->c, task))
 			placer_fail(placer, task->node->slot - 1);
@@ -356,10 +363,27 @@ static int block_rest(const struct batch *batch, size_t i, struct err *err)
 
 	rule_out_all(batch->c, batch->tasks[i], out);
 	explain(out, &why);
+	if (preempt_next(batch->c) != INT64_MAX && preempt_may(batch->c, batch->tasks[i]))
+		buf_add(&why, "; more tasks of lower priority may make room in a moment");
 	for (; i < batch->count; i++)
 		if (block(batch->c, batch->tasks[i], buf_str(&why), err) < 0)
 			return -1;
 	return 0;
+}
+
+/* The tasks from the i-th on fit nowhere. */
+static int place_rest(const struct batch *batch, size_t i, struct err *err)
+{
+	int placed = 0;
+
+	if (preempt_may(batch->c, batch->tasks[i])) {
+		count_mine(batch->c, batch->service);
+		placed = preempt_place(batch->c, &batch->tasks[i], batch->count - i, err);
+	}
+	if (placed < 0)
+		return -1;
+	i += (size_t)placed;
+	return i < batch->count ? block_rest(batch, i, err) : 0;
 }
 
 /* A global task is for one node: will it do? */
@@ -378,6 +402,13 @@ static int place_bound(const struct batch *batch, struct err *err)
 			task->node->mine++;
 			continue;
 		}
+		int placed = filter == FILTER_RESOURCES
+		                     ? preempt_place(batch->c, &batch->tasks[i], 1, err)
+		                     : 0;
+		if (placed < 0)
+			return -1;
+		if (placed > 0)
+			continue;
 		out[filter] = 1;
 		explain(out, &why);
 		if (block(batch->c, task, buf_str(&why), err) < 0)
@@ -398,7 +429,7 @@ static int place(const struct batch *batch, struct err *err)
 		uint32_t slot = placer_next(s->placer);
 
 		if (slot == PLACER_NONE)
-			return block_rest(batch, i, err);
+			return place_rest(batch, i, err);
 		if (assign(batch->c, batch->tasks[i], s->places[slot].node, err) < 0)
 			return -1;
 	}
@@ -417,9 +448,10 @@ static bool is_woken(const struct control *c, const struct mirror_task *task)
 	if (!task->blocked || s->changed || s->gained_count > GAINED_MAX ||
 	    spec->placement.max_replicas > 0)
 		return true;
+	enum filter aside = preempt_may(c, task) ? FILTER_RESOURCES : FILTERS;
 	for (size_t i = 0; i < s->gained_count; i++)
 		if ((!task->node || task->node == s->gained[i]) &&
-		    scheduler_rule_out(s->gained[i], task) == FILTERS)
+		    scheduler_rule_out_but(s->gained[i], task, aside) == FILTERS)
 			return true;
 	return false;
 }
@@ -466,6 +498,49 @@ static int schedule_service(struct control *c, struct mirror_service *service, s
 	return rc;
 }
 
+/* The services that want something, the highest priority first. */
+static int by_priority(const void *left, const void *right)
+{
+	const struct mirror_service *a = *(struct mirror_service *const *)left;
+	const struct mirror_service *b = *(struct mirror_service *const *)right;
+
+	if (a->s->spec.priority != b->s->spec.priority)
+		return a->s->spec.priority > b->s->spec.priority ? -1 : 1;
+	return strcmp(a->o.id, b->o.id);
+}
+
+static bool asks(const struct control *c, const struct mirror_service *service)
+{
+	bool anything = c->scheduler->changed || c->scheduler->gained_count > 0;
+
+	return service->waiting > service->blocked || (service->blocked > 0 && anything);
+}
+
+static int schedule_all(struct control *c, struct err *err)
+{
+	size_t total = c->m.services.count, count = 0;
+	auto_free struct mirror_service **asking = calloc(total + 1, sizeof(void *));
+
+	if (!asking)
+		return err_nomem(err);
+	c->scheduler->lowest = INT64_MAX;
+	for (size_t i = 0; i < total; i++) {
+		struct mirror_service *service = mirror_service_at(&c->m, i);
+
+		if (!TAILQ_EMPTY(&service->tasks) &&
+		    service->s->spec.priority < c->scheduler->lowest)
+			c->scheduler->lowest = service->s->spec.priority;
+		if (asks(c, service))
+			asking[count++] = service;
+	}
+	if (count > 1)
+		qsort(asking, count, sizeof(void *), by_priority);
+	for (size_t i = 0; i < count; i++)
+		if (schedule_service(c, asking[i], err) < 0)
+			return -1;
+	return 0;
+}
+
 int scheduler_run(struct control *c, struct err *err)
 {
 	if (!c->schedule)
@@ -475,14 +550,5 @@ int scheduler_run(struct control *c, struct err *err)
 		return -1;
 	c->scheduler->changed |= c->m.woken;
 	c->m.woken = false;
-	bool anything = c->scheduler->changed || c->scheduler->gained_count > 0;
-	for (size_t i = 0; i < c->m.services.count; i++) {
-		struct mirror_service *service = mirror_service_at(&c->m, i);
-		bool asked =
-			service->waiting > service->blocked || (service->blocked > 0 && anything);
-
-		if (service->waiting > 0 && asked && schedule_service(c, service, err) < 0)
-			return -1;
-	}
-	return 0;
+	return schedule_all(c, err);
 }

@@ -36,6 +36,11 @@ struct scheduler {
 	bool changed; /* since the last run nodes came, went or are others */
 	struct mirror_node *gained[GAINED_MAX]; /* have more room than at the last run */
 	size_t gained_count;                    /* more than GAINED_MAX: too many to tell */
+	/* preempt.c */
+	int64_t lowest;    /* priority of a service that has tasks */
+	int64_t window_ms; /* when the window began in which so many tasks were sent away */
+	size_t evicted;
+	int64_t again_ms; /* some wait for the next window; 0: none does */
 };
 
 /* scheduler_nodes.c: tells the placer what is new, and notes who has more room. */
@@ -45,4 +50,13 @@ void scheduler_note(struct scheduler *s, struct mirror_node *node);
 
 /* scheduler.c: the first filter that rules the node out; FILTERS: none does. */
 enum filter scheduler_rule_out(const struct mirror_node *node, const struct mirror_task *task);
+/* The same, that one filter aside. */
+enum filter scheduler_rule_out_but(const struct mirror_node *node, const struct mirror_task *task,
+                                   enum filter aside);
 bool scheduler_is_ready(const struct mirror_node *node);
+
+/* preempt.c: are there tasks of lower priority that could make room? */
+bool preempt_may(const struct control *c, const struct mirror_task *task);
+/* Sends tasks away to make room for tasks that are alike and fit nowhere; their service's tasks per node are counted.
+ * Returns how many of them, from the first on, have a node now. */
+int preempt_place(struct control *c, struct mirror_task **tasks, size_t count, struct err *err);

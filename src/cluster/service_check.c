@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "base/err.h"
+#include "base/id.h"
 #include "base/str.h"
 #include "cluster/constraint.h"
 #include "cluster/model.h"
@@ -301,10 +302,23 @@ static int check_mode(const struct service_spec *spec, struct err *err)
 	return 0;
 }
 
+static int check_priority(const struct json_strmap *labels, struct err *err)
+{
+	int64_t priority;
+
+	for (size_t i = 0; i < labels->count; i++)
+		if (str_eq(labels->items[i].key, SERVICE_PRIORITY) &&
+		    id_parse_int(labels->items[i].value, "label " SERVICE_PRIORITY,
+		                 -SERVICE_PRIORITY_MAX, SERVICE_PRIORITY_MAX, &priority, err) < 0)
+			return -1;
+	return 0;
+}
+
 int service_spec_check(const struct service_spec *spec, struct err *err)
 {
 	if (check_name(spec->name, err) < 0 || check_mode(spec, err) < 0 ||
-	    check_task(&spec->task, err) < 0 || check_generic(spec->task_raw, err) < 0 ||
+	    check_priority(&spec->labels, err) < 0 || check_task(&spec->task, err) < 0 ||
+	    check_generic(spec->task_raw, err) < 0 ||
 	    check_update(&spec->update, "update", err) < 0 ||
 	    check_update(&spec->rollback, "rollback", err) < 0)
 		return -1;

@@ -339,6 +339,25 @@ def test_update_with_failures_within_the_ratio_goes_on(web):
     assert len(tasks(web, State="failed")) == 3
 
 
+# ---- priorities ----
+
+def test_task_of_higher_priority_gets_the_room_of_a_lower_one(manager):
+    def runs(name):
+        return [t["ServiceName"] for t in tasks(manager, State="running")] == [name] and running(manager) == 1
+
+    most = manager.json("GET", "/info")["NCPU"]
+    manager.buoy("service", "create", "-d", "--name", "low", "--priority", "-1", "--reserve-cpu", most * 0.75, "busybox", *LIVES)
+    eventually(lambda: runs("low"))
+    manager.docker("service", "create", "-d", "--name", "high", "--label", "buoy.priority=10", "--reserve-cpu", str(most * 0.5),
+                   "busybox", *LIVES)
+    eventually(lambda: runs("high"))
+    shown = manager.docker("service", "ps", "--no-trunc", "--format", "{{.DesiredState}} {{.Error}}", "low").stdout
+    assert "Shutdown \"made room for high.1 of priority 10\"" in shown
+    assert "the task before it made room for high.1" in manager.buoy("service", "explain", "low").stdout
+    manager.docker("service", "rm", "high")
+    eventually(lambda: runs("low"))
+
+
 # ---- stacks: Compose files as they are ----
 
 COMPOSE = """
