@@ -414,9 +414,10 @@ def default_seccomp(lab, ours):
     return config["linux"]["seccomp"]
 
 def settled(before, count):
-    """{pid: name} of what is new, once all programs have started (or a while has passed)."""
+    """{pid: name} of what is new since processes() was `before`, once all programs have started (or a while has passed). A spare of
+    the launcher that has become a supervisor is new: it has another name."""
     for _ in range(50):
-        new = {p: comm for p, comm in processes().items() if p not in before}
+        new = {p: comm for p, comm in processes().items() if before.get(p) != comm}
         if list(new.values()).count(PROGRAM) == count:
             break
         time.sleep(0.1)
