@@ -3,11 +3,8 @@
 
 /* etcd_testing - a real etcd for a test program: on the loopback, in a directory that goes with it. */
 
-#include <arpa/inet.h>
-#include <netinet/in.h>
 #include <signal.h>
 #include <spawn.h>
-#include <sys/socket.h>
 #include <sys/wait.h>
 
 #include "base/buf.h"
@@ -15,6 +12,7 @@
 #include "base/err.h"
 #include "base/json.h"
 #include "base/testing.h"
+#include "cluster/port_testing.h"
 #include "cluster/etcd.h"
 
 struct etcd_testing {
@@ -24,18 +22,6 @@ struct etcd_testing {
 };
 
 static struct etcd_testing etcd_testing;
-
-static inline int etcd_testing_free_port(void)
-{
-	struct sockaddr_in sa = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
-	socklen_t len = sizeof(sa);
-	int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-
-	assert_int_equal(bind(fd, (struct sockaddr *)&sa, sizeof(sa)), 0);
-	assert_int_equal(getsockname(fd, (struct sockaddr *)&sa, &len), 0);
-	close(fd);
-	return ntohs(sa.sin_port);
-}
 
 static inline void etcd_testing_stop(void)
 {
@@ -91,8 +77,8 @@ static inline int etcd_testing_port(void)
 		return etcd_testing.port;
 	snprintf(etcd_testing.dir, sizeof(etcd_testing.dir), "/tmp/buoy-etcd-XXXXXX");
 	assert_non_null(mkdtemp(etcd_testing.dir));
-	etcd_testing.port = etcd_testing_free_port();
-	etcd_testing_spawn(etcd_testing.port, etcd_testing_free_port());
+	etcd_testing.port = testing_port();
+	etcd_testing_spawn(etcd_testing.port, testing_port());
 	atexit(etcd_testing_stop);
 	snprintf(url, sizeof(url), "etcd://127.0.0.1:%d", etcd_testing.port);
 	auto_type(etcd) e = etcd_open(&(struct etcd_options){.url = url, .call_ms = 20000}, &err);

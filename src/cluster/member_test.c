@@ -5,6 +5,7 @@
 
 #include "cluster/address.h"
 #include "cluster/member_testing.h"
+#include "cluster/port_testing.h"
 
 #define SERVICE(name, image, replicas)                                                             \
 	"{\"Name\":\"" name "\",\"TaskTemplate\":{\"ContainerSpec\":{\"Image\":\"" image           \
@@ -22,14 +23,7 @@ struct fleet {
 
 static void free_port(char out[ADDRESS_MAX])
 {
-	struct sockaddr_in a = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
-	socklen_t len = sizeof(a);
-	int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-
-	assert_int_equal(bind(fd, (struct sockaddr *)&a, sizeof(a)), 0);
-	assert_int_equal(getsockname(fd, (struct sockaddr *)&a, &len), 0);
-	close(fd);
-	snprintf(out, ADDRESS_MAX, "127.0.0.1:%u", ntohs(a.sin_port));
+	snprintf(out, ADDRESS_MAX, "127.0.0.1:%d", testing_port());
 }
 
 static void read_token(struct fleet *f)

@@ -48,15 +48,15 @@ def test_renewed_under_writes_without_a_lost_session(machines):
     seen = {d: {certificate(d)[0]} for d in trio}
     writer = Writer(trio[:2], "w")
     writer.start()
-    until = time.monotonic() + 30
-    while time.monotonic() < until:
+    until = time.monotonic() + 40
+    while min(len(serials) for serials in seen.values()) < 4:
+        assert time.monotonic() < until, seen
         for d in trio:
             seen[d].add(certificate(d)[0])
             assert not expired(d)
         time.sleep(0.3)
     writer.end()
-    print("certificates in 30 s:", [len(serials) for serials in seen.values()], "writes:", len(writer.acked))
-    assert min(len(serials) for serials in seen.values()) >= 4
+    print("certificates:", [len(serials) for serials in seen.values()], "writes:", len(writer.acked))
     assert not writer.unknown, writer.unknown
     assert {name for _, name in writer.acked} <= names(trio[1])
     assert {d: d.log.read_text().count("node disconnected") for d in trio} == logs
@@ -71,12 +71,11 @@ def test_renewed_under_writes_without_a_lost_session(machines):
 
 @pytest.mark.parametrize("managers", [1, 3])
 def test_a_cluster_that_was_off_for_longer_than_its_certificates_comes_back(machines, managers):
-    trio = make(machines, managers, *(["--store", "etcd"] if managers > 1 else []), "--cert-expiry", "6s")
+    trio = make(machines, managers, *(["--store", "etcd"] if managers > 1 else []), "--cert-expiry", "4s")
     before = containers(*trio)
     for d in trio:
         d.stop()
     eventually(lambda: all(expired(d) for d in trio), 15)
-    time.sleep(1)
     for d in trio:
         d.start()
     eventually(lambda: create(trio[0], "after") is True, 20)
