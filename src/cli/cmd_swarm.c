@@ -16,6 +16,7 @@
 #include "base/id.h"
 #include "base/str.h"
 #include "cli/api.h"
+#include "cli/cluster_snapshots.h"
 #include "cli/commands.h"
 #include "cli/swarm_ca.h"
 
@@ -610,6 +611,12 @@ const struct command command_swarm[] = {
          .min = 1,
          .max = 1,
          .run = run_restore},
+	{.group = "cluster",
+         .name = "snapshots",
+         .synopsis = "[OPTIONS]",
+         .summary = "Backups that the leader takes by itself: how often, and which there are",
+         .flags = cluster_snapshots_flags,
+         .run = cluster_snapshots_run},
 	{.group = "cluster",
          .name = "migrate-store",
          .synopsis = "[OPTIONS] etcd|URL",

@@ -12,8 +12,8 @@
 #include "base/err.h"
 #include "base/json.h"
 #include "base/testing.h"
-#include "cluster/port_testing.h"
 #include "cluster/etcd.h"
+#include "cluster/port_testing.h"
 
 struct etcd_testing {
 	pid_t pid;
@@ -35,7 +35,6 @@ static inline void etcd_testing_stop(void)
 
 static inline void etcd_testing_spawn(int port, int peer_port)
 {
-	extern char **environ;
 	char client[64], peer[64], cluster[80];
 	posix_spawn_file_actions_t actions;
 

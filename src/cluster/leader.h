@@ -126,6 +126,12 @@ const struct vault *leader_vault(const struct leader *leader);
 struct buf;
 int leader_backup(struct leader *leader, const char *passphrase, struct buf *out, struct err *err);
 
+/* How often backups are taken, and how many are kept (snapshots.h). */
+struct snapshots_settings;
+int leader_read_snapshots(struct leader *leader, struct snapshots_settings *out, struct err *err);
+int leader_set_snapshots(struct leader *leader, const struct snapshots_settings *settings,
+                         struct err *err);
+
 enum leader_token {
 	LEADER_ROTATE_WORKER = 1,
 	LEADER_ROTATE_MANAGER = 2,

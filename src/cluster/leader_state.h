@@ -194,6 +194,8 @@ int leader_give_files(void *ctx, struct http_request *req, struct err *err);
 /* leader_token.c: which role the token gives, with the lock held: 1 manager, 0 worker. One that is good for one
  * machine is used up by this. */
 int leader_token_role(struct leader *leader, const char *token, struct err *err);
+/* Puts a field of the cluster object's secret part, with the lock held; commits. Takes the value. */
+int leader_set_secret(struct control *c, const char *field, struct json *value, struct err *err);
 /* leader_logs.c */
 int leader_take_logs(void *ctx, struct http_request *req, struct err *err);
 void leader_drop_requests(struct leader *leader);

@@ -36,20 +36,23 @@ static struct json *good_ones(const struct cluster *cluster, const struct json *
 	return good;
 }
 
-/* With the lock held; commits. Takes the list. */
-static int set_list(struct control *c, struct json *list, struct err *err)
+int leader_set_secret(struct control *c, const char *field, struct json *value, struct err *err)
 {
 	const struct cluster *now = control_cluster(c);
 	auto_type(json) secret = json_object();
-	struct cluster next = *now;
-	struct json *value;
+	struct json *other;
 	const char *key;
 
-	for (void *iter = NULL; json_next(now->secret, &iter, &key, &value);)
-		if (!str_eq(key, LIST))
-			json_set(secret, key, json_ref(value));
-	if (json_set(secret, LIST, list) < 0)
+	if (!now) {
+		json_free(value);
+		return err_set(err, ERR_INTERNAL, "the cluster has no object");
+	}
+	for (void *iter = NULL; json_next(now->secret, &iter, &key, &other);)
+		if (!str_eq(key, field))
+			json_set(secret, key, json_ref(other));
+	if (json_set(secret, field, value) < 0)
 		return err_nomem(err);
+	struct cluster next = *now;
 	next.secret = secret;
 	return control_cluster_set(c, leader_now(), &next, now->version.index, err);
 }
@@ -75,7 +78,7 @@ static int add(struct control *c, const struct leader_one_use *wanted, char text
 	json_set(item, "Role", json_string(wanted->manager ? "manager" : "worker"));
 	json_set(item, "Until", json_int(now_s() + wanted->seconds));
 	json_append(list, item);
-	return set_list(c, list, err);
+	return leader_set_secret(c, LIST, list, err);
 }
 
 int leader_make_one_use(struct leader *leader, const struct leader_one_use *wanted,
@@ -124,5 +127,6 @@ int leader_token_role(struct leader *leader, const char *token, struct err *err)
 	if (!one)
 		return err_set(err, ERR_DENIED, "invalid join token");
 	int role = str_eq(json_get_string(one, "Role"), "manager");
-	return set_list(leader->control, good_ones(cluster, one), err) < 0 ? -1 : role;
+	return leader_set_secret(leader->control, LIST, good_ones(cluster, one), err) < 0 ? -1
+	                                                                                  : role;
 }

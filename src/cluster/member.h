@@ -26,6 +26,7 @@
 #include "base/id.h"
 #include "cluster/agent.h"
 #include "cluster/leader.h"
+#include "cluster/snapshots.h"
 
 struct buf;
 struct err;
@@ -79,6 +80,16 @@ int member_migrate(struct member *member, const struct member_init *init, struct
 
 /* The whole state, to keep elsewhere (backup.h). Only the leader can; others relay. */
 int member_backup(struct member *member, const char *passphrase, struct buf *out, struct err *err);
+
+/* Backups that the leader takes of itself (snapshots.h), in its own directory. Only the leader can; others relay. */
+struct snapshots_settings;
+int member_set_snapshots(struct member *member, const struct snapshots_settings *settings,
+                         struct err *err);
+int member_take_snapshot(struct member *member, char name[SNAPSHOTS_NAME_MAX], struct err *err);
+/* {"IntervalSeconds", "Keep", "Hostname", "Directory": below the root, "Snapshots": as snapshots_list()}; owned. */
+struct json *member_list_snapshots(struct member *member, struct err *err);
+/* Checked whole: ERR_INVALID for one that is damaged. Appended to out. */
+int member_read_snapshot(struct member *member, const char *name, struct buf *out, struct err *err);
 
 /* Begins the cluster of a backup anew: on a machine that is in none, or on one of its managers, whose containers
  * live on. Nodes come to it by the addresses of managers that they know. */

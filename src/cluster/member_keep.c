@@ -444,9 +444,11 @@ static void *keep(void *arg)
 	while (wait_for_word(k, wait_ms, &told, &word)) {
 		pthread_mutex_lock(&m->changing);
 		int64_t next = keep_once(m, told || again ? &word : NULL);
+		int64_t due = member_tend_snapshots(m);
 		pthread_mutex_unlock(&m->changing);
 		again = next < 0 && (told || again);
-		wait_ms = next < 0 ? RETRY_MS : next;
+		next = next < 0 ? RETRY_MS : next;
+		wait_ms = due < next ? due : next;
 	}
 	return NULL;
 }

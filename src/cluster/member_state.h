@@ -56,8 +56,8 @@ struct member_word {
 struct member_keeper {
 	pthread_t thread;
 	bool runs;
-	bool failing;         /* the thread's own */
-	pthread_mutex_t lock; /* guards what follows */
+	bool failing, no_snapshot; /* the thread's own */
+	pthread_mutex_t lock;      /* guards what follows */
 	pthread_cond_t woken;
 	bool stop;
 	bool told; /* by the leader: */
@@ -126,6 +126,8 @@ int member_start_keeper(struct member *m, struct err *err);
 void member_end_keeper(struct member *m);
 /* There is another one: is it to be renewed? */
 void member_look_at_cert(struct member *m);
+/* Takes one if it is due; how long to wait. */
+int64_t member_tend_snapshots(struct member *m);
 /* An agent's: the leader's word about this node. `arg` is the member. */
 void member_told(void *arg, const struct json *doc);
 /* Goes on with a change of certificates or role that was cut short, if there was one. With the lock for writing. */

@@ -104,6 +104,11 @@ static size_t nodes_alive(struct fleet *f)
 			fail_msg("not within %d ms: %s", (ms), #condition);                        \
 	} while (0)
 
+static void await_nodes(struct fleet *f, size_t count)
+{
+	WAIT(nodes_alive(f) >= count, 5000);
+}
+
 static size_t running(struct fleet *f)
 {
 	return machine_running(&f->manager) + machine_running(&f->worker);
@@ -115,7 +120,7 @@ static void service_runs_on_both_machines(void **state)
 	struct fleet f;
 
 	fleet_init(&f);
-	WAIT(nodes_alive(&f) == 2, 3000);
+	await_nodes(&f, 2);
 	create(&f, SERVICE("web", "img", 6));
 	WAIT(tasks_in(&f, TASK_RUNNING) == 6, 3000);
 	assert_int_equal(machine_running(&f.manager), 3);
@@ -130,7 +135,7 @@ static void ended_program_is_replaced_at_once(void **state)
 	struct fleet f;
 
 	fleet_init(&f);
-	WAIT(nodes_alive(&f) == 2, 3000);
+	await_nodes(&f, 2);
 	create(&f, SERVICE("web", "img", 2));
 	WAIT(tasks_in(&f, TASK_RUNNING) == 2, 3000);
 	machine_kill_one(&f.worker, 137);
@@ -144,7 +149,7 @@ static void restarted_agent_keeps_its_containers(void **state)
 	struct fleet f;
 
 	fleet_init(&f);
-	WAIT(nodes_alive(&f) == 2, 3000);
+	await_nodes(&f, 2);
 	create(&f, SERVICE("web", "img", 4));
 	WAIT(tasks_in(&f, TASK_RUNNING) == 4, 3000);
 	machine_down(&f.worker);
@@ -168,12 +173,12 @@ static void restarted_manager_goes_on_where_it_was(void **state)
 	struct fleet f;
 
 	fleet_init(&f);
-	WAIT(nodes_alive(&f) == 2, 3000);
+	await_nodes(&f, 2);
 	create(&f, SERVICE("web", "img", 4));
 	WAIT(tasks_in(&f, TASK_RUNNING) == 4, 3000);
 	machine_down(&f.manager);
 	machine_up(&f.manager);
-	WAIT(nodes_alive(&f) == 2, 3000);
+	await_nodes(&f, 2);
 	clock_sleep_ms(500);
 	assert_int_equal(tasks_in(&f, TASK_RUNNING), 4);
 	assert_int_equal(machine_starts(&f.worker) + machine_starts(&f.manager), 4);
@@ -186,7 +191,7 @@ static void tasks_of_a_lost_machine_come_back_elsewhere(void **state)
 	struct fleet f;
 
 	fleet_init(&f);
-	WAIT(nodes_alive(&f) == 2, 3000);
+	await_nodes(&f, 2);
 	create(&f, SERVICE("web", "img", 4));
 	WAIT(tasks_in(&f, TASK_RUNNING) == 4, 3000);
 	machine_down(&f.worker);
@@ -201,7 +206,7 @@ static void image_that_is_missing_rejects_the_task(void **state)
 	struct fleet f;
 
 	fleet_init(&f);
-	WAIT(nodes_alive(&f) == 2, 3000);
+	await_nodes(&f, 2);
 	create(&f, SERVICE("web", "missing", 1));
 	WAIT(tasks_in(&f, TASK_REJECTED) >= 1, 3000);
 	fleet_done(&f);
@@ -215,7 +220,7 @@ static void who_leaves_takes_its_containers_away(void **state)
 	struct member_view view;
 
 	fleet_init(&f);
-	WAIT(nodes_alive(&f) == 2, 3000);
+	await_nodes(&f, 2);
 	create(&f, SERVICE("web", "img", 4));
 	WAIT(tasks_in(&f, TASK_RUNNING) == 4, 3000);
 	assert_int_equal(member_leave(f.worker.member, false, &err), 0);
@@ -289,40 +294,82 @@ static void read_ca(const struct machine *m, char text[ROOT_MAX])
 	close(fd);
 }
 
+static void await_end(struct fleet *f, char root[ROOT_MAX])
+{
+	WAIT(!rotates(f, root), 8000);
+}
+
+static void await_ca(const struct machine *m, const char *root)
+{
+	char own[ROOT_MAX];
+
+	WAIT((read_ca(m, own), str_eq(own, root)), 5000);
+}
+
+/* The machine trusts another root besides. */
+static void await_both(const struct machine *m, const char *root)
+{
+	char own[ROOT_MAX];
+
+	WAIT((read_ca(m, own), strlen(own) > strlen(root)), 5000);
+}
+
+static void join_third(struct fleet *f, struct machine *third)
+{
+	struct member_join join = {.remote = f->listen, .token = f->token};
+	struct err err = ERR_INIT;
+
+	if (member_join(third->member, &join, &err) < 0)
+		fail_msg("join: %s", err.msg);
+}
+
 static void another_root_takes_the_place_of_the_first(void **state)
 {
 	(void)state;
 	struct fleet f;
-	char before[ROOT_MAX], after[ROOT_MAX], own[ROOT_MAX];
-	struct machine third;
-	struct err err = ERR_INIT;
+	char before[ROOT_MAX], after[ROOT_MAX];
 
 	fleet_init(&f);
-	WAIT(nodes_alive(&f) == 2, 3000);
+	await_nodes(&f, 2);
 	create(&f, SERVICE("web", "img", 4));
 	WAIT(tasks_in(&f, TASK_RUNNING) == 4, 3000);
 	assert_false(rotates(&f, before));
 	ask_for_rotation(&f);
-	WAIT(!rotates(&f, after), 8000);
+	await_end(&f, after);
 	assert_string_not_equal(before, after);
-	WAIT((read_ca(&f.worker, own), str_eq(own, after)), 5000);
-	WAIT((read_ca(&f.manager, own), str_eq(own, after)), 5000);
-	WAIT(nodes_alive(&f) == 2, 3000);
+	await_ca(&f.worker, after);
+	await_ca(&f.manager, after);
+	await_nodes(&f, 2);
 	assert_int_equal(machine_starts(&f.worker) + machine_starts(&f.manager), 4);
-	/* The old tokens name the old root; the new ones let in. */
-	machine_init(&third, "t");
-	struct member_join join = {.remote = f.listen, .token = f.token};
-	assert_int_equal(member_join(third.member, &join, &err), -1);
-	assert_int_equal(err.kind, ERR_DENIED);
-	read_token(&f);
-	assert_int_equal(member_join(third.member, &join, &err), 0);
-	machine_done(&third);
 	/* And all are let in anew. */
 	machine_down(&f.worker);
 	machine_down(&f.manager);
 	machine_up(&f.manager);
 	machine_up(&f.worker);
-	WAIT(nodes_alive(&f) >= 2, 5000);
+	await_nodes(&f, 2);
+	fleet_done(&f);
+}
+
+static void tokens_name_the_root_that_there_is(void **state)
+{
+	(void)state;
+	struct fleet f;
+	char after[ROOT_MAX];
+	struct machine third;
+	struct err err = ERR_INIT;
+
+	fleet_init(&f);
+	await_nodes(&f, 2);
+	ask_for_rotation(&f);
+	await_end(&f, after);
+	await_ca(&f.manager, after);
+	machine_init(&third, "t");
+	struct member_join join = {.remote = f.listen, .token = f.token};
+	assert_int_equal(member_join(third.member, &join, &err), -1);
+	assert_int_equal(err.kind, ERR_DENIED);
+	read_token(&f);
+	join_third(&f, &third);
+	machine_done(&third);
 	fleet_done(&f);
 }
 
@@ -330,29 +377,27 @@ static void a_rotation_waits_for_who_is_away(void **state)
 {
 	(void)state;
 	struct fleet f;
-	char before[ROOT_MAX], now[ROOT_MAX], both[ROOT_MAX];
+	char before[ROOT_MAX], now[ROOT_MAX];
 	struct machine third;
-	struct err err = ERR_INIT;
 
 	fleet_init(&f);
-	WAIT(nodes_alive(&f) == 2, 3000);
+	await_nodes(&f, 2);
 	machine_down(&f.worker);
 	rotates(&f, before);
 	ask_for_rotation(&f);
-	WAIT((read_ca(&f.manager, both), strlen(both) > strlen(before)), 5000);
+	await_both(&f.manager, before);
 	/* Meanwhile the manager falls, and another machine joins by the token that there is. */
 	machine_down(&f.manager);
 	machine_up(&f.manager);
 	machine_init(&third, "t");
-	struct member_join join = {.remote = f.listen, .token = f.token};
-	assert_int_equal(member_join(third.member, &join, &err), 0);
-	WAIT(nodes_alive(&f) >= 2, 5000);
+	join_third(&f, &third);
+	await_nodes(&f, 2);
 	assert_true(rotates(&f, now));
 	assert_string_equal(now, before);
 	machine_up(&f.worker);
-	WAIT(!rotates(&f, now), 8000);
+	await_end(&f, now);
 	assert_string_not_equal(now, before);
-	WAIT((read_ca(&third, both), str_eq(both, now)), 5000);
+	await_ca(&third, now);
 	machine_done(&third);
 	fleet_done(&f);
 }
@@ -368,7 +413,7 @@ static void output_of_a_task_elsewhere_can_be_read(void **state)
 	ssize_t n;
 
 	fleet_init(&f);
-	WAIT(nodes_alive(&f) == 2, 3000);
+	await_nodes(&f, 2);
 	member_look(f.worker.member, &view);
 	int fd = member_logs(f.manager.member, view.node_id, "any", NULL, &err);
 	assert_true(fd >= 0);
@@ -406,4 +451,5 @@ TESTING_MAIN(TEST(addresses_are_completed), TEST(service_runs_on_both_machines),
              TEST(image_that_is_missing_rejects_the_task),
              TEST(who_leaves_takes_its_containers_away), TEST(wrong_token_or_foreign_ca_is_refused),
              TEST(another_root_takes_the_place_of_the_first),
-             TEST(a_rotation_waits_for_who_is_away), TEST(output_of_a_task_elsewhere_can_be_read))
+             TEST(tokens_name_the_root_that_there_is), TEST(a_rotation_waits_for_who_is_away),
+             TEST(output_of_a_task_elsewhere_can_be_read))

@@ -78,7 +78,68 @@ static int restore(void *ctx, struct http_request *req, struct err *err)
 	return http_reply_json(req, 200, json_string(node_id));
 }
 
+static int list_snapshots(void *ctx, struct http_request *req, struct err *err)
+{
+	struct daemon *d = ctx;
+	struct json *doc = member_list_snapshots(d->member, err);
+
+	return doc ? http_reply_json(req, 200, doc) : -1;
+}
+
+static int set_snapshots(void *ctx, struct http_request *req, struct err *err)
+{
+	struct daemon *d = ctx;
+	auto_type(json) body = http_body_json(req, err);
+	struct snapshots_settings settings = {
+		.interval_s = json_get_int(body, "IntervalSeconds", 0),
+		.keep = json_get_int(body, "Keep", SNAPSHOTS_KEEP),
+	};
+
+	if (!body || member_set_snapshots(d->member, &settings, err) < 0)
+		return -1;
+	return http_reply_empty(req, 200);
+}
+
+static int take_snapshot(void *ctx, struct http_request *req, struct err *err)
+{
+	struct daemon *d = ctx;
+	char name[SNAPSHOTS_NAME_MAX];
+
+	if (member_take_snapshot(d->member, name, err) < 0)
+		return -1;
+	struct json *reply = json_object();
+	json_set(reply, "Name", json_string(name));
+	return http_reply_json(req, 200, reply);
+}
+
+/* Only of those that are whole. */
+static int give_snapshot(void *ctx, struct http_request *req, struct err *err)
+{
+	struct daemon *d = ctx;
+	auto_secret_buf struct buf text = BUF_INIT(BACKUP_MAX);
+
+	if (member_read_snapshot(d->member, http_arg(req, 0), &text, err) < 0)
+		return -1;
+	return http_reply(req, 200, FILE_TYPE, text.data, text.len);
+}
+
+/* Whether it is whole, in words. */
+static int check_snapshot(void *ctx, struct http_request *req, struct err *err)
+{
+	struct daemon *d = ctx;
+	auto_secret_buf struct buf text = BUF_INIT(BACKUP_MAX);
+
+	if (member_read_snapshot(d->member, http_arg(req, 0), &text, err) < 0)
+		return -1;
+	return http_reply_empty(req, 200);
+}
+
 const struct http_route backup_routes[] = {
+	{"GET", "/buoy/v1/cluster/snapshots", list_snapshots, false},
+	{"POST", "/buoy/v1/cluster/snapshots", set_snapshots, false},
+	{"POST", "/buoy/v1/cluster/snapshots/take", take_snapshot, false},
+	{"GET", "/buoy/v1/cluster/snapshots/{}", give_snapshot, false},
+	{"POST", "/buoy/v1/cluster/snapshots/{}/verify", check_snapshot, false},
 	{"POST", "/buoy/v1/cluster/backup", backup, false},
 	{"POST", "/buoy/v1/cluster/restore", restore, true},
 	{NULL, NULL, NULL, false},

@@ -126,6 +126,36 @@ def test_sealed_damaged_and_misplaced_backups(machines, tmp_path):
         d.api("POST", "/swarm/leave?force=1")
 
 
+def test_snapshots_on_a_schedule(machines):
+    (d,) = machines(1)
+    d.buoy("swarm", "init", "--advertise-addr", d.ip)
+    kept_here = d.root / "snapshots"
+
+    def listed(*flags):
+        return d.buoy("cluster", "snapshots", "--quiet", *flags).stdout.split()
+    assert "None are taken" in d.buoy("cluster", "snapshots").stdout and listed() == []
+    no = d.buoy("cluster", "snapshots", "--interval", "1s", "--keep", "0", check=False)
+    assert no.returncode != 0 and "between 1 and 1000" in no.stderr
+    create(d, "first")
+    assert len(first := listed("--take")) == 1
+    create(d, "second")
+    d.buoy("cluster", "snapshots", "--interval", "1s", "--keep", "3")
+    d.kill9()
+    d.start() # it is a setting of the cluster
+    eventually(lambda: len(listed()) == 3 and first[0] not in listed(), 15)
+    assert "One every 1 s; 3 are kept." in d.buoy("cluster", "snapshots").stdout
+    assert "None are taken" in d.buoy("cluster", "snapshots", "--interval", "0").stdout
+    last = listed()
+    assert all(oct((kept_here / name).stat().st_mode & 0o777) == "0o600" for name in last)
+    (kept_here / last[1]).write_text((kept_here / last[1]).read_text()[:-100])
+    bad = d.buoy("cluster", "snapshots", "--verify", check=False)
+    assert bad.returncode != 0 and "1 of 3 snapshots are damaged" in bad.stderr and last[1] in bad.stderr
+    create(d, "later")
+    d.buoy("cluster", "restore", kept_here / last[0])
+    eventually(lambda: names(d) == {"first", "second"}, 15)
+    d.api("POST", "/swarm/leave?force=1")
+
+
 def test_managers_that_outlive_their_cluster_become_workers_of_the_restored(machines, tmp_path):
     """Two of three machines are lost for good, a third is new at the address of one; the one left had a vote in
     what was, and must not take part in that again."""
