@@ -7,6 +7,7 @@ import json
 import os
 import shutil
 import socket
+import socketserver
 import ssl
 import subprocess
 import threading
@@ -508,9 +509,10 @@ class Placed:
         place = self.place
 
         class There(kind):
-            def server_bind(self):
+            def server_bind(self): # http.server's asks for the host's name, of which nobody knows there
                 self.server_address = place
-                super().server_bind()
+                socketserver.TCPServer.server_bind(self)
+                self.server_name, self.server_port = place
 
             @property
             def address(self):

@@ -70,7 +70,7 @@ def test_buoy_makes_lists_shows_gives_and_removes_them(manager, tmp_path, kind):
     assert json.loads(manager.buoy(kind, "inspect", "two").stdout)[0]["ID"] == piped
     assert manager.buoy("inspect", "--type", kind, "--format", "{{.ID}}", "one").stdout.strip() == id
     manager.buoy("service", "create", "--name", "web", f"--{kind}", "one", f"--{kind}", "source=two,target=/in/two,mode=0400",
-                 "busybox", "sleep", "1000")
+                 "--stop-grace-period", "0s", "busybox", "sleep", "1000")
     assert inside(manager, "cat", "/run/secrets/one" if kind == "secret" else "/one") == "hello"
     assert inside(manager, "stat", "-c", "%a", "/in/two").strip() == "400"
     assert "in use" in manager.buoy(kind, "rm", "one", check=False).stderr
@@ -527,8 +527,8 @@ def test_plan_shows_changes_and_places_and_does_nothing(stack, tmp_path):
 
 def test_buoy_deploys_waits_prunes_and_removes_a_stack(manager, tmp_path):
     d, file = manager, tmp_path / "compose.yaml"
-    text = "services:\n  a: {image: busybox, command: sleep 1000, configs: [c], deploy: {replicas: 2}}\n" \
-           "  b: {image: busybox, command: sleep 1000, build: .}\nconfigs: {c: {content: hello}}\n"
+    text = "services:\n  a: {image: busybox, command: sleep 1000, configs: [c], stop_grace_period: 0s, deploy: {replicas: 2}}\n" \
+           "  b: {image: busybox, command: sleep 1000, stop_grace_period: 0s, build: .}\nconfigs: {c: {content: hello}}\n"
     file.write_text(text)
     out = d.buoy("stack", "deploy", "-c", file, "two", timeout=60)
     assert "Ignoring what a cluster does not do: build" in out.stderr
