@@ -126,6 +126,11 @@ int fs_rename_new(int old_dir, const char *old_name, int new_dir, const char *ne
 	return rename_flags(old_dir, old_name, new_dir, new_name, RENAME_NOREPLACE, err);
 }
 
+int fs_exchange(int dir_a, const char *name_a, int dir_b, const char *name_b, struct err *err)
+{
+	return rename_flags(dir_a, name_a, dir_b, name_b, RENAME_EXCHANGE, err);
+}
+
 int fs_link(int old_dir, const char *old_name, int new_dir, const char *new_name, struct err *err)
 {
 	auto_parent struct fs_parent from, to = {.opened = -1};

@@ -95,6 +95,8 @@ int fs_rename(int old_dir, const char *old_name, int new_dir, const char *new_na
 /* Atomic rename that refuses to replace: ERR_CONFLICT. */
 int fs_rename_new(int old_dir, const char *old_name, int new_dir, const char *new_name,
                   struct err *err);
+/* Two names change places, in one step; both are there. */
+int fs_exchange(int dir_a, const char *name_a, int dir_b, const char *name_b, struct err *err);
 int fs_link(int old_dir, const char *old_name, int new_dir, const char *new_name, struct err *err);
 int fs_symlink(const char *target, int dir_fd, const char *name, struct err *err);
 int fs_mknod(int dir_fd, const char *name, mode_t mode, dev_t dev, struct err *err);

@@ -10,4 +10,5 @@ extern const struct command command_run[], command_cp[], command_exec[], command
 	command_ps[], command_logs[], command_watch[], command_inspect[], command_posture[],
 	command_images[], command_build[], command_transfer[], command_login[], command_system[],
 	command_prune[], command_network[], command_volume[], command_swarm[], command_node[],
-	command_service[], command_secret[], command_stack[], command_meta[], command_checkpoint[];
+	command_service[], command_secret[], command_stack[], command_meta[], command_checkpoint[],
+	command_check[];

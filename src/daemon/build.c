@@ -9,22 +9,21 @@
 #include <unistd.h>
 
 #include "base/arena.h"
-#include "base/base64.h"
 #include "base/buf.h"
 #include "base/fs.h"
 #include "base/id.h"
 #include "base/str.h"
+#include "daemon/auth.h"
 #include "daemon/daemon.h"
 #include "daemon/progress.h"
 #include "daemon/reply.h"
 #include "engine/engine.h"
 #include "image/image.h"
 
-#define BUILD_ARENA  (16u << 20)
-#define REGISTRY_MAX (1u << 20) /* bytes of X-Registry-Config */
-#define TAGS_MAX     64
-#define MOUNTS_MAX   32
-#define BUILD_DIR    "build" /* below the root: contexts being built */
+#define BUILD_ARENA (16u << 20)
+#define TAGS_MAX    64
+#define MOUNTS_MAX  32
+#define BUILD_DIR   "build" /* below the root: contexts being built */
 
 /* ---- the request ---- */
 
@@ -102,66 +101,6 @@ static int read_mounts(struct http_request *req, struct build_mount *mounts, str
 	out->mounts = mounts;
 	out->mount_count = count;
 	return 0;
-}
-
-struct registries {
-	struct arena *arena;
-	struct json *doc; /* {"host": {"username": ..., "password": ...}}; NULL: none */
-};
-
-static int read_registries(struct http_request *req, struct registries *out, struct err *err)
-{
-	const char *header = http_header(req, "X-Registry-Config");
-	auto_buf struct buf text = BUF_INIT(REGISTRY_MAX);
-
-	if (str_empty(header))
-		return 0;
-	if (base64_decode(header, strlen(header), &text, err) < 0)
-		return err_wrap(err, "X-Registry-Config");
-	out->doc = json_parse(buf_str(&text), text.len, err);
-	return out->doc ? 0 : err_wrap(err, "X-Registry-Config");
-}
-
-/* "https://host:5000/v1/" is host:5000. */
-static bool is_of(const char *server, const char *domain)
-{
-	const char *scheme = strstr(server, "://");
-	const char *host = scheme ? scheme + strlen("://") : server;
-	size_t n = strcspn(host, "/");
-
-	return strlen(domain) == n && strncmp(host, domain, n) == 0;
-}
-
-static const struct json *entry_for(const struct json *doc, const char *domain)
-{
-	const struct json *exact = json_get(doc, domain);
-	void *iter = NULL;
-	const char *server;
-	struct json *entry;
-
-	if (!exact && strcmp(domain, "docker.io") == 0)
-		return json_get(doc, "https://index.docker.io/v1/");
-	while (!exact && json_next(doc, &iter, &server, &entry))
-		if (is_of(server, domain))
-			exact = entry;
-	return exact;
-}
-
-static const struct image_auth *auth_for(void *arg, const char *domain)
-{
-	struct registries *r = arg;
-	const struct json *entry = entry_for(r->doc, domain);
-
-	if (!entry)
-		return NULL;
-	struct image_auth *auth = arena_alloc(r->arena, sizeof(*auth), NULL);
-	if (!auth)
-		return NULL;
-	auth->username = json_get_string(entry, "username");
-	auth->password = json_get_string(entry, "password");
-	auth->identity_token = json_get_string(entry, "identitytoken");
-	auth->registry_token = json_get_string(entry, "registrytoken");
-	return auth;
 }
 
 static int read_request(struct http_request *req, struct arena *arena, struct build_request *out,
@@ -289,7 +228,7 @@ static int context_receive(struct daemon *d, struct http_request *req, struct co
 }
 
 static int run(struct daemon *d, struct http_request *req, struct build_request *request,
-               struct registries *registries, struct err *err)
+               struct auth_registries *registries, struct err *err)
 {
 	struct output output = {.progress = {.req = req}, .quiet = request->quiet};
 	const struct build_output out = {
@@ -300,7 +239,7 @@ static int run(struct daemon *d, struct http_request *req, struct build_request 
 	};
 	char id[DIGEST_TEXT_MAX];
 
-	request->auth_for = auth_for;
+	request->auth_for = auth_registries_find;
 	request->auth_arg = registries;
 	int rc = build_run(engine_images(d->engine), engine_build_runner(d->engine), request, &out,
 	                   id, err);
@@ -313,14 +252,14 @@ static int build(void *ctx, struct http_request *req, struct err *err)
 {
 	struct daemon *d = ctx;
 	auto_arena struct arena arena = ARENA_INIT(BUILD_ARENA);
-	struct registries registries = {.arena = &arena};
+	struct auth_registries registries = {.arena = &arena};
 	struct context context = {.parent_fd = -1, .fd = -1};
 	struct build_mount mounts[MOUNTS_MAX];
 	struct build_request request;
 
 	if (read_request(req, &arena, &request, err) < 0 ||
 	    read_mounts(req, mounts, &arena, &request, err) < 0 ||
-	    read_registries(req, &registries, err) < 0)
+	    auth_registries_read(req, &registries, err) < 0)
 		return -1;
 	int rc = context_receive(d, req, &context, err);
 	if (rc == 0) {

@@ -44,9 +44,9 @@ struct daemon {
 
 extern const struct http_route containers_routes[], checkpoints_routes[], streams_routes[],
 	exec_routes[], archive_routes[], images_routes[], transfer_routes[], build_routes[],
-	networks_routes[], volumes_routes[], system_routes[], events_routes[], swarm_routes[],
-	nodes_routes[], services_routes[], tasks_routes[], secrets_routes[], backup_routes[],
-	networks_shared_routes[];
+	networks_routes[], volumes_routes[], system_routes[], system_check_routes[],
+	events_routes[], swarm_routes[], nodes_routes[], services_routes[], tasks_routes[],
+	secrets_routes[], backup_routes[], networks_shared_routes[];
 
 /* Those of one cluster, whichever manager is asked; joined; the caller free()s it. */
 struct http_route *daemon_cluster_routes(struct err *err);

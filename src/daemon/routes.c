@@ -11,9 +11,9 @@
 #include "daemon/swarm.h"
 
 static const struct http_route *const tables[] = {
-	system_routes, events_routes,   containers_routes, streams_routes,
-	exec_routes,   archive_routes,  images_routes,     transfer_routes,
-	build_routes,  networks_routes, volumes_routes,    checkpoints_routes,
+	system_routes,  events_routes,      containers_routes,   streams_routes, exec_routes,
+	archive_routes, images_routes,      transfer_routes,     build_routes,   networks_routes,
+	volumes_routes, checkpoints_routes, system_check_routes,
 };
 
 static const struct http_route *const cluster_tables[] = {

@@ -314,6 +314,15 @@ static int from_store(struct fetch *f, int fd, struct err *err)
 	return rc;
 }
 
+int fetch_stored(struct fetch *f, struct err *err)
+{
+	auto_close int fd = blob_find(f->store, f->blob->digest, f->blob->size);
+
+	if (fd < 0)
+		return err_set(err, ERR_NOT_FOUND, "blob %s is not in the store", f->blob->digest);
+	return from_store(f, fd, err);
+}
+
 int fetch_run(struct fetch *f, struct registry *registry, struct err *err)
 {
 	auto_close int fd = blob_find(f->store, f->blob->digest, f->blob->size);

@@ -51,5 +51,7 @@ struct fetch {
 };
 
 int fetch_run(struct fetch *f, struct registry *registry, struct err *err);
+/* The same from the store's blob alone. ERR_NOT_FOUND. */
+int fetch_stored(struct fetch *f, struct err *err);
 /* Throws away what was not published. */
 void fetch_done(struct fetch *f);

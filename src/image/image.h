@@ -141,7 +141,8 @@ struct image_layer {
 	char chain_id[DIGEST_TEXT_MAX];
 	char blob[DIGEST_TEXT_MAX]; /* compressed form, in blobs/ */
 	int64_t blob_size;
-	int64_t size; /* unpacked */
+	int64_t size;                /* unpacked */
+	char index[DIGEST_TEXT_MAX]; /* of the index beside its tar, or "" */
 };
 int image_layer_from_upper(struct image_store *store, const char *parent, int upper_dir_fd,
                            bool consume, struct image_layer *out, struct err *err);
@@ -231,6 +232,35 @@ int image_unpack_as(struct image_store *store, int tar_fd, int dir_fd, int usern
                     unsigned flags, struct err *err);
 /* The same for a build's context: owners are the daemon's, devices are refused. */
 int image_unpack_context(struct image_store *store, int tar_fd, int dir_fd, struct err *err);
+
+/* ---- damage ---- */
+
+struct image_damage {
+	const char *layer, *diff_id, *blob; /* chain id, and what its bytes should have */
+	const char *what;                   /* "blob", "tar, index", ... */
+	const char *reason;                 /* of the first */
+	char *const *images;                /* ids of those that have the layer; NULL-terminated */
+	char *const *holders;               /* of their leases, "container:<id>"; NULL-terminated */
+	bool mended;
+	const char
+		*outcome; /* how it was mended; or why not, and what to do; "" when nobody tried */
+};
+struct image_check {
+	bool repair;
+	/* Credentials for a registry that is asked again; NULL, or may give NULL: none. */
+	const struct image_auth *(*auth_for)(void *arg, const char *domain);
+	void *auth_arg;
+	const struct image_progress *progress;                        /* may be NULL */
+	int (*damaged)(void *arg, const struct image_damage *damage); /* -1 ends the check */
+	void *arg;
+};
+struct image_checked {
+	int64_t layers, bytes, damaged, mended;
+};
+/* Reads all layers and their blobs from the disk and compares them with their digests; damage is told, and mended if
+ * `repair` (mend.h). Everything else goes on meanwhile. Damage is no failure: see *out. */
+int image_check(struct image_store *store, const struct image_check *check,
+                struct image_checked *out, struct err *err);
 
 struct image_usage {
 	int64_t images, layers, layer_bytes, blob_bytes;

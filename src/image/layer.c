@@ -17,9 +17,9 @@
 #include "base/log.h"
 #include "base/str.h"
 #include "image/blob.h"
+#include "image/check.h"
 #include "image/flush.h"
 
-#define DIFF       "diff"
 #define LAYER_READ (256u << 10) /* bytes */
 #define LAYER_PUSH (8 << 20)    /* bytes added after which the disk is set to work */
 
@@ -32,21 +32,27 @@ static int add_to_blob(void *arg, const void *data, size_t len, struct err *err)
 	return blob_writer_add(m->blob, data, len, err);
 }
 
-static int start_worker(struct layer_maker *m, struct err *err)
+struct worker_job layer_job(int dir_fd, bool index)
 {
 	struct worker_job job = {
-		.dir_fd = m->tar_dir_fd >= 0 ? m->tar_dir_fd : m->diff_fd,
+		.dir_fd = dir_fd,
 		.in_fd = -1,
-		.copy_fd = m->copy_fd,
-		.flags = APPLY_LAYER | APPLY_OWNERS | APPLY_SPECIAL,
+		.copy_fd = -1,
+		.flags = APPLY_LAYER | APPLY_OWNERS | APPLY_SPECIAL | (index ? APPLY_INDEX : 0),
 		.limits = APPLY_LIMITS,
 	};
 
-	if (m->tar_dir_fd >= 0)
-		job.flags |= APPLY_INDEX;
-
 	if (geteuid() != 0)
 		job.flags = APPLY_LAYER | APPLY_UNPRIVILEGED;
+	return job;
+}
+
+static int start_worker(struct layer_maker *m, struct err *err)
+{
+	bool tar = m->tar_dir_fd >= 0;
+	struct worker_job job = layer_job(tar ? m->tar_dir_fd : m->diff_fd, tar);
+
+	job.copy_fd = m->copy_fd;
 	if (worker_start(m->store->worker_path, &job, &m->worker, err) < 0)
 		return -1;
 	m->worker_runs = true;
@@ -73,19 +79,29 @@ static int start_flush(struct layer_maker *m, struct err *err)
 }
 
 /* All files are whole: they, and their names, go to the disk while the caller goes on. */
-static int end_flush(struct layer_maker *m, struct err *err)
+static void end_flush(struct layer_maker *m)
 {
 	if (!m->flush)
-		return 0;
+		return;
 	if (m->tar_dir_fd >= 0) {
-		m->index_fd = fs_open(m->tar_dir_fd, APPLY_INDEX_NAME, O_RDONLY, 0, err);
-		if (m->index_fd < 0)
-			return -1;
 		flush_add(m->flush, m->index_fd);
 		flush_add(m->flush, m->diff_fd);
 		flush_add(m->flush, m->tar_dir_fd);
 	}
 	flush_end(m->flush);
+}
+
+/* The tar has the diff id; of the index nothing would tell whether it is whole. */
+static int note_index(struct layer_maker *m, struct err *err)
+{
+	char hex[HASH_HEX_MAX];
+
+	if (m->tar_dir_fd < 0)
+		return 0;
+	m->index_fd = fs_open(m->tar_dir_fd, APPLY_INDEX_NAME, O_RDONLY, 0, err);
+	if (m->index_fd < 0 || hash_fd_hex(m->index_fd, hex, err) < 0)
+		return -1;
+	(void)snprintf(m->layer.index, sizeof(m->layer.index), "sha256:%s", hex);
 	return 0;
 }
 
@@ -93,9 +109,9 @@ static int open_maker(struct layer_maker *m, struct err *err)
 {
 	auto_close int staging = store_staging_dir(m->store, m->staging, err);
 
-	if (staging < 0 || fs_mkdir(staging, DIFF, 0700, err) < 0)
+	if (staging < 0 || fs_mkdir(staging, LAYER_DIFF, 0700, err) < 0)
 		return -1;
-	m->diff_fd = fs_open_dir(staging, DIFF, err);
+	m->diff_fd = fs_open_dir(staging, LAYER_DIFF, err);
 	if (m->diff_fd < 0)
 		return -1;
 	if (m->store->erofs && !(m->flags & LAYER_MOVED)) {
@@ -229,9 +245,11 @@ int layer_maker_finish(struct layer_maker *m, struct err *err)
 		return -1;
 	if (m->gzip && compress_writer_finish(m->gzip, err) < 0)
 		return -1;
-	if (blob_writer_finish(m->blob, m->layer.blob, &m->layer.blob_size, err) < 0)
+	if (blob_writer_finish(m->blob, m->layer.blob, &m->layer.blob_size, err) < 0 ||
+	    note_index(m, err) < 0)
 		return -1;
-	return end_flush(m, err);
+	end_flush(m);
+	return 0;
 }
 
 void layer_chain(const char *parent, const char *diff_id, char chain[DIGEST_TEXT_MAX])
@@ -251,11 +269,11 @@ void layer_chain(const char *parent, const char *diff_id, char chain[DIGEST_TEXT
 int layer_find(struct image_store *store, const char *chain, struct image_layer *out,
                enum compress_kind *blob_kind, struct err *err)
 {
-	auto_type(db_rows) rows =
-		db_query(store->db, err,
-	                 "select l.diff_id, l.blob, b.size, l.size, b.kind from layer l"
-	                 " join blob b on b.digest = l.blob where l.chain = ?",
-	                 "t", chain);
+	auto_type(db_rows) rows = db_query(
+		store->db, err,
+		"select l.diff_id, l.blob, b.size, l.size, b.kind, l.index_digest from layer l"
+		" join blob b on b.digest = l.blob where l.chain = ?",
+		"t", chain);
 	if (!rows)
 		return -1;
 	int rc = db_step(rows, err);
@@ -266,6 +284,7 @@ int layer_find(struct image_store *store, const char *chain, struct image_layer 
 	(void)snprintf(out->blob, sizeof(out->blob), "%s", db_text(rows, 1));
 	out->blob_size = db_int(rows, 2);
 	out->size = db_int(rows, 3);
+	(void)snprintf(out->index, sizeof(out->index), "%s", db_text(rows, 5));
 	if (blob_kind)
 		*blob_kind = (enum compress_kind)db_int(rows, 4);
 	return 1;
@@ -306,9 +325,11 @@ static int add_rows(struct layer_maker *m, struct err *err)
 	if (db_exec(m->store->db, err, "insert or ignore into blob values(?, ?, ?)", "tii", l->blob,
 	            l->blob_size, (int64_t)blob_writer_kind(m->blob)) < 0)
 		return -1;
-	if (db_exec(m->store->db, err, "insert or ignore into layer values(?, ?, ?, ?, ?, ?)",
-	            "ttttii", l->chain_id, l->diff_id, m->parent, l->blob, l->size,
-	            clock_wall_ns()) < 0)
+	if (db_exec(m->store->db, err,
+	            "insert or ignore into layer(chain, diff_id, parent, blob, size, born_ns,"
+	            " index_digest) values(?, ?, ?, ?, ?, ?, ?)",
+	            "ttttiit", l->chain_id, l->diff_id, m->parent, l->blob, l->size,
+	            clock_wall_ns(), l->index) < 0)
 		return -1;
 	return 0;
 }
@@ -377,16 +398,60 @@ int layer_publish(struct image_store *store, struct layer_maker **makers, size_t
 	return rc;
 }
 
+/* ---- mending ---- */
+
+int layer_note_index(struct image_store *store, const char *chain, const char *digest,
+                     struct err *err)
+{
+	if (db_exec(store->db, err, "update layer set index_digest = ?, doubt = 0 where chain = ?",
+	            "tt", digest, chain) < 0)
+		return -1;
+	layer_forget(store, chain);
+	return 0;
+}
+
+/* What was there lies in staging afterwards, and goes with the maker. */
+static int swap_layer(struct layer_maker *m, struct err *err)
+{
+	struct image_store *store = m->store;
+	const char *hex = digest_hex(m->layer.chain_id);
+
+	if (fs_exists(store->layers_fd, hex))
+		return fs_exchange(store->staging_fd, m->staging, store->layers_fd, hex, err);
+	if (fs_rename_new(store->staging_fd, m->staging, store->layers_fd, hex, err) < 0)
+		return -1;
+	m->staging[0] = '\0';
+	return 0;
+}
+
+static int replace(struct layer_maker *m, bool whole, struct err *err)
+{
+	struct image_store *store = m->store;
+
+	if (finish_flushes(&m, 1, err) < 0 || blob_writer_publish(m->blob, err) < 0 ||
+	    (whole && swap_layer(m, err) < 0) || sync_names(store, m->tar_dir_fd < 0, err) < 0)
+		return -1;
+	return whole ? layer_note_index(store, m->layer.chain_id, m->layer.index, err) : 0;
+}
+
+int layer_replace(struct layer_maker *m, bool whole, struct err *err)
+{
+	pthread_rwlock_rdlock(&m->store->gate);
+	int rc = replace(m, whole, err);
+	pthread_rwlock_unlock(&m->store->gate);
+	return rc;
+}
+
 /* ---- using ---- */
 
 int layer_pin(struct image_store *store, const char *chain, struct err *err)
 {
-	char path[DIGEST_TEXT_MAX + sizeof(DIFF)];
+	char path[DIGEST_TEXT_MAX + sizeof(LAYER_DIFF)];
 	struct image_layer row;
 
 	if (digest_check(chain, err) < 0)
 		return -1;
-	(void)snprintf(path, sizeof(path), "%s/" DIFF, digest_hex(chain));
+	(void)snprintf(path, sizeof(path), "%s/" LAYER_DIFF, digest_hex(chain));
 	struct err why = ERR_INIT;
 	auto_close int fd = fs_open_dir(store->layers_fd, path, &why);
 	/* The collector locks exclusively before it takes the row away, so look at the row last. */
@@ -399,12 +464,19 @@ int layer_pin(struct image_store *store, const char *chain, struct err *err)
 
 int layer_open(struct image_store *store, const char *chain, int *pin, struct err *err)
 {
+	if (store->doubts && layer_settle(store, chain, err) < 0)
+		return -1;
 	auto_close int held = layer_pin(store, chain, err);
 	auto_close int dir = held < 0 ? -1 : fs_open_dir(store->layers_fd, digest_hex(chain), err);
 
 	if (dir < 0)
 		return -1;
 	if (!fs_exists(dir, APPLY_INDEX_NAME)) {
+		if (fs_exists(dir, LAYER_TAR))
+			return err_set(err, ERR_SYSTEM,
+			               "layer %s is damaged, its index is missing: "
+			               "`buoy system check --repair` mends it",
+			               chain);
 		*pin = -1;
 		return move_fd(&held);
 	}

@@ -72,6 +72,15 @@ void layer_chain(const char *parent, const char *diff_id, char chain[DIGEST_TEXT
 int layer_publish(struct image_store *store, struct layer_maker **makers, size_t count,
                   int (*rows)(void *arg, struct err *err), void *arg, struct err *err);
 
+/* A finished maker takes the place of the layer of this chain id, which has a row; its blob that of the layer's. `whole` false: the
+ * blob alone. Whoever has the old one open or mounted keeps it. */
+int layer_replace(struct layer_maker *m, bool whole, struct err *err);
+/* The index was written again: its digest; the layer is as it should be. */
+int layer_note_index(struct image_store *store, const char *chain, const char *digest,
+                     struct err *err);
+/* What the unpacker has to do for a layer in dir_fd: unpack it, or (index) index it. in_fd is the caller's to set. */
+struct worker_job layer_job(int dir_fd, bool index);
+
 /* Holds a layer against collection until the descriptor and its duplicates are closed. ERR_NOT_FOUND. */
 int layer_pin(struct image_store *store, const char *chain, struct err *err);
 /* The directory of a layer, or a mount of it; *pin holds it (-1: the result itself does). ERR_NOT_FOUND. */
@@ -80,8 +89,10 @@ int layer_open(struct image_store *store, const char *chain, int *pin, struct er
 int image_layers_add(struct image_store *store, struct image_layers *layers, const char *chain,
                      struct err *err);
 
+#define LAYER_DIFF "diff"
+#define LAYER_TAR  "tar"
+
 /* layer_mount.c: */
-#define LAYER_TAR "tar"
 /* The mount of the tar and index in dir_fd, made if nobody has it yet: one for all, as each has a page cache of its own.
  * The caller closes the result. */
 int layer_mount_shared(struct image_store *store, const char *chain, int dir_fd, struct err *err);

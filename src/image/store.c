@@ -60,6 +60,11 @@ static const char *const migrations[] = {
 	"create table cache(key text primary key,"
 	" image text not null references image(id) on delete cascade) without rowid;"
 	"create index cache_by_image on cache(image);",
+	/* doubt: it was on the disk when the machine went down without a word (boot.c). */
+	"alter table layer add column index_digest text not null default '';"
+	"alter table layer add column doubt integer not null default 0;"
+	"create table boot(one integer primary key check(one = 1), id text not null,"
+	" clean integer not null);",
 	NULL,
 };
 
@@ -337,7 +342,8 @@ struct image_store *image_store_open(int root_dir_fd, const struct image_store_o
 	    open_dirs(store, root_dir_fd, err) < 0)
 		return image_store_close(store), NULL;
 	store->db = db_open(store->root_fd, "image.db", migrations, DB_FULL, err);
-	if (!store->db || recover(store, err) < 0 || choose_form(store, options->form, err) < 0) {
+	if (!store->db || recover(store, err) < 0 || boot_begin(store, err) < 0 ||
+	    choose_form(store, options->form, err) < 0) {
 		(void)err_wrap(err, "image store");
 		return image_store_close(store), NULL;
 	}
@@ -354,6 +360,8 @@ void image_store_close(struct image_store *store)
 {
 	if (!store)
 		return;
+	if (store->counted)
+		boot_end(store);
 	db_free(store->db);
 	close_fd(store->partial_fd);
 	close_fd(store->staging_fd);

@@ -45,6 +45,8 @@ struct image_store {
 	pthread_mutex_t mounts_lock;
 	struct map *
 		mounts; /* chain ids to descriptors (int *) of mounted layers; guarded by mounts_lock */
+	bool counted;      /* the boot has a row that says that this store is open (boot.c) */
+	bool doubts;       /* there are layers that wait for layer_settle(); from open on */
 	int64_t opened_ns; /* wall clock; layers born before and used by no image are left-overs */
 };
 
@@ -56,6 +58,10 @@ char *store_staging_name(char name[STORE_NAME_MAX]);
 int store_staging_dir(struct image_store *store, char name[STORE_NAME_MAX], struct err *err);
 /* Throws away staging/<name>; failure is only logged, as the next open tries again. */
 void store_staging_remove(struct image_store *store, const char *name);
+
+/* boot.c: after a power cut or a crash of the machine, all layers are in doubt. At open and at close. */
+int boot_begin(struct image_store *store, struct err *err);
+void boot_end(struct image_store *store);
 
 /* Waits until nobody else makes `chain`, then claims it for the caller. */
 int store_making_begin(struct image_store *store, const char *chain, struct err *err);

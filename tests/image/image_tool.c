@@ -273,6 +273,33 @@ static int do_export(struct tool *t, struct err *err)
 	return dir < 0 || fd < 0 ? -1 : image_export_dir(t->store, dir, fd, err);
 }
 
+static int show_damage(void *arg, const struct image_damage *d)
+{
+	size_t images = 0;
+
+	(void)arg;
+	while (d->images[images])
+		images++;
+	return printf("%s|%s|%s|%zu|%s|%s\n", d->layer, d->what, d->reason, images,
+	              d->mended ? "mended" : "damaged", d->outcome) < 0
+	               ? -1
+	               : 0;
+}
+
+static int do_check(struct tool *t, struct err *err)
+{
+	struct image_checked done;
+	const struct image_check check = {
+		.repair = strcmp(t->args[0], "repair") == 0,
+		.progress = &progress,
+		.damaged = show_damage,
+	};
+
+	if (image_check(t->store, &check, &done, err) < 0)
+		return -1;
+	return printf("%lld layers\n", (long long)done.layers) < 0 ? -1 : 0;
+}
+
 static const struct {
 	const char *name;
 	int args;
@@ -283,7 +310,7 @@ static const struct {
 	{"load", 1, do_load},     {"save", 2, do_save},     {"tag", 2, do_tag},
 	{"list", 0, do_list},     {"remove", 1, do_remove}, {"layers", 1, do_layers},
 	{"layer", 1, do_layer},   {"upper", 1, do_upper},   {"commit", 2, do_commit},
-	{"unpack", 2, do_unpack}, {"export", 2, do_export},
+	{"unpack", 2, do_unpack}, {"export", 2, do_export}, {"check", 1, do_check},
 };
 
 /* Directories unless IMAGE_FORM says "tars" (where the machine can): most tests look into them. */
