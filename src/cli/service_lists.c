@@ -372,14 +372,16 @@ static int apply_container(const struct args *args, struct json *container, stru
 	return service_lists_labels(args, "container-label-add", "", container, "Labels", err);
 }
 
-/* A label, so that docker's client and Compose files can say it too. */
-static int apply_priority(const struct args *args, struct json *spec, struct err *err)
+/* Labels, so that docker's client and Compose files can say it too. */
+static int apply_own(const struct args *args, struct json *spec, struct err *err)
 {
 	const char *text = args_string(args, "priority");
+	const char *moves = args_bool(args, "rebalance") ? "true" : "false";
 
-	if (!text)
-		return 0;
-	if (json_set(spec_part(spec, "Labels"), "buoy.priority", json_string(text)) < 0)
+	if (text && json_set(spec_part(spec, "Labels"), "buoy.priority", json_string(text)) < 0)
+		return err_nomem(err);
+	if (args_has(args, "rebalance") &&
+	    json_set(spec_part(spec, "Labels"), "buoy.rebalance", json_string(moves)) < 0)
 		return err_nomem(err);
 	return 0;
 }
@@ -403,7 +405,7 @@ int service_lists_apply(const struct args *args, struct json *spec, struct err *
 	if (apply_container(args, spec_part(task, "ContainerSpec"), err) < 0 ||
 	    service_lists_labels(args, "label", "label-rm", spec, "Labels", err) < 0 ||
 	    service_lists_labels(args, "label-add", "", spec, "Labels", err) < 0 ||
-	    apply_priority(args, spec, err) < 0 ||
+	    apply_own(args, spec, err) < 0 ||
 	    apply_list(args, spec_part(task, "Placement"), &constraints, err) < 0 ||
 	    apply_list(args, spec_part(task, "Placement"), &preferences, err) < 0 ||
 	    apply_list(args, task, &networks, err) < 0)

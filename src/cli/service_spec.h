@@ -43,6 +43,8 @@ struct err;
 	         "Tasks of lower priority make room; -1000 to 1000, 0 by default"},                \
 		{"quiet", 'q', FLAG_BOOL, NULL, "Show no progress"},                               \
 		{"read-only", 0, FLAG_BOOL, NULL, "The root file system is read-only"},            \
+		{"rebalance", 0, FLAG_BOOL, NULL,                                                  \
+	         "Move tasks to machines that have fewer of them"},                                \
 		{"replicas", 0, FLAG_INT, "N", "How many tasks"},                                  \
 		{"replicas-max-per-node", 0, FLAG_INT, "N",                                        \
 	         "Most tasks on one node; 0: no limit"},                                           \

@@ -219,7 +219,7 @@ static void labels_constraints_and_ports_change_in_pieces(void **state)
 	          "\"PublishedPort\":9000,\"PublishMode\":\"ingress\"}]");
 }
 
-static void a_priority_is_a_label(void **state)
+static void priority_and_rebalance_are_labels(void **state)
 {
 	(void)state;
 	auto_type(json) made = make(WORDS("--priority", "-5", "--label", "a=1", "x"), NULL);
@@ -228,8 +228,11 @@ static void a_priority_is_a_label(void **state)
 	assert_at(made, "Labels", "{\"a\":\"1\",\"buoy.priority\":\"-5\"}");
 	assert_int_equal(change(spec, WORDS("--priority", "7", "--label-rm", "a", "web"), NULL), 0);
 	assert_at(spec, "Labels", "{\"b\":\"2\",\"buoy.priority\":\"7\"}");
-	assert_int_equal(change(spec, WORDS("--label-rm", "buoy.priority", "web"), NULL), 0);
-	assert_at(spec, "Labels", "{\"b\":\"2\"}");
+	assert_int_equal(
+		change(spec, WORDS("--label-rm", "buoy.priority", "--rebalance", "web"), NULL), 0);
+	assert_at(spec, "Labels", "{\"b\":\"2\",\"buoy.rebalance\":\"true\"}");
+	assert_int_equal(change(spec, WORDS("--rebalance=false", "web"), NULL), 0);
+	assert_at(spec, "Labels", "{\"b\":\"2\",\"buoy.rebalance\":\"false\"}");
 }
 
 static void a_port_published_again_takes_the_place_of_the_old_one(void **state)
@@ -353,7 +356,8 @@ TESTING_MAIN(TEST(the_image_and_the_words_behind_it_make_a_replicated_service),
              TEST(what_makes_no_sense_is_refused_by_the_flag_s_name),
              TEST(an_update_without_flags_changes_nothing),
              TEST(variables_are_added_changed_and_removed_by_their_name),
-             TEST(labels_constraints_and_ports_change_in_pieces), TEST(a_priority_is_a_label),
+             TEST(labels_constraints_and_ports_change_in_pieces),
+             TEST(priority_and_rebalance_are_labels),
              TEST(a_port_published_again_takes_the_place_of_the_old_one),
              TEST(arguments_are_split_as_a_shell_would),
              TEST(force_counts_up_and_the_health_check_can_be_taken_away),

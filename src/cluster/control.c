@@ -93,7 +93,7 @@ static int run_service(struct control *c, struct mirror_service *service, struct
 	service->evaluate = false;
 	service->wake_ms = INT64_MAX;
 	if (restart_run(c, service, err) < 0 || orchestrator_run(c, service, err) < 0 ||
-	    update_run(c, service, err) < 0)
+	    update_run(c, service, err) < 0 || rebalance_run(c, service, err) < 0)
 		return -1;
 	return reaper_run(c, service, err);
 }

@@ -88,6 +88,9 @@ void update_swap_versions(struct service *s);
 /* Marks an update as begun. */
 int update_begin(struct control *c, struct mirror_service *service, bool rollback, struct err *err);
 
+/* rebalance.c */
+int rebalance_run(struct control *c, struct mirror_service *service, struct err *err);
+
 /* reaper.c */
 int reaper_run(struct control *c, struct mirror_service *service, struct err *err);
 void reaper_loose(struct control *c);

@@ -605,6 +605,14 @@ static int64_t priority_of(const struct json_strmap *labels)
 	return priority;
 }
 
+static bool rebalances(const struct json_strmap *labels)
+{
+	for (size_t i = 0; i < labels->count; i++)
+		if (str_eq(labels->items[i].key, SERVICE_REBALANCE))
+			return str_eq(labels->items[i].value, "true");
+	return false;
+}
+
 int service_spec_decode(struct json *raw, struct arena *arena, struct service_spec *spec,
                         struct err *err)
 {
@@ -624,6 +632,7 @@ int service_spec_decode(struct json *raw, struct arena *arena, struct service_sp
 		                              spec->max_concurrent > 0 ? spec->max_concurrent : 1);
 	}
 	spec->priority = priority_of(&spec->labels);
+	spec->rebalance = rebalances(&spec->labels);
 	spec->raw = raw;
 	spec->task_raw = json_get(raw, "TaskTemplate");
 	return 0;

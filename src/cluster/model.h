@@ -227,6 +227,8 @@ const char *service_mode_name(enum service_mode mode); /* "replicated-job" */
 /* A service's label: its tasks may displace tasks of lower priority that reserve what they need. */
 #define SERVICE_PRIORITY     "buoy.priority"
 #define SERVICE_PRIORITY_MAX 1000 /* and from -1000 */
+/* Another: "true" lets its tasks move to machines that have fewer of them. */
+#define SERVICE_REBALANCE "buoy.rebalance"
 
 #define SERVICE_UNSET (-1) /* a number that was not given; see the field for what it means */
 
@@ -244,6 +246,7 @@ struct service_spec {
 	int64_t replicas;       /* of a job: how many must complete */
 	int64_t max_concurrent; /* jobs; 0 = all */
 	int64_t priority;       /* from the label; 0 where there is none */
+	bool rebalance;         /* from the label */
 	struct json *raw;       /* the whole document; borrowed from the arena */
 	struct json *task_raw;  /* its TaskTemplate */
 };

@@ -42,6 +42,7 @@ struct batch {
 	struct mirror_service *service;
 	struct mirror_task **tasks; /* borrowed */
 	size_t count;
+	const struct mirror_task *except; /* is not counted where it is */
 };
 
 /* ---- filters ---- */
@@ -126,21 +127,21 @@ enum filter scheduler_rule_out(const struct mirror_node *node, const struct mirr
 
 /* ---- explaining ---- */
 
-static bool is_mine(const struct mirror_task *task)
+bool scheduler_is_mine(const struct mirror_task *task)
 {
 	return task->node && task->t->desired <= TASK_RUNNING &&
 	       task->t->status.state >= TASK_ASSIGNED;
 }
 
 /* How many tasks of the service each node has. */
-static void count_mine(struct control *c, const struct mirror_service *service)
+void scheduler_count_mine(struct control *c, const struct mirror_service *service)
 {
 	const struct mirror_task *task;
 
 	for (size_t i = 0; i < c->m.nodes.count; i++)
 		mirror_node_at(&c->m, i)->mine = 0;
 	TAILQ_FOREACH(task, &service->tasks, of_service)
-	if (is_mine(task))
+	if (scheduler_is_mine(task))
 		task->node->mine++;
 }
 
@@ -148,7 +149,7 @@ static void count_mine(struct control *c, const struct mirror_service *service)
 static void rule_out_all(struct control *c, const struct mirror_task *task, size_t out[FILTERS])
 {
 	memset(out, 0, FILTERS * sizeof(*out));
-	count_mine(c, task->service);
+	scheduler_count_mine(c, task->service);
 	for (size_t i = 0; i < c->m.nodes.count; i++) {
 		const struct mirror_node *node = mirror_node_at(&c->m, i);
 		enum filter filter = scheduler_rule_out(node, task);
@@ -213,7 +214,7 @@ int scheduler_explain(struct control *c, const struct mirror_task *task, struct 
 	size_t out[FILTERS] = {0};
 	int rc = 0;
 
-	count_mine(c, task->service);
+	scheduler_count_mine(c, task->service);
 	for (size_t i = 0; rc == 0 && i < c->m.nodes.count; i++) {
 		const struct mirror_node *node = mirror_node_at(&c->m, i);
 
@@ -330,7 +331,7 @@ static int begin(const struct batch *batch, struct err *err)
 		return -1;
 	TAILQ_FOREACH(task, &batch->service->tasks, of_service)
 	{
-		if (task->node && is_mine(task))
+		if (task->node && task != batch->except && scheduler_is_mine(task))
 			placer_count(placer, task->node->slot - 1);
 		if (task->node && failed_lately(batch->c, task))
 			placer_fail(placer, task->node->slot - 1);
@@ -377,7 +378,7 @@ static int place_rest(const struct batch *batch, size_t i, struct err *err)
 	int placed = 0;
 
 	if (preempt_may(batch->c, batch->tasks[i])) {
-		count_mine(batch->c, batch->service);
+		scheduler_count_mine(batch->c, batch->service);
 		placed = preempt_place(batch->c, &batch->tasks[i], batch->count - i, err);
 	}
 	if (placed < 0)
@@ -389,7 +390,7 @@ static int place_rest(const struct batch *batch, size_t i, struct err *err)
 /* A global task is for one node: will it do? */
 static int place_bound(const struct batch *batch, struct err *err)
 {
-	count_mine(batch->c, batch->service);
+	scheduler_count_mine(batch->c, batch->service);
 	for (size_t i = 0; i < batch->count; i++) {
 		struct mirror_task *task = batch->tasks[i];
 		auto_buf struct buf why = BUF_INIT(ERR_MSG_MAX);
@@ -433,6 +434,42 @@ static int place(const struct batch *batch, struct err *err)
 		if (assign(batch->c, batch->tasks[i], s->places[slot].node, err) < 0)
 			return -1;
 	}
+	return 0;
+}
+
+static bool failed_there(const struct control *c, const struct mirror_service *service,
+                         const struct mirror_node *node)
+{
+	const struct mirror_task *task;
+
+	TAILQ_FOREACH(task, &service->tasks, of_service)
+	if (task->node == node && failed_lately(c, task))
+		return true;
+	return false;
+}
+
+int scheduler_ask(struct control *c, struct mirror_service *service, struct mirror_task *task,
+                  struct mirror_node **node, struct err *err)
+{
+	struct batch batch = {
+		.c = c, .service = service, .tasks = &task, .count = 1, .except = task};
+	struct scheduler *s = c->scheduler;
+
+	*node = NULL;
+	if (scheduler_sync(c, err) < 0)
+		return -1;
+	if (s->changed || s->gained_count > 0) { /* what waits has not heard of it */
+		c->schedule = true;
+		c->m.woken = true;
+	}
+	if (begin(&batch, err) < 0)
+		return -1;
+	uint32_t slot = placer_next(s->placer);
+	if (slot == PLACER_NONE)
+		return 0;
+	scheduler_note(s, s->places[slot].node); /* nothing was placed there after all */
+	if (!failed_there(c, service, s->places[slot].node))
+		*node = s->places[slot].node;
 	return 0;
 }
 

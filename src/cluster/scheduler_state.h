@@ -41,6 +41,9 @@ struct scheduler {
 	int64_t window_ms; /* when the window began in which so many tasks were sent away */
 	size_t evicted;
 	int64_t again_ms; /* some wait for the next window; 0: none does */
+	/* rebalance.c */
+	int64_t moves_since_ms; /* when the window began in which so many tasks were moved */
+	int moves;
 };
 
 /* scheduler_nodes.c: tells the placer what is new, and notes who has more room. */
@@ -54,6 +57,13 @@ enum filter scheduler_rule_out(const struct mirror_node *node, const struct mirr
 enum filter scheduler_rule_out_but(const struct mirror_node *node, const struct mirror_task *task,
                                    enum filter aside);
 bool scheduler_is_ready(const struct mirror_node *node);
+/* Does the task count as one of its service on its node? */
+bool scheduler_is_mine(const struct mirror_task *task);
+/* How many tasks of the service each node has: in its `mine`. */
+void scheduler_count_mine(struct control *c, const struct mirror_service *service);
+/* Where a task would go if it were not there yet. NULL: nowhere, or where the service failed lately. */
+int scheduler_ask(struct control *c, struct mirror_service *service, struct mirror_task *task,
+                  struct mirror_node **node, struct err *err);
 
 /* preempt.c: are there tasks of lower priority that could make room? */
 bool preempt_may(const struct control *c, const struct mirror_task *task);

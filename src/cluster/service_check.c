@@ -314,11 +314,23 @@ static int check_priority(const struct json_strmap *labels, struct err *err)
 	return 0;
 }
 
+static int check_rebalance(const struct json_strmap *labels, struct err *err)
+{
+	static const char *const values[] = {"true", "false", NULL};
+
+	for (size_t i = 0; i < labels->count; i++)
+		if (str_eq(labels->items[i].key, SERVICE_REBALANCE) &&
+		    check_one_of(labels->items[i].value, "label " SERVICE_REBALANCE, values, err) <
+		            0)
+			return -1;
+	return 0;
+}
+
 int service_spec_check(const struct service_spec *spec, struct err *err)
 {
 	if (check_name(spec->name, err) < 0 || check_mode(spec, err) < 0 ||
-	    check_priority(&spec->labels, err) < 0 || check_task(&spec->task, err) < 0 ||
-	    check_generic(spec->task_raw, err) < 0 ||
+	    check_priority(&spec->labels, err) < 0 || check_rebalance(&spec->labels, err) < 0 ||
+	    check_task(&spec->task, err) < 0 || check_generic(spec->task_raw, err) < 0 ||
 	    check_update(&spec->update, "update", err) < 0 ||
 	    check_update(&spec->rollback, "rollback", err) < 0)
 		return -1;

@@ -358,6 +358,16 @@ def test_task_of_higher_priority_gets_the_room_of_a_lower_one(manager):
     eventually(lambda: runs("low"))
 
 
+def test_tasks_move_to_a_machine_that_takes_tasks_again(cluster):
+    a, b = cluster
+    a.docker("node", "update", "--availability", "drain", b.name)
+    a.buoy("service", "create", "-d", "--name", "web", "--replicas", "2", "--rebalance", "--update-order", "start-first", "busybox", *LIVES)
+    eventually(lambda: len(tasks(a, State="running")) == 2)
+    assert (running(a), running(b)) == (2, 0)
+    a.docker("node", "update", "--availability", "active", b.name)
+    eventually(lambda: (running(a), running(b)) == (1, 1), 30)
+
+
 # ---- stacks: Compose files as they are ----
 
 COMPOSE = """
