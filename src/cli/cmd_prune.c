@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* system df, and the prunes: what takes room, and throwing away what nobody uses. */
+/* The prunes: throwing away what nobody uses. */
 
 #include <stdio.h>
 #include <string.h>
@@ -11,75 +11,6 @@
 #include "cli/commands.h"
 #include "cli/out.h"
 #include "cli/terminal.h"
-
-/* ---- df ---- */
-
-struct usage {
-	int64_t count, active, size, unused;
-};
-
-static struct json *df_row(const char *type, const struct usage *u)
-{
-	char size[24], unused[24], text[64];
-	struct json *r = json_object();
-
-	if (u->size > 0)
-		snprintf(text, sizeof(text), "%s (%d%%)", out_size(u->unused, unused),
-		         (int)(u->unused * 100 / u->size));
-	else
-		snprintf(text, sizeof(text), "%s", out_size(u->unused, unused));
-	json_set(r, "Type", json_string(type));
-	json_set(r, "TotalCount", json_int(u->count));
-	json_set(r, "Active", json_int(u->active));
-	json_set(r, "Size", json_string(out_size(u->size, size)));
-	json_set(r, "Reclaimable", json_string(text));
-	return r;
-}
-
-static void add(struct usage *u, int64_t size, bool active)
-{
-	if (size < 0)
-		size = 0;
-	u->count++;
-	u->active += active;
-	u->size += size;
-	u->unused += active ? 0 : size;
-}
-
-static int run_df(struct cli *cli, const struct args *args, struct err *err)
-{
-	static const struct out_column columns[] = {
-		{"Type", "TYPE"}, {"TotalCount", "TOTAL"},        {"Active", "ACTIVE"},
-		{"Size", "SIZE"}, {"Reclaimable", "RECLAIMABLE"}, {NULL, NULL}};
-	const struct out_listing listing = {columns, 5, NULL};
-	struct usage images = {0}, containers = {0}, volumes = {0};
-	const char *path = api_path(cli, "/system/df", NULL, NULL, err);
-	auto_type(json) doc = path ? api_get(cli, path, err) : NULL;
-	auto_type(json) rows = json_array();
-	const struct json *list;
-
-	if (!doc)
-		return -1;
-	list = json_get(doc, "Images");
-	for (size_t i = 0; i < json_count(list); i++)
-		add(&images, json_get_int(json_at(list, i), "Size", 0),
-		    json_get_int(json_at(list, i), "Containers", 0) > 0);
-	list = json_get(doc, "Containers");
-	for (size_t i = 0; i < json_count(list); i++)
-		add(&containers, json_get_int(json_at(list, i), "SizeRw", 0),
-		    str_eq(json_get_string(json_at(list, i), "State"), "running"));
-	list = json_get(doc, "Volumes");
-	for (size_t i = 0; i < json_count(list); i++) {
-		const struct json *data = json_get(json_at(list, i), "UsageData");
-		add(&volumes, json_get_int(data, "Size", 0), json_get_int(data, "RefCount", 0) > 0);
-	}
-	json_append(rows, df_row("Images", &images));
-	json_append(rows, df_row("Containers", &containers));
-	json_append(rows, df_row("Local Volumes", &volumes));
-	return out_rows(cli, args, &listing, rows, err);
-}
-
-/* ---- prune ---- */
 
 /* 1: go on, 0: no. */
 static int confirm(const struct args *args, const char *what, struct err *err)
@@ -205,10 +136,6 @@ static int run_system_prune(struct cli *cli, const struct args *args, struct err
 	return 0;
 }
 
-static const struct flag df_flags[] = {
-	{"format", 0, FLAG_STRING, "TEMPLATE", "json, a template, or 'table ' and a template"},
-	{NULL},
-};
 #define PRUNE_FLAGS                                                                                \
 	{"filter", 0, FLAG_LIST, "KEY=VALUE", "Only those that fit: label, until"},                \
 	{                                                                                          \
@@ -234,12 +161,6 @@ static const struct flag system_flags[] = {
 	}
 
 const struct command command_prune[] = {
-	{.group = "system",
-         .name = "df",
-         .synopsis = "[OPTIONS]",
-         .summary = "Show what takes how much room",
-         .flags = df_flags,
-         .run = run_df},
 	PRUNE("system", "Remove what nobody uses", system_flags, run_system_prune),
 	PRUNE("container", "Remove containers that do not run", prune_flags, run_container_prune),
 	PRUNE("image", "Remove images without a name", all_flags, run_image_prune),

@@ -10,5 +10,5 @@ const struct command *const cli_commands[] = {
 	command_login,   command_system, command_prune,  command_network,
 	command_volume,  command_swarm,  command_node,   command_service,
 	command_secret,  command_stack,  command_meta,   command_checkpoint,
-	command_check,   NULL,
+	command_check,   command_df,     NULL,
 };

@@ -11,4 +11,4 @@ extern const struct command command_run[], command_cp[], command_exec[], command
 	command_images[], command_build[], command_transfer[], command_login[], command_system[],
 	command_prune[], command_network[], command_volume[], command_swarm[], command_node[],
 	command_service[], command_secret[], command_stack[], command_meta[], command_checkpoint[],
-	command_check[];
+	command_check[], command_df[];

@@ -14,7 +14,9 @@
 #include "base/fs.h"
 #include "base/str.h"
 #include "daemon/daemon.h"
+#include "daemon/reply.h"
 #include "daemon/swarm.h"
+#include "daemon/view.h"
 #include "engine/container.h"
 #include "engine/engine.h"
 #include "engine/volume.h"
@@ -300,25 +302,39 @@ static int auth(void *ctx, struct http_request *req, struct err *err)
 	return http_reply_json(req, 200, doc);
 }
 
-static struct json *df_images(struct daemon *d, struct err *err)
+static int64_t containers_of(const struct container_view *views, size_t count, const char *image)
 {
-	size_t count = 0;
-	struct image **images = image_list(engine_images(d->engine), false, &count, err);
-	struct json *list = json_array();
+	int64_t n = 0;
 
+	for (size_t i = 0; i < count; i++)
+		n += str_eq(views[i].image_id, image);
+	return n;
+}
+
+static struct json *df_images(struct daemon *d, struct arena *arena, struct err *err)
+{
+	const struct container_list_options all = {.all = true};
+	struct image_store *store = engine_images(d->engine);
+	struct container_view *views = NULL;
+	size_t count = 0, used = 0;
+
+	if (container_list(d->engine, &all, arena, &views, &used, err) < 0)
+		return NULL;
+	struct image **images = image_list(store, false, &count, err);
+	struct json *list = images ? json_array() : NULL;
 	for (size_t i = 0; images && i < count; i++) {
+		const struct image *image = images[i];
 		struct json *one = json_object();
-		char who[65];
-		json_set(one, "Id", json_string(images[i]->id));
-		json_set(one, "RepoTags", words((const char *const *)images[i]->names));
-		json_set(one, "Created", json_int(images[i]->created_ns / 1000000000));
-		json_set(one, "Size", json_int(images[i]->size));
-		json_set(one, "SharedSize", json_int(0));
-		json_set(one, "VirtualSize", json_int(images[i]->size));
-		json_set(one, "Labels", json_null());
-		json_set(one, "ParentId", json_string(images[i]->parent));
-		json_set(one, "Containers",
-		         json_int(engine_image_in_use(d->engine, images[i]->id, false, who)));
+		json_set(one, "Id", json_string(image->id));
+		json_set(one, "ParentId", json_string(image->parent));
+		json_set(one, "RepoTags", reply_list(image->names));
+		json_set(one, "RepoDigests", reply_list(image->digests));
+		json_set(one, "Created", json_int(image->created_ns / 1000000000));
+		json_set(one, "Size", json_int(image->size));
+		json_set(one, "SharedSize", json_int(image_shared_size(store, image->id, NULL)));
+		json_set(one, "VirtualSize", json_int(image->size));
+		json_set(one, "Labels", reply_strmap(&image->config->config.labels));
+		json_set(one, "Containers", json_int(containers_of(views, used, image->id)));
 		json_append(list, one);
 		image_free(images[i]);
 	}
@@ -328,41 +344,26 @@ static struct json *df_images(struct daemon *d, struct err *err)
 
 static struct json *df_containers(struct daemon *d, struct arena *arena, struct err *err)
 {
-	struct container_list_options all = {.all = true, .size = true};
+	const struct container_list_options all = {.all = true, .size = true};
 	struct container_view *views = NULL;
-	struct json *list = json_array();
 	size_t count = 0;
 
 	if (container_list(d->engine, &all, arena, &views, &count, err) < 0)
-		count = 0;
-	for (size_t i = 0; i < count; i++) {
-		struct json *one = json_object();
-		struct json *names = json_array();
-		char name[160];
-		snprintf(name, sizeof(name), "/%s", views[i].name);
-		json_append(names, json_string(name));
-		json_set(one, "Id", json_string(views[i].id));
-		json_set(one, "Names", names);
-		json_set(one, "Image", json_string(views[i].create->config.image));
-		json_set(one, "ImageID", json_string(views[i].image_id));
-		json_set(one, "Created", json_int(views[i].created_ns / 1000000000));
-		json_set(one, "State", json_string(views[i].status));
-		json_set(one, "Status", json_string(views[i].status));
-		json_set(one, "SizeRw", json_int(views[i].size_rw));
-		json_set(one, "SizeRootFs", json_int(views[i].size_root_fs));
-		json_append(list, one);
-	}
+		return NULL;
+	struct json *list = json_array();
+	for (size_t i = 0; i < count; i++)
+		json_append(list, view_summary(&views[i]));
 	return list;
 }
 
 static struct json *df_volumes(struct daemon *d, struct arena *arena, struct err *err)
 {
 	struct volume *volumes = NULL;
-	struct json *list = json_array();
 	size_t count = 0;
 
 	if (volume_list(d->engine, true, arena, &volumes, &count, err) < 0)
-		count = 0;
+		return NULL;
+	struct json *list = json_array();
 	for (size_t i = 0; i < count; i++) {
 		struct json *usage = json_object();
 		struct json *one = json_object();
@@ -380,20 +381,50 @@ static struct json *df_volumes(struct daemon *d, struct arena *arena, struct err
 	return list;
 }
 
+/* What "type" asks for, as often as it is given; all without it. */
+static int df_wanted(struct http_request *req, bool wanted[4], struct err *err)
+{
+	static const char *const types[] = {"container", "image", "volume", "build-cache"};
+	size_t count = http_query_count(req, "type");
+
+	for (size_t t = 0; t < ARRAY_LEN(types); t++)
+		wanted[t] = count == 0;
+	for (size_t i = 0; i < count; i++) {
+		size_t t = 0;
+		while (t < ARRAY_LEN(types) && !str_eq(types[t], http_query_at(req, "type", i)))
+			t++;
+		if (t == ARRAY_LEN(types))
+			return err_set(err, ERR_INVALID,
+			               "unknown object type: %.40s; there are container, image, "
+			               "volume and build-cache",
+			               http_query_at(req, "type", i));
+		wanted[t] = true;
+	}
+	return 0;
+}
+
 static int disk_usage(void *ctx, struct http_request *req, struct err *err)
 {
 	struct daemon *d = ctx;
 	auto_arena struct arena arena = ARENA_INIT(LIST_ARENA);
+	auto_type(json) containers = NULL, images = NULL, volumes = NULL;
 	struct image_usage usage = {0};
+	bool wanted[4];
 
-	if (image_disk_usage(engine_images(d->engine), &usage, err) < 0)
+	if (df_wanted(req, wanted, err) < 0 ||
+	    (wanted[1] && image_disk_usage(engine_images(d->engine), &usage, err) < 0))
+		return -1;
+	containers = wanted[0] ? df_containers(d, &arena, err) : json_null();
+	images = wanted[1] ? df_images(d, &arena, err) : json_null();
+	volumes = wanted[2] ? df_volumes(d, &arena, err) : json_null();
+	if (!containers || !images || !volumes)
 		return -1;
 	struct json *doc = json_object();
 	json_set(doc, "LayersSize", json_int(usage.layer_bytes));
-	json_set(doc, "Images", df_images(d, NULL));
-	json_set(doc, "Containers", df_containers(d, &arena, NULL));
-	json_set(doc, "Volumes", df_volumes(d, &arena, NULL));
-	json_set(doc, "BuildCache", json_array());
+	json_set(doc, "Images", move_ptr(images));
+	json_set(doc, "Containers", move_ptr(containers));
+	json_set(doc, "Volumes", move_ptr(volumes));
+	json_set(doc, "BuildCache", wanted[3] ? json_array() : json_null());
 	json_set(doc, "BuilderSize", json_int(0));
 	return http_reply_json(req, 200, doc);
 }

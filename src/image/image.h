@@ -265,4 +265,6 @@ int image_check(struct image_store *store, const struct image_check *check,
 struct image_usage {
 	int64_t images, layers, layer_bytes, blob_bytes;
 };
+/* Bytes of the layers that other images have as well; -1. */
+int64_t image_shared_size(struct image_store *store, const char *id, struct err *err);
 int image_disk_usage(struct image_store *store, struct image_usage *out, struct err *err);

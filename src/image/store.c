@@ -402,3 +402,17 @@ int image_disk_usage(struct image_store *store, struct image_usage *out, struct 
 	*out = u;
 	return 0;
 }
+
+int64_t image_shared_size(struct image_store *store, const char *id, struct err *err)
+{
+	int64_t size;
+
+	return db_query_int(
+		       store->db, err, &size,
+		       "select cast(total(l.size) as integer) from image_layer i"
+		       " join layer l on l.chain = i.chain where i.image = ?1 and exists("
+		       "select 1 from image_layer o where o.chain = i.chain and o.image <> ?1)",
+		       "t", id) < 0
+	               ? -1
+	               : size;
+}

@@ -49,6 +49,29 @@ def test_volumes_know_no_until(cli, three):
     assert failed.returncode == 1 and "until" in failed.stderr and names(cli) >= {"one", "two", "three"}
 
 
+def test_what_images_share_is_told(daemon, tmp_path):
+    """Two images with one layer in common; a container of one of them; docker reads the same answer."""
+    base = make_tar(tmp_path / "base.tar", {"f": bytes(5000)})
+    daemon.buoy("import", base, "base:1")
+    (tmp_path / "Dockerfile").write_text("FROM base:1\nCOPY more /\n")
+    (tmp_path / "more").write_bytes(bytes(700))
+    daemon.buoy("build", "-t", "child:1", tmp_path)
+    daemon.buoy("create", "--name", "c", "child:1", "/x")
+    df = daemon.json("GET", "/system/df")
+    found = {i["RepoTags"][0]: (i["Size"], i["SharedSize"], i["Containers"]) for i in df["Images"] if i["RepoTags"]}
+    assert found["base:1"] == (5000, 5000, 0) and found["child:1"] == (5700, 5000, 1)
+    assert [c["Names"] for c in df["Containers"]] == [["/c"]] and df["Containers"][0]["State"] == "created"
+    only = daemon.json("GET", "/system/df?type=volume")
+    assert only["Images"] is None and only["Containers"] is None and only["Volumes"] == []
+    assert daemon.api("GET", "/system/df?type=fish")[0] == 400
+    for which in ("buoy", "docker"):
+        text = daemon.cli(which, "system", "df", "-v").stdout
+        (line,) = [row.split() for row in text.splitlines() if row.startswith("child ")]
+        assert line[-4:] == ["5.7kB", "5kB", "700B", "1"] and "VOLUME NAME" in text and "CONTAINER ID" in text, text
+    daemon.buoy("rm", "c")
+    daemon.buoy("rmi", "child:1", "base:1")
+
+
 def prune(cli, *filters):
     words = [word for f in filters for word in ("--filter", f)]
     return cli("image", "prune", "--all", "--force", *words)
