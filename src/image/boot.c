@@ -43,18 +43,32 @@ static int begin(struct image_store *store, const char *id, struct err *err)
 	return db_exec(store->db, err, "insert or replace into boot values(1, ?, 0)", "t", id);
 }
 
-int boot_begin(struct image_store *store, struct err *err)
+static int note(struct image_store *store, struct err *err)
 {
 	auto_buf struct buf id = BUF_INIT(BOOT_ID_MAX);
-	int64_t one;
 
 	if (fs_trusted_read(BOOT_ID, BOOT_ID_MAX, &id, err) < 0 || db_begin(store->db, err) < 0)
 		return -1;
 	if (begin(store, buf_str(&id), err) < 0)
 		return db_rollback(store->db), -1;
-	if (db_commit(store->db, err) < 0)
+	return db_commit(store->db, err);
+}
+
+int boot_begin(struct image_store *store, struct err *err)
+{
+	struct err why = ERR_INIT;
+	int64_t one;
+
+	store->counted = note(store, &why) == 0;
+	/* A full disk is no reason not to start: rm and prune are what helps then. */
+	if (!store->counted && why.kind != ERR_LIMIT) {
+		if (err)
+			*err = why;
 		return -1;
-	store->counted = true;
+	}
+	if (!store->counted)
+		log_warn(store->log, "cannot note that the image store is open", "reason=%s",
+		         why.msg);
 	int doubts =
 		db_query_int(store->db, err, &one, "select 1 from layer where doubt limit 1", "");
 	store->doubts = doubts > 0;
