@@ -69,36 +69,35 @@ char *out_age(int64_t ns, char text[40])
 	return text;
 }
 
-static char *size_text(int64_t bytes, int base, const char *const *units, char text[24])
+static char *size_text(int64_t bytes, int base, int digits, const char *const *units, char text[24])
 {
 	double value = (double)bytes;
 	size_t i = 0;
 
 	for (; value >= base && i < 5; i++)
 		value /= base;
-	if (i == 0)
-		snprintf(text, 24, "%lldB", (long long)bytes);
+	if (i > 0 && value >= 999.5 && digits == 3) /* %g would write 1e+03 */
+		snprintf(text, 24, "%.0f%s", value, units[i]);
+	else if (i > 0)
+		snprintf(text, 24, "%.*g%s", digits, value, units[i]);
 	else
-		snprintf(text, 24,
-		         value < 10    ? "%.2f%s"
-		         : value < 100 ? "%.1f%s"
-		                       : "%.0f%s",
-		         value, units[i]);
+		snprintf(text, 24, "%lldB", (long long)bytes);
 	return text;
 }
 
+/* Three digits, and four of the binary ones: docker's way. */
 char *out_size(int64_t bytes, char text[24])
 {
 	static const char *const units[] = {"B", "kB", "MB", "GB", "TB", "PB"};
 
-	return size_text(bytes, 1000, units, text);
+	return size_text(bytes, 1000, 3, units, text);
 }
 
 char *out_size_binary(int64_t bytes, char text[24])
 {
 	static const char *const units[] = {"B", "KiB", "MiB", "GiB", "TiB", "PiB"};
 
-	return size_text(bytes, 1024, units, text);
+	return size_text(bytes, 1024, 4, units, text);
 }
 
 const char *out_id(struct cli *cli, const char *id, bool full)

@@ -12,6 +12,7 @@
 #include "base/buf.h"
 #include "base/clock.h"
 #include "base/fs.h"
+#include "base/json.h"
 #include "base/str.h"
 #include "daemon/daemon.h"
 #include "daemon/reply.h"
@@ -407,7 +408,9 @@ static int disk_usage(void *ctx, struct http_request *req, struct err *err)
 {
 	struct daemon *d = ctx;
 	auto_arena struct arena arena = ARENA_INIT(LIST_ARENA);
-	auto_type(json) containers = NULL, images = NULL, volumes = NULL;
+	auto_type(json) containers = NULL;
+	auto_type(json) images = NULL;
+	auto_type(json) volumes = NULL;
 	struct image_usage usage = {0};
 	bool wanted[4];
 
