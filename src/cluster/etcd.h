@@ -83,7 +83,8 @@ int64_t etcd_grant(struct etcd *etcd, int64_t seconds, struct err *err); /* a le
 int etcd_keep(struct etcd *etcd, int64_t lease, struct err *err);
 void etcd_revoke(struct etcd *etcd, int64_t lease);
 /* 1: we lead, *epoch is set. 0: somebody else does, and holder (may be NULL) gets what it said of
- * itself. `who` must differ between attempts of different processes. */
+ * itself. `who` must differ between attempts of different processes. The key goes with the lease: one that an attempt
+ * under another lease of ours has left counts as somebody else's. */
 int etcd_campaign(struct etcd *etcd, const char *who, int64_t lease, int64_t *epoch,
                   struct buf *holder, struct err *err);
 /* Writes anew what we say of ourselves, while we lead under this epoch. */

@@ -82,12 +82,13 @@ static const struct json *entry_of(const struct json *range)
 	return json_at(json_get(range, "kvs"), 0);
 }
 
-static bool is_ours(const struct json *entry, const char *who)
+/* Under an older lease it goes when that lease does, however well this one is kept: then it is nobody's to lead by. */
+static bool is_ours(const struct json *entry, const char *who, int64_t lease)
 {
 	auto_buf struct buf value = BUF_INIT(HOLDER_MAX);
 
-	return entry && etcd_bytes(entry, "value", &value, NULL) == 0 &&
-	       str_eq(buf_str(&value), who);
+	return entry && etcd_number(entry, "lease") == lease &&
+	       etcd_bytes(entry, "value", &value, NULL) == 0 && str_eq(buf_str(&value), who);
 }
 
 static struct json *put_leader(const struct etcd *e, const char *who, int64_t lease)
@@ -119,7 +120,7 @@ int etcd_campaign(struct etcd *e, const char *who, int64_t lease, int64_t *epoch
 	/* An attempt of ours whose answer was lost looks like this. */
 	const struct json *entry =
 		entry_of(json_get(json_at(json_get(reply, "responses"), 0), "response_range"));
-	if (!is_ours(entry, who))
+	if (!is_ours(entry, who, lease))
 		return holder && etcd_bytes(entry, "value", holder, err) < 0 ? -1 : 0;
 	*epoch = etcd_number(entry, "create_revision");
 	return 1;

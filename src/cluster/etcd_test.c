@@ -61,6 +61,10 @@ static void one_leads_until_its_lease_is_gone(void **state)
 	assert_int_equal(etcd_holder(b, &who, &other, &revision, NULL), 1);
 	assert_string_equal(buf_str(&who), "a");
 
+	/* With another lease it is not its own any more: the key goes with the first. */
+	int64_t another = etcd_grant(a, 2, NULL);
+	assert_int_equal(etcd_campaign(a, "a", another, &other, NULL, NULL), 0);
+
 	etcd_revoke(a, lease);
 	assert_int_equal(etcd_keep(a, lease, NULL), 0);
 	assert_int_equal(etcd_campaign(b, "b", its, &other, NULL, NULL), 1);
