@@ -334,6 +334,13 @@ static int ask_at(struct agent *agent, size_t further, const struct agent_questi
 	return rc;
 }
 
+/* The answer of one that leads. */
+static bool is_refusal(const struct err *err)
+{
+	return err_is(err, ERR_NOT_FOUND) || err_is(err, ERR_DENIED) || err_is(err, ERR_INVALID) ||
+	       err_is(err, ERR_CONFLICT) || err_is(err, ERR_LIMIT);
+}
+
 /* The session's thread goes from manager to manager while none takes it: wherever it stands, each is asked once. */
 int agent_ask(struct agent *agent, const struct agent_question *question, struct json **reply,
               struct err *err)
@@ -349,7 +356,8 @@ int agent_ask(struct agent *agent, const struct agent_question *question, struct
 	pthread_mutex_unlock(&agent->lock);
 	for (size_t i = 0; rc < 0 && i < places; i++) {
 		rc = ask_at(agent, i, question, &text, reply, err);
-		if (rc < 0 && err_is(err, ERR_CANCELED))
+		if (rc < 0 &&
+		    (err_is(err, ERR_CANCELED) || (question->refusable && is_refusal(err))))
 			break;
 	}
 	return rc;
@@ -439,7 +447,8 @@ void agent_publish(struct agent *agent)
 	int rc = view_table(agent, &arena, &table, &err);
 	pthread_mutex_unlock(&agent->lock);
 	if (rc > 0)
-		rc = x->publish(x->arg, &table, &err);
+		rc = x->publish(x->arg, &table, &err) == 0 ? networks_sweep(agent, &table, &err)
+		                                           : -1;
 	if (rc == 0)
 		return;
 	log_error(&agent->log, "services not published", "error=%s", err.msg);

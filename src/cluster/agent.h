@@ -86,6 +86,8 @@ struct agent_executor {
 	int (*list)(void *arg, struct arena *arena, struct json_strings *task_ids, struct err *err);
 	/* What the table of endpoints says; an empty one when the cluster is left. */
 	int (*publish)(void *arg, const struct endpoints *table, struct err *err);
+	/* Ids of all endpoints on the cluster's networks that are here. */
+	int (*endpoints)(void *arg, struct arena *arena, struct json_strings *ids, struct err *err);
 	/* Writes Docker's frames of the task's output to fd, a socket, until it ends or the other side
 	 * has closed. `options`: Docker's query, {"stdout":"1","tail":"3",...}. */
 	int (*logs)(void *arg, const char *task_id, const struct json *options, int fd,
@@ -130,11 +132,34 @@ void agent_introduce(struct agent *agent);
 struct agent_question {
 	const char *path;
 	struct json *body;          /* taken */
+	bool refusable;             /* a manager that says no has answered: others are not asked */
 	bool (*give_up)(void *arg); /* as in http/client.h */
 	void *arg;
 };
 int agent_ask(struct agent *agent, const struct agent_question *question, struct json **reply,
               struct err *err);
+
+/* Asks the leader for an address on one of the cluster's networks, for a container that is no task's. */
+struct agent_attach {
+	const char *network;      /* name or id */
+	const char *id;           /* of the endpoint; NULL: only the network is looked up */
+	const char *container_id; /* for others to see */
+	const char *address;      /* NULL: any */
+	struct json_strings names;
+	bool (*give_up)(void *arg); /* as in http/client.h; may be NULL */
+	void *arg;
+};
+struct agent_attached {
+	struct network network;
+	const char *address; /* "10.0.3.9" */
+};
+/* The same id gets the same address again. agent_attach_done() must follow, also after a failure, when the
+ * endpoint is there for agent_executor.endpoints to see, or will not be. */
+int agent_attach(struct agent *agent, const struct agent_attach *want, struct arena *arena,
+                 struct agent_attached *out, struct err *err);
+void agent_attach_done(struct agent *agent, const char *id);
+/* An endpoint that had such an address may be gone: it is looked at soon. */
+void agent_detached(struct agent *agent);
 
 /* Before leaving the cluster: stops talking, then removes every task's container. */
 int agent_leave(struct agent *agent, struct err *err);

@@ -11,6 +11,7 @@
 #include "cluster/proto.h"
 
 struct db;
+struct endpoints;
 struct http_client;
 struct map;
 struct pool;
@@ -30,7 +31,9 @@ struct record {
 	bool gone;              /* to be forgotten by the thread that is at it */
 };
 
-#define AGENT_MANAGERS_MAX 32
+#define AGENT_MANAGERS_MAX  32
+#define AGENT_ATTACHING_MAX 64   /* containers that are being put on networks */
+#define AGENT_GIVING_MAX    1024 /* of which it is looked at once whether they are gone */
 
 struct agent {
 	struct log log;
@@ -52,12 +55,13 @@ struct agent {
 	int64_t identity;               /* counts them */
 	char *tls, *tls_told; /* owned; TLSInfo of these; what the leader was told; NULL: none */
 	struct map *records;  /* struct record by task id; owned */
-	bool stop;
-	int64_t epoch;                           /* highest seen; on the disk */
+	int64_t epoch;        /* highest seen; on the disk */
 	int64_t session, session_epoch, applied; /* 0: none */
 	int64_t heartbeat_ms;
+	bool stop;
 	bool resync;          /* the stream must begin anew */
 	bool introduce;       /* because we have something to say of ourselves */
+	bool giving;          /* a thread gives addresses back */
 	int64_t news;         /* counts changes of statuses */
 	int64_t acknowledged; /* news that the leader has */
 	int64_t sequence;
@@ -72,6 +76,9 @@ struct agent {
 	 * is 0, through these: whom we talk to, or try next. */
 	char managers[AGENT_MANAGERS_MAX][ADDRESS_MAX];
 	size_t manager_count, at;
+	/* Endpoints for which an address was asked, but which may not be here yet. */
+	char attaching[AGENT_ATTACHING_MAX][ID_HEX_MAX];
+	size_t attaching_count;
 };
 
 /* ---- agent_book.c: what is on the disk. With the lock held unless said otherwise. ---- */
@@ -102,6 +109,11 @@ void *wire_report(void *arg);
  * anything else: try again later. */
 int files_fetch(struct agent *agent, struct agent_work *work, struct arena *arena, struct err *err);
 void files_wipe(const struct agent_work *work);
+
+/* ---- agent_networks.c ---- */
+
+/* Gives back the addresses of endpoints that are here no more. Without the lock. */
+int networks_sweep(struct agent *agent, const struct endpoints *table, struct err *err);
 
 /* ---- agent_logs.c ---- */
 

@@ -23,7 +23,8 @@ struct bench {
 	size_t count, sent;
 	int hellos;
 	int64_t hello_epoch;
-	char states[2048]; /* "task=state ..." as reported */
+	char given_back[256]; /* the last of such messages */
+	char states[2048];    /* "task=state ..." as reported */
 };
 
 /* ---- the leader ---- */
@@ -78,6 +79,19 @@ static int on_session(void *ctx, struct http_request *req, struct err *err)
 	return 0;
 }
 
+static int on_detach(void *ctx, struct http_request *req, struct err *err)
+{
+	struct bench *b = ctx;
+	size_t len;
+	const char *body = http_body(req, &len);
+
+	(void)err;
+	pthread_mutex_lock(&b->lock);
+	snprintf(b->given_back, sizeof(b->given_back), "%.*s", (int)len, body);
+	pthread_mutex_unlock(&b->lock);
+	return http_reply_json(req, 200, json_object());
+}
+
 static int on_report(void *ctx, struct http_request *req, struct err *err)
 {
 	struct bench *b = ctx;
@@ -101,6 +115,7 @@ static int on_report(void *ctx, struct http_request *req, struct err *err)
 static const struct http_route routes[] = {
 	{"POST", "/v1/session", on_session, false},
 	{"POST", "/v1/report", on_report, false},
+	{"POST", "/v1/detach", on_detach, false},
 	{NULL, NULL, NULL, false},
 };
 
@@ -390,6 +405,33 @@ static void table_that_failed_is_tried_again_at_the_next_heartbeat(void **state)
 	bench_done(&b);
 }
 
+#define CONTAINER(id, node)                                                                        \
+	"{\"Address\":\"10.0.1.2\",\"NodeID\":\"" node "\",\"Attachment\":\"" id "\"}"
+
+static void address_of_an_endpoint_that_is_gone_is_given_back(void **state)
+{
+	(void)state;
+	struct bench b;
+
+	bench_init(&b);
+	pthread_mutex_lock(&b.machine.lock);
+	snprintf(b.machine.endpoint, sizeof(b.machine.endpoint), "stays");
+	pthread_mutex_unlock(&b.machine.lock);
+	say(&b, COMPLETE("5", "1", TASK("t1", "1", "running")));
+	say(&b,
+	    "{\"Type\":\"endpoints\",\"Epoch\":5,\"Version\":3,\"Networks\":[{\"Network\":{\"ID\":\"n\","
+	    "\"Subnet\":\"10.0.1.0/24\",\"Gateway\":\"10.0.1.1\",\"VNI\":4096},\"Members\":[" CONTAINER(
+		    "stays", "n1") "," CONTAINER("gone", "n1") "," CONTAINER("other", "n2") "]}]}");
+	WAIT(({
+		pthread_mutex_lock(&b.lock);
+		bool told = b.given_back[0] != '\0';
+		pthread_mutex_unlock(&b.lock);
+		told;
+	}));
+	assert_non_null(strstr(b.given_back, "[\"gone\"]"));
+	bench_done(&b);
+}
+
 static void worker_cannot_pose_as_the_leader(void **state)
 {
 	(void)state;
@@ -418,5 +460,6 @@ TESTING_MAIN(TEST(task_is_started_reported_and_removed), TEST(leader_of_the_past
              TEST(repeated_increment_changes_nothing), TEST(successor_waits_until_the_slot_is_free),
              TEST(program_that_ended_while_the_agent_was_away_is_told),
              TEST(container_of_no_task_is_swept_at_the_start),
+             TEST(address_of_an_endpoint_that_is_gone_is_given_back),
              TEST(table_that_failed_is_tried_again_at_the_next_heartbeat),
              TEST(worker_cannot_pose_as_the_leader))

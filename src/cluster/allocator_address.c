@@ -263,6 +263,22 @@ static int pick(struct book *book, uint32_t *ip, struct err *err)
 	return take(book, *ip, err);
 }
 
+static int take_wanted(struct book *book, const char *wanted, uint32_t *ip, struct err *err)
+{
+	const struct network *n = book->network->n;
+
+	if (cidr_parse_ip(wanted, ip, err) < 0)
+		return -1;
+	if (!cidr_is_host(&book->subnet, *ip))
+		return err_set(err, ERR_INVALID,
+		               "address %s is not one of the subnet %s of network %s", wanted,
+		               n->subnet, n->spec.name);
+	size_t at = place_of(book, *ip);
+	if (at < book->count && book->taken[at] == *ip)
+		return err_set(err, ERR_DENIED, "Address already in use: %s", wanted);
+	return take(book, *ip, err);
+}
+
 /* ---- several books ---- */
 
 struct books {
@@ -310,6 +326,21 @@ static char *write_address(const struct book *book, uint32_t ip, struct arena *a
 static const struct json_array *networks_of(const struct service_spec *spec)
 {
 	return spec->task.networks.count > 0 ? &spec->task.networks : &spec->networks;
+}
+
+int allocator_give(struct control *c, struct mirror_network *network, const char *wanted,
+                   struct arena *arena, char **address, struct err *err)
+{
+	auto_books struct books books = {.c = c};
+	struct book *book = book_of(&books, network, err);
+	char text[CIDR_IP_MAX];
+	uint32_t ip;
+
+	if (!book ||
+	    (str_empty(wanted) ? pick(book, &ip, err) : take_wanted(book, wanted, &ip, err)) < 0)
+		return -1;
+	*address = arena_strdup(arena, cidr_format_ip(ip, text), err);
+	return *address ? 0 : -1;
 }
 
 /* ---- services ---- */
@@ -371,8 +402,7 @@ bool allocator_wants(const struct control *c, const struct service_task *spec)
 	return false;
 }
 
-/* What the node needs to make it: neither labels nor who else is on it. */
-static struct network cut(const struct network *n)
+struct network allocator_cut(const struct network *n)
 {
 	struct network out = *n;
 
@@ -392,7 +422,7 @@ static int give(struct books *books, struct mirror_network *network, struct aren
 		return -1;
 	list[0] = write_address(book, ip, arena, err);
 	*out = (struct task_network){
-		.network = cut(network->n),
+		.network = allocator_cut(network->n),
 		.addresses = {.items = list, .count = 1, .present = true},
 	};
 	return list[0] ? 0 : -1;

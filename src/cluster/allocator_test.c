@@ -4,6 +4,7 @@
 #include "cluster/control_testing.h"
 #include "cluster/endpoints.h"
 #include "cluster/network.h"
+#include "cluster/node.h"
 
 #define ON(network) ",\"Networks\":[{\"Target\":\"" network "\"}]"
 
@@ -195,6 +196,101 @@ static void a_network_goes_when_nobody_is_on_it(void **state)
 	bench_done(&b);
 }
 
+static int attach(struct bench *b, size_t node, const char *id, const char *wanted, char *address,
+                  struct err *err)
+{
+	auto_arena struct arena arena = ARENA_INIT(4 << 20);
+	struct network_want want = {.network = "open",
+	                            .node_id = bench_nodes[node],
+	                            .id = id,
+	                            .container_id = "c",
+	                            .address = wanted};
+	struct network n = {0};
+	char *got;
+
+	if (network_attach(b->c, b->now, &want, &arena, &n, &got, err) < 0)
+		return -1;
+	assert_string_equal(n.spec.name, "open");
+	assert_int_equal(n.attachments.count, 0); /* no node's business */
+	snprintf(address, 16, "%s", got);
+	return 0;
+}
+
+static void make_open(struct bench *b)
+{
+	struct network_wish wish = {.spec = {.name = (char *)"open", .attachable = true},
+	                            .subnet = "10.7.0.0/29"};
+	char id[32];
+
+	assert_int_equal(network_create(b->c, b->now, &wish, id, NULL), 0);
+}
+
+static void containers_get_addresses_once_and_give_them_back(void **state)
+{
+	struct err err = ERR_INIT;
+	char one[16], two[16], same[16];
+	struct bench b;
+
+	(void)state;
+	bench_init(&b, 2);
+	make_open(&b); /* five addresses beside the gateway's */
+	assert_int_equal(attach(&b, 0, "e1", NULL, one, NULL), 0);
+	assert_int_equal(attach(&b, 1, "e2", NULL, two, NULL), 0);
+	assert_string_not_equal(one, two);
+	/* The answer was lost, and the leader with it. */
+	bench_close(&b);
+	bench_open(&b);
+	assert_int_equal(attach(&b, 0, "e1", NULL, same, NULL), 0);
+	assert_string_equal(one, same);
+	assert_int_equal(attach(&b, 1, "e1", NULL, same, &err), -1);
+	assert_int_equal(err.kind, ERR_DENIED);
+	assert_int_equal(attach(&b, 1, "e3", one, same, &err), -1);
+	assert_int_equal(err.kind, ERR_DENIED);
+	assert_int_equal(attach(&b, 1, "e3", "10.8.0.2", same, &err), -1);
+	assert_int_equal(err.kind, ERR_INVALID);
+	assert_int_equal(attach(&b, 1, "e3", "10.7.0.6", same, NULL), 0);
+	assert_int_equal(attach(&b, 1, "e4", NULL, same, NULL), 0);
+	assert_int_equal(attach(&b, 1, "e5", NULL, same, NULL), 0);
+	assert_int_equal(attach(&b, 0, "e6", NULL, same, &err), -1);
+	assert_int_equal(err.kind, ERR_LIMIT);
+
+	char *gone[] = {(char *)"e1", (char *)"e2", (char *)"unknown"};
+	struct json_strings ids = {.items = gone, .count = 3, .present = true};
+	assert_int_equal(network_detach(b.c, b.now, bench_nodes[0], &ids, NULL), 0);
+	assert_int_equal(network(&b, "open")->attachments.count, 4); /* e2 is another node's */
+	assert_int_equal(attach(&b, 0, "e6", NULL, same, NULL), 0);
+	assert_string_equal(same, one);
+	bench_done(&b);
+}
+
+static void only_attachable_networks_take_containers_and_nodes_that_go_leave_none(void **state)
+{
+	auto_arena struct arena arena = ARENA_INIT(4 << 20);
+	struct network_want want = {.network = "net", .node_id = bench_nodes[0], .id = "e1"};
+	struct err err = ERR_INIT;
+	struct network n = {0};
+	struct bench b;
+	char *address, got[16];
+	bool leaving;
+
+	(void)state;
+	bench_init(&b, 2);
+	assert_int_equal(make_network(&b, "net", NULL, NULL), 0);
+	make_open(&b);
+	assert_int_equal(network_attach(b.c, b.now, &want, &arena, &n, &address, &err), -1);
+	assert_int_equal(err.kind, ERR_DENIED);
+	assert_int_equal(attach(&b, 0, "e1", NULL, got, NULL), 0);
+	assert_int_equal(attach(&b, 1, "e2", NULL, got, NULL), 0);
+	assert_int_equal(network_remove(b.c, b.now, "open", &leaving, &err), -1);
+	assert_int_equal(err.kind, ERR_CONFLICT);
+	assert_int_equal(node_remove(b.c, b.now, bench_nodes[0], true, NULL), 0);
+	const struct network *open = network(&b, "open");
+	assert_int_equal(open->attachments.count, 1);
+	assert_int_equal(attach(&b, 0, "e3", NULL, got, &err), -1);
+	assert_int_equal(err.kind, ERR_DENIED);
+	bench_done(&b);
+}
+
 static void the_table_says_who_is_where_and_who_answers(void **state)
 {
 	auto_arena struct arena arena = ARENA_INIT(4 << 20);
@@ -237,4 +333,6 @@ TESTING_MAIN(TEST(networks_get_subnets_and_numbers_of_their_own),
              TEST(a_task_without_an_address_waits_and_says_so),
              TEST(the_address_of_a_task_on_a_dead_node_is_not_given_away),
              TEST(a_network_goes_when_nobody_is_on_it),
+             TEST(containers_get_addresses_once_and_give_them_back),
+             TEST(only_attachable_networks_take_containers_and_nodes_that_go_leave_none),
              TEST(the_table_says_who_is_where_and_who_answers))

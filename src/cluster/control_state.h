@@ -136,6 +136,11 @@ int allocator_network(struct control *c, const char *subnet, const char *gateway
 /* An address on each of the cluster's networks that the spec names; those that it had it keeps. */
 int allocator_vips(struct control *c, const char *own_id, const struct service_spec *spec,
                    struct arena *arena, struct service_endpoint *endpoint, struct err *err);
+/* One address on the network, without its prefix, in the arena: the one asked for (NULL, "": any free one). */
+int allocator_give(struct control *c, struct mirror_network *network, const char *wanted,
+                   struct arena *arena, char **address, struct err *err);
+/* What a node needs to make the network: neither labels nor who else is on it. Borrows. */
+struct network allocator_cut(const struct network *n);
 /* Does a task with this spec want addresses? */
 bool allocator_wants(const struct control *c, const struct service_task *spec);
 /* May the task's container still use its address on that network? */

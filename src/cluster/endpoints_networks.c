@@ -275,7 +275,8 @@ static void add_containers(struct draft *d, struct proto_network *network)
 				(struct proto_member){.address = list[i].address,
 			                              .node_id = list[i].node_id,
 			                              .node_address = n->status.addr,
-			                              .names = list[i].names};
+			                              .names = list[i].names,
+			                              .attachment = list[i].id};
 	}
 	network->network.attachments = (struct json_array){0};
 }

@@ -191,6 +191,9 @@ int leader_read_ca(struct leader *leader, struct ca_identity *ca, struct err *er
 extern const struct http_route leader_routes[];
 /* leader_files.c */
 int leader_give_files(void *ctx, struct http_request *req, struct err *err);
+/* leader_networks.c */
+int leader_attach(void *ctx, struct http_request *req, struct err *err);
+int leader_detach(void *ctx, struct http_request *req, struct err *err);
 /* leader_token.c: which role the token gives, with the lock held: 1 manager, 0 worker. One that is good for one
  * machine is used up by this. */
 int leader_token_role(struct leader *leader, const char *token, struct err *err);

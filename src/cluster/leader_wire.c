@@ -323,6 +323,8 @@ const struct http_route leader_routes[] = {
 	{"POST", "/v1/renew", leader_renew_node, false},
 	{"POST", "/v1/session", hold_session, false},
 	{"POST", "/v1/report", report, false},
+	{"POST", "/v1/attach", leader_attach, false},
+	{"POST", "/v1/detach", leader_detach, false},
 	{"GET", "/v1/files/{}", leader_give_files, false},
 	{"POST", "/v1/logs/{}", leader_take_logs, true},
 	{NULL, NULL, NULL, false},

@@ -127,6 +127,12 @@ int member_inspect(struct member *member, bool tokens, struct buf *out, struct e
 int member_logs(struct member *member, const char *node_id, const char *task_id,
                 const struct json *options, struct err *err);
 
+/* As agent.h's, for a machine that is in a cluster: ERR_UNAVAILABLE in Docker's words when it is not. */
+int member_attach(struct member *member, const struct agent_attach *want, struct arena *arena,
+                  struct agent_attached *out, struct err *err);
+void member_attach_done(struct member *member, const char *id);
+void member_detached(struct member *member);
+
 /* The task's container may have changed. */
 void member_poke(struct member *member, const char *task_id);
 

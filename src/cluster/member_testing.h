@@ -34,8 +34,10 @@ struct machine {
 	pthread_mutex_t lock;
 	struct box boxes[BOXES_MAX];
 	size_t published, backends; /* of the last table: services, and where they lead */
-	int publish_failures;       /* so many tables are not applied */
-	int stop_ms;                /* how long a program takes to stop */
+	char endpoint
+		[ID_HEX_MAX]; /* of a plain container on one of the cluster's networks; "": none */
+	int publish_failures; /* so many tables are not applied */
+	int stop_ms;          /* how long a program takes to stop */
 	struct agent_executor executor;
 	struct node_description description;
 	struct log log;
@@ -164,6 +166,19 @@ static inline int fake_publish(void *arg, const struct endpoints *table, struct 
 	return 0;
 }
 
+static inline int fake_endpoints(void *arg, struct arena *arena, struct json_strings *ids,
+                                 struct err *err)
+{
+	struct machine *m = arg;
+
+	pthread_mutex_lock(&m->lock);
+	*ids = (struct json_strings){.items = arena_array(arena, 1, sizeof(char *), err)};
+	if (ids->items && *m->endpoint)
+		ids->items[ids->count++] = arena_strdup(arena, m->endpoint, err);
+	pthread_mutex_unlock(&m->lock);
+	return ids->items ? 0 : -1;
+}
+
 static inline int fake_logs(void *arg, const char *task_id, const struct json *options, int fd,
                             struct err *err)
 {
@@ -204,9 +219,9 @@ static inline void machine_init(struct machine *m, const char *hostname)
 		(struct model_resources){.nano_cpus = 2000000000, .memory_bytes = 1LL << 30};
 	m->log = (struct log){.fd = getenv("BUOY_TEST_LOG") ? 2 : -1, .level = LOG_LEVEL_DEBUG};
 	pthread_mutex_init(&m->lock, NULL);
-	m->executor = (struct agent_executor){m,         fake_prepare, fake_start,
-	                                      fake_stop, fake_remove,  fake_look,
-	                                      fake_list, fake_publish, fake_logs};
+	m->executor = (struct agent_executor){
+		m,         fake_prepare, fake_start,   fake_stop,      fake_remove,
+		fake_look, fake_list,    fake_publish, fake_endpoints, fake_logs};
 	machine_up(m);
 }
 

@@ -527,7 +527,7 @@ struct mirror_network *mirror_add_network(struct mirror *m, const struct network
 	return (struct mirror_network *)add(m, STORE_NETWORK, n, err);
 }
 
-static int change(struct mirror *m, struct mirror_object *o, const void *record, struct err *err)
+int mirror_change(struct mirror *m, struct mirror_object *o, const void *record, struct err *err)
 {
 	int64_t version = o->version;
 
@@ -541,7 +541,7 @@ static int change(struct mirror *m, struct mirror_object *o, const void *record,
 int mirror_set_cluster(struct mirror *m, const struct cluster *cluster, struct err *err)
 {
 	if (m->cluster_entry)
-		return change(m, m->cluster_entry, cluster, err);
+		return mirror_change(m, m->cluster_entry, cluster, err);
 	return add(m, STORE_CLUSTER, cluster, err) ? 0 : -1;
 }
 
@@ -550,19 +550,13 @@ int mirror_change_service(struct mirror *m, struct mirror_service *entry, const 
 {
 	entry->evaluate = true;
 	m->woken = true;
-	return change(m, &entry->o, s, err);
+	return mirror_change(m, &entry->o, s, err);
 }
 
 int mirror_change_node(struct mirror *m, struct mirror_node *entry, const struct node *n,
                        struct err *err)
 {
-	return change(m, &entry->o, n, err);
-}
-
-int mirror_change_secret(struct mirror *m, struct mirror_secret *entry, const struct secret *s,
-                         struct err *err)
-{
-	return change(m, &entry->o, s, err);
+	return mirror_change(m, &entry->o, n, err);
 }
 
 /* ---- removing ---- */
@@ -700,7 +694,7 @@ int mirror_set_networks(struct mirror *m, struct mirror_task *task,
 
 	next.networks =
 		(struct json_array){.items = (void *)networks, .count = count, .present = true};
-	if (change(m, &task->o, &next, err) < 0)
+	if (mirror_change(m, &task->o, &next, err) < 0)
 		return -1;
 	mirror_set_state(m, task, TASK_PENDING);
 	return 0;

@@ -145,8 +145,8 @@ int mirror_change_service(struct mirror *m, struct mirror_service *entry, const 
 int mirror_change_node(struct mirror *m, struct mirror_node *entry, const struct node *n,
                        struct err *err);
 
-int mirror_change_secret(struct mirror *m, struct mirror_secret *entry, const struct secret *s,
-                         struct err *err);
+/* For kinds without anything to do beside. */
+int mirror_change(struct mirror *m, struct mirror_object *o, const void *record, struct err *err);
 
 /* Out of the loops' sight at once, out of the store with the commit. Tasks of a removed service
  * become loose, those of a removed node keep its id. */

@@ -316,6 +316,7 @@ static const struct json_field network_spec_fields[] = {
 const struct json_table network_spec_table = JSON_TABLE(struct network_spec, network_spec_fields);
 
 static const struct json_field attachment_fields[] = {
+	JSON_FIELD(struct network_attachment, id, "ID", JSON_STRING, OMIT),
 	JSON_FIELD(struct network_attachment, container_id, "ContainerID", JSON_STRING),
 	JSON_FIELD(struct network_attachment, node_id, "NodeID", JSON_STRING),
 	JSON_FIELD(struct network_attachment, address, "Address", JSON_STRING),

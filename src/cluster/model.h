@@ -305,6 +305,7 @@ struct network_spec {
 
 /* A plain container on an attachable network. */
 struct network_attachment {
+	char *id; /* the endpoint's, made by the node: a request that comes twice is one */
 	char *container_id, *node_id;
 	char *address; /* "10.0.3.9" */
 	struct json_strings names;

@@ -9,6 +9,7 @@
 #include "base/str.h"
 #include "cluster/control_state.h"
 #include "cluster/filter.h"
+#include "cluster/network.h"
 
 /* ---- finding ---- */
 
@@ -226,7 +227,8 @@ int node_remove(struct control *c, struct control_time now, const char *ref, boo
 	if (!force && node->alive)
 		return err_set(err, ERR_CONFLICT, "node %s is not down and can't be removed",
 		               node->o.id);
-	if (health_node_lost(c, node, "node was removed", err) < 0) {
+	if (health_node_lost(c, node, "node was removed", err) < 0 ||
+	    network_forget_node(c, node->o.id, err) < 0) {
 		forget(c);
 		return -1;
 	}

@@ -91,6 +91,7 @@ static const struct json_field member_fields[] = {
 	JSON_FIELD(struct proto_member, node_id, "NodeID", JSON_STRING),
 	JSON_FIELD(struct proto_member, node_address, "NodeAddress", JSON_STRING),
 	JSON_FIELD(struct proto_member, names, "Names", JSON_STRINGS, OMIT),
+	JSON_FIELD(struct proto_member, attachment, "Attachment", JSON_STRING, OMIT),
 	JSON_END,
 };
 static const struct json_table member_table = JSON_TABLE(struct proto_member, member_fields);

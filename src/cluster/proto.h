@@ -114,6 +114,7 @@ struct proto_member {
 	char *address;
 	char *node_id, *node_address;
 	struct json_strings names; /* its own */
+	char *attachment; /* of a plain container: its endpoint's id on its node; else NULL */
 };
 
 /* A service on a network. */

@@ -152,7 +152,7 @@ int secret_set_labels(struct control *c, struct control_time now, enum store_kin
 		return err_set(err, ERR_CONFLICT, "update out of sequence");
 	struct secret next = *secret->s;
 	next.spec.labels = *labels;
-	if (mirror_change_secret(&c->m, secret, &next, err) < 0) {
+	if (mirror_change(&c->m, &secret->o, &next, err) < 0) {
 		forget(c);
 		return -1;
 	}

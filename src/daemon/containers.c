@@ -27,10 +27,11 @@ static int check_networks(struct daemon *d, const struct api_container_create *b
 {
 	const char *mode = body->host.network_mode;
 
-	if (!str_empty(mode) && overlays_refuse(engine_net(d->engine), mode, err) < 0)
+	if (!str_empty(mode) && overlays_prepare(d->overlays, engine_net(d->engine), mode, err) < 0)
 		return -1;
 	for (size_t i = 0; i < body->endpoint_count; i++)
-		if (overlays_refuse(engine_net(d->engine), body->endpoints[i].network, err) < 0)
+		if (overlays_prepare(d->overlays, engine_net(d->engine), body->endpoints[i].network,
+		                     err) < 0)
 			return -1;
 	return 0;
 }

@@ -20,6 +20,7 @@ struct executor;
 struct engine;
 struct log;
 struct member;
+struct overlays;
 struct swarm_self;
 
 #define DAEMON_API_VERSION     144 /* what we say, and the newest that we take */
@@ -35,6 +36,7 @@ struct daemon {
 	int64_t started_ns;
 	struct member *member;     /* our part in a cluster; by swarm_open() */
 	struct executor *executor; /* the same */
+	struct overlays *overlays; /* addresses on the cluster's networks */
 	struct http_route *shared; /* the same; owned: daemon_cluster_routes() */
 	const char *store;         /* "etcd://...": for `swarm init`; NULL: a file of our own */
 	const char *store_ca, *store_cert, *store_key; /* files, for "etcds://..." */

@@ -372,6 +372,13 @@ static int x_publish(void *arg, const struct endpoints *given, struct err *err)
 	return net_services_set(engine_net(x->engine), table, given->count, err);
 }
 
+static int x_endpoints(void *arg, struct arena *arena, struct json_strings *ids, struct err *err)
+{
+	struct executor *x = arg;
+
+	return net_overlay_endpoints(engine_net(x->engine), arena, ids, err);
+}
+
 static int x_logs(void *arg, const char *task_id, const struct json *options, int fd,
                   struct err *err)
 {
@@ -386,10 +393,18 @@ static int x_logs(void *arg, const char *task_id, const struct json *options, in
 
 /* ---- events ---- */
 
+/* Of the cluster's networks the ids are not of hexadecimal digits. */
+static void hear_of_network(struct executor *x, const struct event *event)
+{
+	if (str_eq(event->action, "disconnect") &&
+	    !id_is_hex(event->actor, ID_HEX_MAX - 1, ID_HEX_MAX - 1))
+		member_detached(x->member);
+}
+
 static void *watch(void *arg)
 {
 	struct executor *x = arg;
-	auto_type(json) filters = filter_parse("{\"type\":[\"container\"]}", NULL);
+	auto_type(json) filters = filter_parse("{\"type\":[\"container\",\"network\"]}", NULL);
 	struct event_filter filter = {.filters = filters};
 	struct err err = ERR_INIT;
 	auto_type(event_feed) feed = event_subscribe(x->engine, &filter, &err);
@@ -405,6 +420,10 @@ static void *watch(void *arg)
 
 		if (event_next(feed, x->stop_fd, &arena, &event, NULL) <= 0)
 			return NULL;
+		if (str_eq(event.type, "network")) {
+			hear_of_network(x, &event);
+			continue;
+		}
 		const char *task = label_of(&event.attributes, TASKSPEC_LABEL_TASK);
 		/* What we do ourselves is looked at anyway; and a lot of the rest does not matter. */
 		if (task && str_eq(event.action, "die"))
@@ -456,6 +475,7 @@ struct executor *executor_create(struct engine *engine, const char *run, struct 
 	                                    .look = x_look,
 	                                    .list = x_list,
 	                                    .publish = x_publish,
+	                                    .endpoints = x_endpoints,
 	                                    .logs = x_logs};
 	if (x->stop_fd < 0 || !x->containers) {
 		executor_free(x);

@@ -21,6 +21,7 @@
 #include "daemon/daemon.h"
 #include "daemon/mountns.h"
 #include "daemon/options.h"
+#include "daemon/overlays.h"
 #include "daemon/swarm.h"
 #include "engine/engine.h"
 #include "image/image.h"
@@ -174,7 +175,7 @@ static int run(const struct options *o, struct err *err)
 
 	log_init(&log, o->log_level);
 	(void)gethostname(hostname, sizeof(hostname) - 1);
-	const struct engine_options options = {
+	struct engine_options options = {
 		.root = o->root,
 		.run = o->run,
 		.name = o->name ? o->name : hostname,
@@ -203,6 +204,11 @@ static int run(const struct options *o, struct err *err)
 		.registry_mirrors = o->registry_mirrors,
 		.started_ns = clock_wall_ns(),
 	};
+	auto_type(overlays) overlays = overlays_create(err);
+	if (!overlays)
+		return -1;
+	d.overlays = overlays;
+	options.granter = overlays_granter(overlays);
 	if (mountns_settle(o->root, &log, err) < 0)
 		return -1;
 	d.engine = engine_open(&options, err);

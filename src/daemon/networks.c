@@ -540,7 +540,7 @@ static int attach_container(void *ctx, struct http_request *req, struct err *err
 	if (json_is_object(config) &&
 	    json_decode(config, &api_endpoint_table, &arena, &endpoint, err) < 0)
 		return -1;
-	if (overlays_refuse(engine_net(d->engine), http_arg(req, 0), err) < 0 ||
+	if (overlays_prepare(d->overlays, engine_net(d->engine), http_arg(req, 0), err) < 0 ||
 	    container_connect(d->engine, container, http_arg(req, 0), &endpoint, err) < 0)
 		return -1;
 	return http_reply_empty(req, 200);

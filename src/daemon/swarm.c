@@ -20,6 +20,7 @@
 #include "cluster/store.h"
 #include "daemon/daemon.h"
 #include "daemon/executor.h"
+#include "daemon/overlays.h"
 #include "engine/engine.h"
 #include "http/route.h"
 
@@ -116,11 +117,15 @@ int swarm_open(struct daemon *d, struct err *err)
 	                                                 .compact_ms = d->store_compaction_ms,
 	                                                 .api = {.routes = d->shared, .ctx = d}},
 	                        err);
-	return d->member ? executor_watch(d->executor, d->member, err) : -1;
+	if (!d->member)
+		return -1;
+	overlays_serve(d->overlays, d->member);
+	return executor_watch(d->executor, d->member, err);
 }
 
 void swarm_close(struct daemon *d)
 {
+	overlays_stop(d->overlays);
 	executor_unwatch(d->executor);
 	member_close(d->member);
 	executor_free(d->executor);

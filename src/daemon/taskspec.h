@@ -15,7 +15,7 @@ struct arena;
 struct engine;
 struct err;
 
-#define TASKSPEC_LABEL_TASK "com.docker.swarm.task.id"
+#define TASKSPEC_LABEL_TASK ENGINE_TASK_LABEL
 #define TASKSPEC_NAME_MAX   160
 
 /* NAME.SLOT.ID, or NAME.NODE.ID in a global service. */

@@ -28,26 +28,30 @@ bool endpoints_is_network(const char *mode)
 	return !str_eq(mode, "none") && !str_eq(mode, "host") && !check_mode_container(mode);
 }
 
-static int attach_one(struct container *c, const struct config *config,
-                      const struct api_named_endpoint *wanted, struct err *err)
+/* What it asks for; names are its own, then the aliases. */
+struct wish {
+	struct net_attachment attachment;
+	const char **names;
+	char short_id[ID_SHORT + 1];
+	struct engine_grant grant;
+};
+
+static int fill_wish(struct container *c, const struct config *config,
+                     const struct api_named_endpoint *wanted, struct wish *w, struct err *err)
 {
 	const struct api_endpoint *e = &wanted->endpoint;
-	char short_id[ID_SHORT + 1];
-	const char **aliases = calloc(e->aliases.count + 3, sizeof(*aliases));
 	size_t n = 0;
-	struct net_endpoint got;
 
-	if (!aliases)
+	w->names = calloc(e->aliases.count + 4, sizeof(*w->names));
+	if (!w->names)
 		return err_nomem(err);
-	snprintf(short_id, sizeof(short_id), "%.12s", c->id);
-	for (size_t i = 0; i < e->aliases.count; i++)
-		aliases[n++] = e->aliases.items[i];
-	if (!str_empty(config->create.config.hostname))
-		aliases[n++] = config->create.config.hostname;
-	struct net_attachment attachment = {
+	snprintf(w->short_id, sizeof(w->short_id), "%.12s", c->id);
+	w->names[n++] = c->name;
+	w->names[n++] = w->short_id;
+	w->attachment = (struct net_attachment){
 		.network = wanted->network,
 		.container_name = c->name,
-		.aliases = aliases,
+		.aliases = &w->names[n],
 		.ipv4 = e->ipam_config && !str_empty(e->ipam_config->ipv4_address)
 	                        ? e->ipam_config->ipv4_address
 	                        : NULL,
@@ -56,8 +60,56 @@ static int attach_one(struct container *c, const struct config *config,
 	                       ? config->create.config.mac_address
 	                       : NULL,
 	};
-	int rc = net_attach(c->engine->net, c->id, &attachment, &got, err);
-	free(aliases);
+	for (size_t i = 0; i < e->aliases.count; i++)
+		w->names[n++] = e->aliases.items[i];
+	if (!str_empty(config->create.config.hostname))
+		w->names[n++] = config->create.config.hostname;
+	return 0;
+}
+
+static bool is_task(const struct config *config)
+{
+	const struct json_strmap *labels = &config->create.config.labels;
+
+	for (size_t i = 0; i < labels->count; i++)
+		if (str_eq(labels->items[i].key, ENGINE_TASK_LABEL))
+			return true;
+	return false;
+}
+
+static int attach_wish(struct container *c, const struct config *config, struct wish *w,
+                       struct net_endpoint *got, struct err *err)
+{
+	const struct engine_granter *granter = c->engine->granter;
+	struct engine_want want = {.net = c->engine->net,
+	                           .network = w->attachment.network,
+	                           .container_id = c->id,
+	                           .names = w->names,
+	                           .ipv4 = w->attachment.ipv4};
+
+	if (!granter || is_task(config))
+		return net_attach(c->engine->net, c->id, &w->attachment, got, err);
+	int granted = granter->grant(granter->arg, &want, &w->grant, err);
+	if (granted > 0) {
+		w->attachment.ipv4 = w->grant.ipv4;
+		w->attachment.id = w->grant.endpoint_id;
+	}
+	int rc = granted < 0 ? -1 : net_attach(c->engine->net, c->id, &w->attachment, got, err);
+	if (granted > 0)
+		granter->done(granter->arg, &w->grant, rc == 0);
+	return rc;
+}
+
+static int attach_one(struct container *c, const struct config *config,
+                      const struct api_named_endpoint *wanted, struct err *err)
+{
+	struct wish w = {0};
+	struct net_endpoint got;
+
+	if (fill_wish(c, config, wanted, &w, err) < 0)
+		return -1;
+	int rc = attach_wish(c, config, &w, &got, err);
+	free(w.names);
 	if (rc == 0)
 		event_add(c->engine, "network", "connect", got.network_id, "container", c->id,
 		          "name", got.network_name, "type", "bridge", NULL);
@@ -254,12 +306,12 @@ void endpoints_down(struct container *c)
 	auto_type(netinfo) info = container_netinfo(c);
 	auto_type(netinfo) none = netinfo_create(NULL);
 
+	(void)net_unpublish(c->engine->net, c->id, NULL);
+	(void)net_sandbox_remove(c->engine->net, c->id, NULL);
 	for (size_t i = 0; info && i < info->network_count; i++)
 		event_add(c->engine, "network", "disconnect", info->networks[i].endpoint.network_id,
 		          "container", c->id, "name", info->networks[i].name, "type", "bridge",
 		          NULL);
-	(void)net_unpublish(c->engine->net, c->id, NULL);
-	(void)net_sandbox_remove(c->engine->net, c->id, NULL);
 	if (!none)
 		return;
 	pthread_mutex_lock(&c->lock);

@@ -250,6 +250,7 @@ static struct engine *engine_new(const struct engine_options *options, struct er
 	pthread_mutex_init(&engine->volume_lock, NULL);
 	engine->log = options->log;
 	engine->userns_host = options->userns_host;
+	engine->granter = options->granter;
 	engine->build_runner = (struct build_runner){
 		.run = buildrun_run, .resolve_user = buildrun_resolve_user, .ctx = engine};
 	(void)!gethostname(host, sizeof(host) - 1);

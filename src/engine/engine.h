@@ -32,6 +32,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "base/id.h"
+
 struct arena;
 struct build_runner;
 struct engine;
@@ -39,6 +41,30 @@ struct err;
 struct image_store;
 struct log;
 struct net;
+
+/* Who gives addresses on networks that are not this machine's alone. */
+struct engine_want {
+	struct net *net;
+	const char *network; /* name or id */
+	const char *container_id;
+	const char *const *names; /* NULL-terminated: what it answers to */
+	const char *ipv4;         /* NULL: any */
+};
+struct engine_grant {
+	char endpoint_id[ID_HEX_MAX];
+	char ipv4[16];
+};
+/* Containers with it are tasks: they come with their addresses. */
+#define ENGINE_TASK_LABEL "com.docker.swarm.task.id"
+struct engine_granter {
+	void *arg;
+	/* Has the network on this machine and an address. 0: it is not one of those. 1: done() must follow.
+	 * May take seconds. */
+	int (*grant)(void *arg, const struct engine_want *want, struct engine_grant *out,
+	             struct err *err);
+	/* attached: the endpoint is there. */
+	void (*done)(void *arg, const struct engine_grant *grant, bool attached);
+};
 
 struct engine_options {
 	const char *root;         /* absolute; made 0700 if missing */
@@ -51,6 +77,7 @@ struct engine_options {
 	/* NULL-terminated; may be NULL: as in struct image_store_options. */
 	const char *const *insecure_registries, *const *registry_mirrors, *const *registry_certs;
 	const char *layers; /* "mounted", "directories"; NULL: as this machine can */
+	const struct engine_granter *granter; /* borrowed; NULL: there are no such networks */
 	const struct log *log;
 };
 

@@ -72,6 +72,7 @@ struct engine {
 	struct pool *pool;
 	struct events *events;
 	struct build_runner build_runner;
+	const struct engine_granter *granter; /* or NULL */
 	pthread_mutex_t lock;
 	struct map *by_id, *by_name;    /* struct container; guarded by lock */
 	struct map *execs;              /* struct exec; guarded by lock */

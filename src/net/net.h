@@ -100,6 +100,7 @@ struct net_attachment {
 	const char *const *aliases; /* NULL-terminated or NULL */
 	const char *ipv4;           /* wanted address or NULL */
 	const char *mac;            /* wanted address or NULL */
+	const char *id;             /* of the endpoint, 64 hex digits; NULL: made */
 };
 
 struct net_endpoint {
@@ -222,6 +223,13 @@ int net_overlay_ensure(struct net *net, const struct net_overlay *overlay, struc
  * concerns networks that are here is persisted. */
 int net_overlays_set(struct net *net, const struct net_overlay *overlays, size_t count,
                      struct err *err);
+/* The network (name or id) of the last table, made on this machine as by net_overlay_ensure(). 0: there is none
+ * such, nor one here; 1: *out is it, in the arena. */
+int net_overlay_prepare(struct net *net, const char *ref, struct arena *arena,
+                        struct net_network *out, struct err *err);
+/* Ids of all endpoints on overlays that are here. In the arena. */
+int net_overlay_endpoints(struct net *net, struct arena *arena, struct json_strings *ids,
+                          struct err *err);
 /* All networks of the last table, whether they are on this machine or not. In the arena. */
 int net_overlay_list(struct net *net, struct arena *arena, struct net_network **out, size_t *count,
                      struct err *err);

@@ -25,6 +25,7 @@
 /* What the last table says of one network, with numbers for addresses. */
 struct entry {
 	struct net_network n;
+	uint32_t vni;
 	struct store_overlay o;
 };
 
@@ -247,6 +248,7 @@ static int read_table(const struct net_overlay *overlays, size_t count, struct a
 	for (size_t i = 0; i < count; i++) {
 		struct net_network n = describe(&overlays[i]);
 
+		entries[i].vni = overlays[i].vni;
 		if (copy_network(&n, arena, &entries[i].n, err) < 0 ||
 		    read_peers(&overlays[i], arena, &entries[i].o, err) < 0 ||
 		    read_vips(&overlays[i], arena, &entries[i].o, err) < 0)
@@ -571,6 +573,88 @@ int net_overlay_ensure(struct net *net, const struct net_overlay *overlay, struc
 	if (err)
 		*err = why;
 	return -1;
+}
+
+static const struct entry *find_ref(const struct overlays *all, const char *ref)
+{
+	const struct entry *found = find_entry(all, ref);
+
+	for (size_t i = 0; all && !found && i < all->count; i++)
+		if (str_eq(all->entries[i].n.name, ref))
+			found = &all->entries[i];
+	return found;
+}
+
+/* As it came with the table; borrows. */
+static struct net_overlay again(const struct entry *entry)
+{
+	struct net_overlay out = {
+		.id = entry->n.id,
+		.name = entry->n.name,
+		.subnet = entry->n.subnet,
+		.gateway = entry->n.gateway,
+		.vni = entry->vni,
+		.internal = entry->n.internal,
+		.attachable = entry->n.attachable,
+		.labels = entry->n.labels,
+		.options = entry->n.options,
+		.created_ns = entry->n.created_ns,
+	};
+
+	return out;
+}
+
+int net_overlay_prepare(struct net *net, const char *ref, struct arena *arena,
+                        struct net_network *out, struct err *err)
+{
+	struct store_network found = {0};
+
+	net_guard(net);
+	struct overlays *all = overlays_of(net, err);
+	if (!all)
+		return -1;
+	const struct entry *entry = find_ref(all, ref);
+	bool here = store_network_find(net->db, ref, arena, &found, NULL) == 0;
+	bool exact = here && (str_eq(found.n.name, ref) || str_eq(found.n.id, ref));
+
+	/* One of this machine's own goes first; the beginning of an id goes last. */
+	if (here && found.vni == 0 && (exact || !entry))
+		return 0;
+	if (entry && (!here || !str_eq(found.n.id, entry->n.id)))
+		here = store_network_find(net->db, entry->n.id, arena, &found, NULL) == 0;
+	if (!entry && !here)
+		return 0;
+	pin(all, entry ? entry->n.id : found.n.id);
+	if (!here) {
+		struct net_overlay overlay = again(entry);
+
+		if (make(net, &overlay, err) < 0 ||
+		    store_network_find(net->db, overlay.id, arena, &found, err) < 0)
+			return -1;
+	}
+	*out = found.n;
+	return 1;
+}
+
+int net_overlay_endpoints(struct net *net, struct arena *arena, struct json_strings *ids,
+                          struct err *err)
+{
+	struct store_network *networks;
+	struct store_endpoint *all;
+	size_t network_count, count;
+
+	*ids = (struct json_strings){.present = true};
+	if (store_network_list(net->db, arena, &networks, &network_count, err) < 0 ||
+	    store_endpoint_list(net->db, &(struct store_filter){0}, arena, &all, &count, err) < 0)
+		return -1;
+	ids->items = arena_array(arena, count + 1, sizeof(char *), err);
+	if (!ids->items)
+		return -1;
+	for (size_t i = 0; i < count; i++)
+		for (size_t k = 0; k < network_count; k++)
+			if (networks[k].vni && str_eq(networks[k].n.id, all[i].e.network_id))
+				ids->items[ids->count++] = all[i].e.id;
+	return 0;
 }
 
 static int drop(struct net *net, const struct store_network *network, struct err *err)

@@ -245,7 +245,10 @@ static int fill_endpoint(struct net *net, const char *container_id,
 
 	if (pick_address(net, network, attachment->ipv4, &out->ip, err) < 0)
 		return -1;
-	id_make_hex(e->id);
+	if (attachment->id)
+		snprintf(e->id, sizeof(e->id), "%s", attachment->id);
+	else
+		id_make_hex(e->id);
 	snprintf(out->container_id, sizeof(out->container_id), "%s", container_id);
 	snprintf(out->host_if, sizeof(out->host_if), "vb%.11s", e->id);
 	snprintf(e->network_id, sizeof(e->network_id), "%s", network->n.id);

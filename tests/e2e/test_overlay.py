@@ -147,16 +147,40 @@ def test_a_service_is_updated_and_drained_without_a_failed_request(cluster):
         assert "failed" not in out and int(out.split("asked ")[1]) > 10
 
 
-def test_plain_containers_get_no_address_behind_the_leaders_back(cluster):
+def test_plain_containers_are_on_attachable_networks_of_the_cluster(cluster):
+    """On both machines: with names, over a daemon's death, and gone when they are gone."""
     a, b = cluster
-    create(a, "client", "--mode", "global", command=IDLE)
-    eventually(lambda: len(tasks(a, "client")) == 2, 20)
     for d in cluster:
         refused = d.docker("run", "--rm", "--network", "wide", "busybox", "true", check=False)
-        assert refused.returncode and "network wide is the cluster's" in refused.stderr
-        d.docker("run", "-d", "--name", "plain", "busybox", "sleep", "1000")
-        refused = d.docker("network", "connect", "wide", "plain", check=False)
-        assert refused.returncode and "network wide is the cluster's" in refused.stderr
+        assert refused.returncode and "network wide not manually attachable" in refused.stderr
+    a.docker("network", "create", "-d", "overlay", "--attachable", "open")
+    create(a, "web", "--replicas", "1", network="open")
+    for d, name in ((a, "left"), (b, "right")):
+        d.docker("run", "-d", "--name", name, "--network", "open", "busybox", *IDLE)
+    a.docker("run", "-d", "--name", "late", "busybox", "sh", "-c", SERVE)
+    a.docker("network", "connect", "--alias", "shop", "open", "late")
+    own = {name: d.docker("inspect", "-f", "{{.NetworkSettings.Networks.open.IPAddress}}", name).stdout.strip()
+           for d, name in ((a, "left"), (b, "right"), (a, "late"))}
+    assert len(set(own.values())) == 3
+    for name in ("late", "shop"):
+        eventually(lambda: lookup(b, "right", name) == {own["late"]})
+    assert fetch(b, "right", "shop")
+    eventually(lambda: lookup(a, "left", "right") == {own["right"]})
+    eventually(lambda: fetch(b, "right", "web", check=False), 20)
+
+    b.kill9()
+    b.start()
+    assert b.docker("inspect", "-f", "{{.State.Running}}", "right").stdout.strip() == "true"
+    eventually(lambda: fetch(b, "right", "shop", check=False))
+
+    a.docker("network", "disconnect", "open", "late")
+    eventually(lambda: not lookup(b, "right", "shop"))
+    refused = a.docker("network", "rm", "open", check=False)
+    assert refused.returncode and "in use by" in refused.stderr
+    b.docker("rm", "-f", "right")
+    a.docker("rm", "-f", "left", "late")
+    a.docker("service", "rm", "web")
+    eventually(lambda: a.docker("network", "rm", "open", check=False).returncode == 0)
 
 
 def test_dnsrr_names_lead_to_the_tasks_and_aliases_too(cluster):
