@@ -8,6 +8,7 @@
 #include "base/str.h"
 #include "cli/api.h"
 #include "cli/commands.h"
+#include "cli/images_tree.h"
 #include "cli/out.h"
 #include "oci/reference.h"
 
@@ -91,12 +92,19 @@ static int run_images(struct cli *cli, const struct args *args, struct err *err)
 	api_begin(&path, "/images/json", NULL, NULL);
 	if (args_bool(args, "all"))
 		api_query(&path, "all", "1");
+	static const char *const apart[] = {"digests", "format", "no-trunc", "quiet"};
+	for (size_t i = 0; args_bool(args, "tree") && i < ARRAY_LEN(apart); i++)
+		if (args_has(args, apart[i]))
+			return err_set(err, ERR_INVALID, "--tree and --%s exclude each other",
+			               apart[i]);
 	if (api_filters_and(&path, args, args->count ? "reference" : NULL,
 	                    args->count ? args->words[0] : NULL, err) < 0)
 		return -1;
 	auto_type(json) list = api_get(cli, buf_str(&path), err);
 	if (!list)
 		return -1;
+	if (args_bool(args, "tree"))
+		return images_tree(cli, args, list, err);
 	auto_type(json) rows = json_array();
 	for (size_t i = 0; i < json_count(list); i++)
 		add_rows(cli, json_at(list, i), args_bool(args, "no-trunc"),
@@ -196,6 +204,7 @@ static const struct flag images_flags[] = {
 	{"format", 0, FLAG_STRING, "TEMPLATE", "json, a template, or 'table ' and a template"},
 	{"no-trunc", 0, FLAG_BOOL, NULL, "Do not shorten ids"},
 	{"quiet", 'q', FLAG_BOOL, NULL, "Ids only"},
+	{"tree", 0, FLAG_BOOL, NULL, "Show which is built on which, and what each adds"},
 	{NULL},
 };
 static const struct flag none[] = {{NULL}};

@@ -68,6 +68,11 @@ def test_what_images_share_is_told(daemon, tmp_path):
         text = daemon.cli(which, "system", "df", "-v").stdout
         (line,) = [row.split() for row in text.splitlines() if row.startswith("child ")]
         assert line[-4:] == ["5.7kB", "5kB", "700B", "1"] and "VOLUME NAME" in text and "CONTAINER ID" in text, text
+    lines = [line.split() for line in daemon.buoy("images", "--tree").stdout.splitlines()]
+    below = lines.index(next(row for row in lines if row[0] == "base:1")) + 1
+    assert lines[0] == ["IMAGE", "IMAGE", "ID", "SIZE", "OWN"]
+    assert lines[below][:2] == ["\u2514\u2500", "child:1"] and lines[below][-2:] == ["5.7kB", "700B"]
+    assert daemon.buoy("images", "--tree", "-q", check=False).returncode == 1
     daemon.buoy("rm", "c")
     daemon.buoy("rmi", "child:1", "base:1")
 
