@@ -51,8 +51,15 @@ enum store_fault {
 	STORE_FAULT_NONE,
 	STORE_FAULT_BEFORE, /* the next commit fails and writes nothing */
 	STORE_FAULT_AFTER,  /* the next commit is written, and its answer is lost */
+	STORE_FAULT_AWAY,   /* from now on no question arrives */
+	STORE_FAULT_DEAF,   /* from now on no answer does: commits are written */
 };
 
 void store_disk_fail_next(struct store_disk *disk, enum store_fault fault);
 /* Compare neither epochs nor versions: the defence off, so that a test can see that it matters. */
 void store_disk_trust_all(struct store_disk *disk);
+
+/* As in etcd: who may commit is decided elsewhere (0: nobody), and a handle is opened under the epoch that was
+ * given there. */
+void store_disk_set_epoch(struct store_disk *disk, int64_t epoch);
+struct store *store_memory_open_as(struct store_disk *disk, int64_t epoch, struct err *err);

@@ -83,11 +83,25 @@ static int visit(const struct entry *e, enum store_kind kind, const struct store
 	return visitor->fn(visitor->arg, &object, err);
 }
 
+/* Nobody answers: such a fault lasts until another is set. */
+static bool is_cut(const struct store_disk *disk)
+{
+	return disk->fault == STORE_FAULT_AWAY || disk->fault == STORE_FAULT_DEAF;
+}
+
+static int no_answer(struct err *err)
+{
+	return err_set(err, ERR_TIMEOUT, "the store does not answer");
+}
+
 static int memory_get(void *state, enum store_kind kind, const char *id,
                       const struct store_visitor *visitor, struct err *err)
 {
 	struct store_disk *disk = state;
 	bool found;
+
+	if (is_cut(disk))
+		return no_answer(err);
 	size_t at = position(&disk->shelves[kind], id, &found);
 
 	if (!found)
@@ -101,6 +115,8 @@ static int memory_list(void *state, enum store_kind kind, const struct store_vis
 	struct store_disk *disk = state;
 	const struct shelf *shelf = &disk->shelves[kind];
 
+	if (is_cut(disk))
+		return no_answer(err);
 	for (size_t i = 0; i < shelf->count; i++)
 		if (visit(&shelf->entries[i], kind, visitor, err) < 0)
 			return -1;
@@ -186,10 +202,12 @@ static void apply(struct store_disk *disk, struct store_op *op)
 static int64_t memory_commit(void *state, int64_t epoch, struct store_op *ops, struct err *err)
 {
 	struct store_disk *disk = state;
-
 	enum store_fault fault = disk->fault;
 
-	disk->fault = STORE_FAULT_NONE;
+	if (fault == STORE_FAULT_AWAY)
+		return no_answer(err);
+	if (!is_cut(disk))
+		disk->fault = STORE_FAULT_NONE;
 	if (fault == STORE_FAULT_BEFORE)
 		return err_set(err, ERR_SYSTEM, "the disk failed");
 	if (!disk->trusting &&
@@ -202,12 +220,15 @@ static int64_t memory_commit(void *state, int64_t epoch, struct store_op *ops, s
 		apply(disk, op);
 	if (fault == STORE_FAULT_AFTER)
 		return err_set(err, ERR_SYSTEM, "the disk's answer was lost");
+	if (fault == STORE_FAULT_DEAF)
+		return no_answer(err);
 	return disk->revision;
 }
 
 static int memory_revision(void *state, int64_t *revision, struct err *err)
 {
-	(void)err;
+	if (is_cut(state))
+		return no_answer(err);
 	*revision = ((struct store_disk *)state)->revision;
 	return 0;
 }
@@ -228,7 +249,17 @@ static const struct store_driver memory_driver = {
 struct store *store_memory_open(struct store_disk *disk, struct err *err)
 {
 	disk->epoch++;
-	return store_create(&memory_driver, disk, disk->epoch, disk->revision, err);
+	return store_memory_open_as(disk, disk->epoch, err);
+}
+
+struct store *store_memory_open_as(struct store_disk *disk, int64_t epoch, struct err *err)
+{
+	return store_create(&memory_driver, disk, epoch, disk->revision, err);
+}
+
+void store_disk_set_epoch(struct store_disk *disk, int64_t epoch)
+{
+	disk->epoch = epoch;
 }
 
 void store_disk_fail_next(struct store_disk *disk, enum store_fault fault)

@@ -11,7 +11,11 @@
 
 /* agent - the least that proto.h asks of a node's agent. */
 
-#define DIES_PER_MILLE 2 /* a running container, per step, while faults last */
+#define HELLO_MS        700
+#define STALL_MS        3500
+#define EMPTIED_PERCENT 2
+#define DIES_PER_MILLE  2    /* a running container, per step, while faults last */
+#define SLOW_MS         6000 /* so long may a container take to stop */
 
 void agent_init(struct world *w, size_t i)
 {
@@ -20,6 +24,8 @@ void agent_init(struct world *w, size_t i)
 	snprintf(a->id, sizeof(a->id), "node%zu", i);
 	a->up = true;
 	a->sequence = 1;
+	a->master = i % w->master_count;
+	a->heard_ms = w->now_ms;
 }
 
 static struct agent_task *find(struct agent *a, const char *id)
@@ -30,19 +36,51 @@ static struct agent_task *find(struct agent *a, const char *id)
 	return NULL;
 }
 
-static void forget(struct world *w, struct agent *a, struct agent_task *task)
+static void forget(struct world *w, size_t i, struct agent_task *task)
 {
-	check_forget(w, task->id);
+	struct agent *a = &w->agents[i];
+
+	check_forget(w, i, task->id);
 	*task = a->tasks[--a->count];
 }
 
-static void set_state(struct agent_task *task, enum task_state state)
+/* ---- its disk ---- */
+
+static void save_task(struct world *w, struct agent_task *task)
+{
+	if (w->broken == SIM_BREAK_DURABLE && world_chance(w, 70))
+		return;
+	task->saved = task->state;
+	task->kept = true;
+}
+
+static void save_epoch(struct world *w, struct agent *a)
+{
+	if (w->broken != SIM_BREAK_DURABLE)
+		a->saved_epoch = a->epoch;
+}
+
+static void set_state(struct world *w, struct agent_task *task, enum task_state state)
 {
 	if (state <= task->state)
 		return;
 	task->state = state;
 	task->acknowledged = false;
 	task->changed_seq = 0;
+	save_task(w, task);
+}
+
+/* What was not written is not there. */
+static void read_disk(struct agent *a)
+{
+	a->epoch = a->saved_epoch;
+	for (size_t i = a->count; i-- > 0;) {
+		struct agent_task *task = &a->tasks[i];
+
+		task->state = task->saved;
+		if (!task->kept)
+			*task = a->tasks[--a->count];
+	}
 }
 
 /* ---- what happens to the machine ---- */
@@ -50,6 +88,9 @@ static void set_state(struct agent_task *task, enum task_state state)
 static void lose_memory(struct world *w, struct agent *a)
 {
 	a->connected = false;
+	a->session = 0;
+	a->applied = 0;
+	a->line++;
 	a->hello_at_ms = w->now_ms;
 	for (size_t i = 0; i < a->count; i++)
 		a->tasks[i].changed_seq = 0;
@@ -60,13 +101,14 @@ void agent_crash(struct world *w, size_t i)
 	struct agent *a = &w->agents[i];
 
 	a->up = false;
+	read_disk(a);
 	lose_memory(w, a);
 	for (size_t k = 0; k < a->count; k++) {
 		struct agent_task *task = &a->tasks[k];
 
 		task->container = false;
 		if (task->state >= TASK_STARTING)
-			set_state(task, TASK_FAILED); /* found dead when the machine is back */
+			set_state(w, task, TASK_FAILED); /* found dead when the machine is back */
 	}
 }
 
@@ -105,6 +147,16 @@ static char *encode(struct world *w, const struct json_table *table, const void 
 	return buf_take(&text, NULL);
 }
 
+static void say(struct world *w, size_t i, bool hello, char *text)
+{
+	world_send(w, (struct event){.kind = EVENT_TO_MASTER,
+	                             .master = w->agents[i].master,
+	                             .node = i,
+	                             .line = w->agents[i].line,
+	                             .hello = hello,
+	                             .text = text});
+}
+
 static void say_hello(struct world *w, size_t i)
 {
 	struct agent *a = &w->agents[i];
@@ -119,8 +171,8 @@ static void say_hello(struct world *w, size_t i)
 
 	hello.statuses = (struct json_array){
 		.items = statuses, .count = collect(a, statuses, true), .present = true};
-	a->hello_at_ms = w->now_ms + 700;
-	world_send(w, EVENT_TO_LEADER, i, true, encode(w, &proto_hello_table, &hello));
+	a->hello_at_ms = w->now_ms + HELLO_MS;
+	say(w, i, true, encode(w, &proto_hello_table, &hello));
 }
 
 static void report(struct world *w, size_t i)
@@ -141,7 +193,7 @@ static void report(struct world *w, size_t i)
 	if (w->broken == SIM_BREAK_ACK)
 		for (size_t k = 0; k < a->count; k++)
 			a->tasks[k].acknowledged = true;
-	world_send(w, EVENT_TO_LEADER, i, false, encode(w, &proto_report_table, &message));
+	say(w, i, false, encode(w, &proto_report_table, &message));
 }
 
 /* ---- working ---- */
@@ -160,15 +212,17 @@ static bool has_neighbour(const struct agent *a, const struct agent_task *task)
 static void stop(struct world *w, struct agent_task *task)
 {
 	if (!task->container) {
-		set_state(task, TASK_SHUTDOWN);
+		set_state(w, task, TASK_SHUTDOWN);
 		return;
 	}
 	if (task->stops_at_ms == 0)
-		task->stops_at_ms = w->now_ms + (int64_t)world_random(w, 600);
+		task->stops_at_ms =
+			w->now_ms +
+			(int64_t)world_random(w, world_chance(w, w->slow_percent) ? SLOW_MS : 600);
 	if (w->now_ms < task->stops_at_ms)
 		return;
 	task->container = false;
-	set_state(task, TASK_SHUTDOWN);
+	set_state(w, task, TASK_SHUTDOWN);
 }
 
 static void start(struct world *w, size_t i, struct agent_task *task)
@@ -177,13 +231,13 @@ static void start(struct world *w, size_t i, struct agent_task *task)
 
 	if (w->broken != SIM_BREAK_SLOT && has_neighbour(a, task))
 		return;
-	set_state(task, TASK_STARTING);
+	set_state(w, task, TASK_STARTING);
 	if (strcmp(task->image, "bad") == 0 || (!w->calm && world_chance(w, 2))) {
-		set_state(task, TASK_FAILED);
+		set_state(w, task, TASK_FAILED);
 		return;
 	}
 	task->container = true;
-	set_state(task, TASK_RUNNING);
+	set_state(w, task, TASK_RUNNING);
 	check_started(w, i, task);
 }
 
@@ -196,13 +250,36 @@ static void advance(struct world *w, size_t i, struct agent_task *task)
 	} else if (task->container) {
 		if (!w->calm && world_random(w, 1000) < DIES_PER_MILLE) {
 			task->container = false;
-			set_state(task, world_chance(w, 50) ? TASK_FAILED : TASK_COMPLETE);
+			set_state(w, task, world_chance(w, 50) ? TASK_FAILED : TASK_COMPLETE);
 		}
 	} else if (task->state < TASK_READY) {
-		set_state(task, task->state < TASK_ACCEPTED ? TASK_ACCEPTED : TASK_READY);
+		set_state(w, task, task->state < TASK_ACCEPTED ? TASK_ACCEPTED : TASK_READY);
 	} else if (task->desired == TASK_RUNNING) {
 		start(w, i, task);
 	}
+}
+
+/* The next of the managers: this one does not lead, or does not answer. */
+static void move_on(struct world *w, struct agent *a)
+{
+	a->connected = false;
+	a->session = 0;
+	a->line++;
+	a->master = (a->master + 1) % w->master_count;
+	a->hello_at_ms = w->now_ms + 50 + (int64_t)world_random(w, 100);
+}
+
+static void greet(struct world *w, size_t i)
+{
+	struct agent *a = &w->agents[i];
+
+	if (w->now_ms < a->hello_at_ms)
+		return;
+	if (w->now_ms - a->heard_ms > STALL_MS) {
+		move_on(w, a);
+		a->heard_ms = w->now_ms - STALL_MS + HELLO_MS;
+	}
+	say_hello(w, i);
 }
 
 void agent_step(struct world *w, size_t i)
@@ -217,9 +294,10 @@ void agent_step(struct world *w, size_t i)
 		news = news || (!a->tasks[k].acknowledged && a->tasks[k].changed_seq == 0 &&
 		                a->tasks[k].state >= TASK_ACCEPTED);
 	}
+	if (a->connected && w->now_ms - a->heard_ms > STALL_MS)
+		move_on(w, a);
 	if (!a->connected) {
-		if (w->now_ms >= a->hello_at_ms)
-			say_hello(w, i);
+		greet(w, i);
 	} else if (news || w->now_ms >= a->beat_at_ms) {
 		report(w, i);
 	}
@@ -237,7 +315,8 @@ static void accept_task(struct world *w, size_t i, const struct task *t)
 		if (a->count == SIM_TASKS)
 			world_fail(w, "node %zu has too many tasks", i);
 		task = &a->tasks[a->count++];
-		*task = (struct agent_task){.slot = t->slot, .state = TASK_ASSIGNED};
+		*task = (struct agent_task){
+			.slot = t->slot, .state = TASK_ASSIGNED, .saved = TASK_ASSIGNED};
 		snprintf(task->id, sizeof(task->id), "%s", t->id);
 		snprintf(task->service, sizeof(task->service), "%s", t->service_id);
 		snprintf(task->image, sizeof(task->image), "%s", t->spec.container.image);
@@ -264,16 +343,19 @@ static void apply(struct world *w, size_t i, const struct proto_assignments *set
 
 	for (size_t k = a->count; whole && k-- > 0;)
 		if (!is_named(set, a->tasks[k].id))
-			forget(w, a, &a->tasks[k]); /* its container is killed, too */
+			forget(w, i, &a->tasks[k]); /* its container is killed, too */
 	for (size_t k = 0; k < set->removed.count; k++) {
 		struct agent_task *task = find(a, set->removed.items[k]);
 
 		if (task)
-			forget(w, a, task);
+			forget(w, i, task);
 	}
 	for (size_t k = 0; k < set->tasks.count; k++)
 		accept_task(w, i, &tasks[k]);
 	a->applied = set->to;
+	for (size_t k = 0; k < a->count; k++)
+		if (!a->tasks[k].kept)
+			save_task(w, &a->tasks[k]);
 }
 
 static bool is_older(const struct agent *a, const struct proto_assignments *set)
@@ -289,7 +371,7 @@ static void take_assignments(struct world *w, size_t i, const struct proto_assig
 
 	if (w->broken != SIM_BREAK_EPOCH && is_older(a, set))
 		return;
-	if (whole && set->tasks.count == 0 && !set->empty)
+	if (whole && set->tasks.count == 0 && !set->empty && w->broken != SIM_BREAK_EMPTY)
 		return;
 	if (!whole && w->broken != SIM_BREAK_FROM) {
 		if (!same || set->to <= a->applied)
@@ -302,6 +384,7 @@ static void take_assignments(struct world *w, size_t i, const struct proto_assig
 	if (whole && same && set->to <= a->applied)
 		return;
 	a->epoch = set->epoch;
+	save_epoch(w, a);
 	a->session = set->session;
 	apply(w, i, set);
 	if (whole)
@@ -322,24 +405,38 @@ static void take_reply(struct agent *a, const struct proto_reply *reply)
 	}
 }
 
-void agent_take(struct world *w, size_t i, bool assignments, const char *text)
+static void read_message(struct world *w, const struct event *event)
 {
-	struct agent *a = &w->agents[i];
 	auto_arena struct arena arena = ARENA_INIT(64 << 20);
 	struct proto_assignments set;
 	struct proto_reply reply = {0};
 	struct err err = ERR_INIT;
+	size_t len = strlen(event->text);
 
-	if (!a->up || w->now_ms < a->paused_until_ms)
-		return;
-	if (assignments) {
-		if (proto_assignments_decode(text, strlen(text), &arena, &set, &err) < 0)
+	if (event->hello) {
+		if (proto_assignments_decode(event->text, len, &arena, &set, &err) < 0)
 			world_fail(w, "unreadable assignments: %s", err.msg);
-		take_assignments(w, i, &set);
-	} else {
-		if (json_decode_text(text, strlen(text), &proto_reply_table, &arena, &reply, &err) <
-		    0)
-			world_fail(w, "unreadable reply: %s", err.msg);
-		take_reply(a, &reply);
+		if (!w->calm && str_eq(set.type, PROTO_COMPLETE) &&
+		    world_chance(w, EMPTIED_PERCENT))
+			set.tasks.count = 0; /* by who knows what, and without saying so */
+		take_assignments(w, event->node, &set);
+		return;
 	}
+	if (json_decode_text(event->text, len, &proto_reply_table, &arena, &reply, &err) < 0)
+		world_fail(w, "unreadable reply: %s", err.msg);
+	take_reply(&w->agents[event->node], &reply);
+}
+
+void agent_take(struct world *w, const struct event *event)
+{
+	struct agent *a = &w->agents[event->node];
+
+	if (!a->up || event->line != a->line)
+		return;
+	if (!event->text) {
+		move_on(w, a);
+		return;
+	}
+	a->heard_ms = w->now_ms;
+	read_message(w, event);
 }

@@ -15,6 +15,7 @@ struct seen {
 	uint64_t scan;
 	bool gone;
 	bool forgotten; /* by its node, as told */
+	bool started;   /* once, wherever */
 };
 
 /* ---- tasks in the store ---- */
@@ -63,8 +64,8 @@ static void check_slots(struct world *w)
 {
 	const struct task *t, *u;
 
-	for (size_t at = 0; (t = control_next_task(w->leader.c, &at)) != NULL;)
-		for (size_t next = at; (u = control_next_task(w->leader.c, &next)) != NULL;)
+	for (size_t at = 0; (t = control_next_task(w->leader->c, &at)) != NULL;)
+		for (size_t next = at; (u = control_next_task(w->leader->c, &next)) != NULL;)
 			if (t->slot == u->slot && str_eq(t->service_id, u->service_id) &&
 			    t->desired <= TASK_RUNNING && u->desired <= TASK_RUNNING &&
 			    !str_eq(t->service_name, "service3"))
@@ -75,29 +76,48 @@ static void check_slots(struct world *w)
 /* Nobody is called dead whom the leader could not have missed three times. */
 static void check_nodes(struct world *w)
 {
+	struct master *m = w->leader;
+
 	for (size_t i = 0; i < w->nodes; i++) {
-		const struct node *n = control_node(w->leader.c, w->agents[i].id);
+		const struct node *n = control_node(w->leader->c, w->agents[i].id);
 		bool down = n && str_eq(n->status.state, "down");
-		int64_t since =
-			w->heard_ms[i] > w->leader.opened_ms ? w->heard_ms[i] : w->leader.opened_ms;
+		int64_t since = m->heard_ms[i] > m->opened_ms ? m->heard_ms[i] : m->opened_ms;
 
 		if (down && !w->was_down[i]) {
-			w->deaths++;
-			if (!w->leader.unsure && w->now_ms - since < 3 * SIM_BEAT_MS - 100)
+			w->counts.deaths++;
+			if (!m->unsure && w->now_ms - since < 3 * SIM_BEAT_MS - 100)
 				world_fail(w, "node%zu is called dead after %lld ms", i,
 				           (long long)(w->now_ms - since));
 		}
 		w->was_down[i] = down;
 	}
-	w->leader.unsure = false;
+	m->unsure = false;
+}
+
+/* By their own clocks: what a leader says to a reader is true only if no other can write meanwhile. */
+void check_event(struct world *w)
+{
+	const struct master *one = NULL;
+
+	if (w->now_ms < w->unsafe_until_ms) /* etcd broke its word: only writes are safe */
+		return;
+	for (size_t i = 0; i < w->master_count; i++) {
+		const struct master *m = &w->masters[i];
+
+		if (!master_may_lead(w, m))
+			continue;
+		if (one)
+			world_fail(w, "master%zu and master%zu may both lead", one->i, m->i);
+		one = m;
+	}
 }
 
 void check_step(struct world *w)
 {
 	const struct task *t;
-	int64_t revision = control_revision(w->leader.c);
+	int64_t revision = control_revision(w->leader->c);
 
-	w->steps++;
+	w->counts.steps++;
 	if (revision < w->revision)
 		world_fail(w, "the revision falls from %lld to %lld", (long long)w->revision,
 		           (long long)revision);
@@ -106,7 +126,7 @@ void check_step(struct world *w)
 		return;
 	w->revision = revision;
 	w->scan++;
-	for (size_t at = 0; (t = control_next_task(w->leader.c, &at)) != NULL;)
+	for (size_t at = 0; (t = control_next_task(w->leader->c, &at)) != NULL;)
 		check_task(w, t);
 	mark_gone(w);
 	check_slots(w);
@@ -128,7 +148,7 @@ void check_wish(struct world *w, size_t k)
 	char name[16];
 
 	leader_name(k, name);
-	const struct service *s = service_find(w->leader.c, name, NULL);
+	const struct service *s = service_find(w->leader->c, name, NULL);
 	/* An update that failed may have been rolled back by the leader, as asked. */
 	bool back =
 		s && k == 1 && s->update_status && str_starts(s->update_status->state, "rollback");
@@ -161,12 +181,17 @@ void check_accept(struct world *w, size_t node, const char *task_id)
 		           seen->node);
 }
 
-void check_forget(struct world *w, const char *task_id)
+/* A container goes because its task ends, or because the store holds it no longer. */
+void check_forget(struct world *w, size_t node, const char *task_id)
 {
 	struct seen *seen = map_find(w->seen, task_id);
 
-	if (seen)
-		seen->forgotten = true;
+	if (!seen)
+		return;
+	if (!seen->gone && seen->desired <= TASK_RUNNING && !task_state_is_final(seen->state) &&
+	    w->leader && !w->leader->unsure)
+		world_fail(w, "node%zu forgets task %s, which shall run", node, task_id);
+	seen->forgotten = true;
 }
 
 /* May the store still believe that it runs? */
@@ -179,13 +204,19 @@ static bool is_live(const struct world *w, const struct agent_task *task)
 
 static bool is_start_first(const struct world *w, const char *service_id)
 {
-	const struct service *s = w->leader.c ? control_service(w->leader.c, service_id) : NULL;
+	const struct service *s = w->leader ? control_service(w->leader->c, service_id) : NULL;
 
 	return !s || str_eq(s->spec.name, "service3");
 }
 
 void check_started(struct world *w, size_t node, const struct agent_task *task)
 {
+	struct seen *seen = map_find(w->seen, task->id);
+
+	if (seen && seen->started)
+		world_fail(w, "node%zu starts task %s again", node, task->id);
+	if (seen)
+		seen->started = true;
 	for (size_t i = 0; i < w->nodes; i++) {
 		const struct agent *a = &w->agents[i];
 
@@ -223,7 +254,7 @@ static int64_t check_running(struct world *w, const struct service *s)
 	const struct task *t;
 	int64_t running = 0;
 
-	for (size_t at = 0; (t = control_next_task(w->leader.c, &at)) != NULL;) {
+	for (size_t at = 0; (t = control_next_task(w->leader->c, &at)) != NULL;) {
 		if (!str_eq(t->service_id, s->id) || t->desired > TASK_RUNNING)
 			continue;
 		const struct agent_task *task = container_of(w, t);
@@ -247,7 +278,7 @@ static void log_tasks(struct world *w)
 {
 	const struct task *t;
 
-	for (size_t at = 0; (t = control_next_task(w->leader.c, &at)) != NULL;)
+	for (size_t at = 0; (t = control_next_task(w->leader->c, &at)) != NULL;)
 		world_log(w, "%s %s.%lld g%lld v%lld on %s: %s, shall be %s%s", t->id,
 		          t->service_name, (long long)t->slot, (long long)t->generation,
 		          (long long)t->spec_version, t->node_id ? t->node_id : "-",
@@ -257,6 +288,8 @@ static void log_tasks(struct world *w)
 
 void check_end(struct world *w)
 {
+	if (!w->leader)
+		world_fail(w, "nobody leads in the end");
 	log_tasks(w);
 	const struct service *s;
 	size_t containers = 0;
@@ -264,7 +297,7 @@ void check_end(struct world *w)
 
 	for (size_t k = 0; k < SIM_SERVICES; k++)
 		check_wish(w, k);
-	for (size_t at = 0; (s = control_next_service(w->leader.c, &at)) != NULL;) {
+	for (size_t at = 0; (s = control_next_service(w->leader->c, &at)) != NULL;) {
 		int64_t running = check_running(w, s);
 
 		if (running != s->spec.replicas)

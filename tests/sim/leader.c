@@ -9,12 +9,9 @@
 #include "base/str.h"
 #include "cluster/node.h"
 #include "cluster/service.h"
-#include "cluster/store_driver.h"
 #include "sim.h"
 
-/* leader - the lives of leaders on one disk, and the client. */
-
-#define DISK_FAULT_PERCENT 1
+/* leader - what a manager that leads is asked, by agents and by the client. */
 
 static const char *const images[] = {"i0", "i1", "i2", "bad"};
 
@@ -31,141 +28,9 @@ void leader_name(size_t k, char name[16])
 	snprintf(name, 16, "service%zu", k);
 }
 
-static unsigned unsafe_of(enum sim_break broken)
-{
-	switch ((int)broken) {
-	case SIM_BREAK_STATES:
-		return CONTROL_UNSAFE_STATES;
-	case SIM_BREAK_GRACE:
-		return CONTROL_UNSAFE_GRACE;
-	case SIM_BREAK_INTENT:
-		return CONTROL_UNSAFE_INTENT;
-	case SIM_BREAK_HANDOVER:
-		return CONTROL_UNSAFE_HANDOVER;
-	default:
-		return 0;
-	}
-}
-
-/* ---- lives ---- */
-
-static void pump(struct world *w, struct leader *leader)
-{
-	struct control_message *m;
-
-	while ((m = control_take_message(leader->c)) != NULL) {
-		char *text = m->text;
-
-		m->text = NULL;
-		world_send(w, EVENT_TO_AGENT, (size_t)(m->node_id[4] - '0'), true, text);
-		control_message_free(m);
-	}
-}
-
-static void bury(struct leader *leader)
-{
-	control_free(leader->c);
-	store_free(leader->store);
-	*leader = (struct leader){0};
-}
-
-/* After each step: what it said goes out; one that was replaced is gone. */
-static void after(struct world *w, struct leader *leader, int result, const struct err *err)
-{
-	store_disk_fail_next(w->disk, STORE_FAULT_NONE);
-	leader->readable = result == 0;
-	if (result < 0)
-		leader->unsure = true;
-	if (result < 0 && store_is_stale(err)) {
-		world_log(w, "a leader learns that it was replaced");
-		bury(leader);
-		return;
-	}
-	if (result == 0 && leader == &w->leader)
-		check_step(w);
-	pump(w, leader);
-}
-
-static void before(struct world *w)
-{
-	if (!w->calm && world_chance(w, DISK_FAULT_PERCENT))
-		store_disk_fail_next(w->disk,
-		                     world_chance(w, 50) ? STORE_FAULT_BEFORE : STORE_FAULT_AFTER);
-}
-
-void leader_open(struct world *w)
-{
-	struct err err = ERR_INIT;
-	struct control_config config = {.unsafe = unsafe_of(w->broken)};
-
-	w->elections++;
-	config.store = store_memory_open(w->disk, NULL);
-	config.seed[0] = ++w->lives * 7919;
-	config.seed[1] = world_random(w, UINT64_MAX);
-	w->leader = (struct leader){.store = config.store, .opened_ms = w->now_ms, .unsure = true};
-	w->leader.c = control_open(&config, world_time(w), &err);
-	if (!w->leader.c)
-		world_fail(w, "a new leader cannot open: %s", err.msg);
-	world_log(w, "leader of epoch %lld", (long long)control_epoch(w->leader.c));
-	after(w, &w->leader, 0, NULL);
-}
-
-void leader_zombie_end(struct world *w)
-{
-	if (w->zombie.c)
-		bury(&w->zombie);
-}
-
-/* Another takes over while this one lives on. */
-static void replace(struct world *w)
-{
-	world_log(w, "leader is replaced, and does not know it");
-	leader_zombie_end(w);
-	w->zombie = w->leader;
-	w->zombie_until_ms = w->now_ms + 2000 + (int64_t)world_random(w, 6000);
-	leader_open(w);
-}
-
-void leader_crash(struct world *w, bool zombie)
-{
-	if (!w->leader.c)
-		return;
-	if (zombie) {
-		replace(w);
-		return;
-	}
-	world_log(w, "leader crashes");
-	leader_zombie_end(w);
-	bury(&w->leader);
-	w->leader_back_ms = w->now_ms + (int64_t)world_random(w, 3000);
-}
-
-static void tick(struct world *w, struct leader *leader)
-{
-	struct err err = ERR_INIT;
-
-	if (w->now_ms < control_next_wake(leader->c))
-		return;
-	before(w);
-	int result = control_tick(leader->c, world_time(w), &err);
-	after(w, leader, result, &err);
-}
-
-void leader_step(struct world *w)
-{
-	if (w->zombie.c && (w->calm || w->now_ms >= w->zombie_until_ms))
-		leader_zombie_end(w);
-	if (!w->leader.c && w->now_ms >= w->leader_back_ms)
-		leader_open(w);
-	if (w->leader.c && w->now_ms >= w->leader.paused_until_ms)
-		tick(w, &w->leader);
-	if (w->zombie.c)
-		tick(w, &w->zombie);
-}
-
 /* ---- listening to agents ---- */
 
-static int take_hello(struct world *w, struct leader *leader, const char *text, struct arena *arena,
+static int take_hello(struct world *w, struct master *leader, const char *text, struct arena *arena,
                       struct err *err)
 {
 	struct proto_hello hello;
@@ -173,46 +38,64 @@ static int take_hello(struct world *w, struct leader *leader, const char *text, 
 
 	if (proto_hello_decode(text, strlen(text), arena, &hello, err) < 0)
 		world_fail(w, "unreadable hello: %s", err->msg);
-	return control_agent_hello(leader->c, world_time(w), &hello, &session, err);
+	return control_agent_hello(leader->c, master_time(w, leader), &hello, &session, err);
 }
 
-static int take_report(struct world *w, struct leader *leader, size_t node, const char *text,
+static int take_report(struct world *w, struct master *leader, const struct event *event,
                        struct arena *arena, struct err *err)
 {
 	struct proto_report report;
 	struct proto_reply reply;
 	auto_buf struct buf out = BUF_INIT(4096);
 
-	if (proto_report_decode(text, strlen(text), arena, &report, err) < 0)
+	if (proto_report_decode(event->text, strlen(event->text), arena, &report, err) < 0)
 		world_fail(w, "unreadable report: %s", err->msg);
-	if (control_agent_report(leader->c, world_time(w), &report, &reply, err) < 0)
+	if (control_agent_report(leader->c, master_time(w, leader), &report, &reply, err) < 0)
 		return -1;
 	if (json_encode_text(&proto_reply_table, &reply, &out, err) < 0)
 		return -1;
-	world_send(w, EVENT_TO_AGENT, node, false, buf_take(&out, NULL));
+	world_send(w, (struct event){.kind = EVENT_TO_AGENT,
+	                             .master = leader->i,
+	                             .node = event->node,
+	                             .line = event->line,
+	                             .text = buf_take(&out, NULL)});
 	return 0;
 }
 
-void leader_take(struct world *w, size_t node, bool hello, const char *text)
+static void turn_away(struct world *w, const struct event *event)
+{
+	world_send(w, (struct event){.kind = EVENT_TO_AGENT,
+	                             .master = event->master,
+	                             .node = event->node,
+	                             .line = event->line});
+}
+
+void leader_take(struct world *w, const struct event *event)
 {
 	auto_arena struct arena arena = ARENA_INIT(64 << 20);
-	struct leader *leader = &w->leader;
+	struct master *leader = &w->masters[event->master];
 	struct err err = ERR_INIT;
+	bool hurried = leader->hurried;
 
-	if (w->zombie.c && world_chance(w, 40))
-		leader = &w->zombie;
-	if (!leader->c || w->now_ms < leader->paused_until_ms)
+	leader->hurried = false;
+	if (!leader->up)
 		return;
-	bool current = leader == &w->leader;
-	before(w);
-	int result = hello ? take_hello(w, leader, text, &arena, &err)
-	                   : take_report(w, leader, node, text, &arena, &err);
-	if (hello || result < 0)
-		world_log(w, "%s of node%zu: %s", hello ? "hello" : "report", node,
-		          result == 0 ? "yes" : err.msg);
-	after(w, leader, result, &err);
-	if (current)
-		w->heard_ms[node] = w->now_ms;
+	if (!leader->c || (!hurried && !master_may_lead(w, leader))) {
+		turn_away(w, event);
+		return;
+	}
+	master_before(w, leader);
+	int result = event->hello ? take_hello(w, leader, event->text, &arena, &err)
+	                          : take_report(w, leader, event, &arena, &err);
+	if (event->hello || result < 0)
+		world_log(w, "%s of node%zu to master%zu: %s", event->hello ? "hello" : "report",
+		          event->node, leader->i, result == 0 ? "yes" : err.msg);
+	if (result < 0)
+		turn_away(w, event);
+	else if (event->hello)
+		leader->lines[event->node] = event->line;
+	master_after(w, leader, result, &err);
+	leader->heard_ms[event->node] = w->now_ms;
 }
 
 /* ---- the client ---- */
@@ -242,45 +125,64 @@ static bool was_refused(const struct err *err)
 	       err->kind == ERR_UNSUPPORTED;
 }
 
-static int request(struct world *w, size_t k, const struct order *order, struct err *err)
+static int request(struct world *w, struct master *leader, size_t k, const struct order *order,
+                   struct err *err)
 {
 	char text[1024], name[16], id[32];
-	struct control *c = w->leader.c;
+	struct control *c = leader->c;
+	struct control_time now = master_time(w, leader);
 
 	leader_name(k, name);
 	if (!order->exists)
-		return service_remove(c, world_time(w), name, err);
+		return service_remove(c, now, name, err);
 	spec_text(w, k, order, text, sizeof(text));
 	const struct service *s = service_find(c, name, NULL);
 	if (!s)
-		return service_create(c, world_time(w), text, strlen(text), id, err);
+		return service_create(c, now, text, strlen(text), id, err);
 	struct service_change change = {
 		.ref = name, .version = s->version.index, .text = text, .len = strlen(text)};
-	return service_update(c, world_time(w), &change, err);
+	return service_update(c, now, &change, err);
+}
+
+/* Whom a client that asks any manager is brought to: one that thinks that it leads. */
+static struct master *find_leader(struct world *w)
+{
+	for (size_t i = 0; i < w->master_count; i++) {
+		struct master *m = &w->masters[i];
+
+		if (w->now_ms >= m->paused_until_ms && m->readable && master_may_lead(w, m))
+			return m;
+	}
+	return NULL;
 }
 
 static void ask(struct world *w, size_t k, const struct order *order)
 {
 	struct wish *wish = &w->wishes[k];
 	struct err err = ERR_INIT;
+	struct master *leader = find_leader(w);
 
-	if (!w->leader.c || !w->leader.readable || w->now_ms < w->leader.paused_until_ms)
+	if (!leader)
 		return;
-	check_wish(w, k);
+	if (leader == w->leader)
+		check_wish(w, k);
 	if (!order->exists && !wish->known.exists)
 		return;
-	before(w);
-	int result = request(w, k, order, &err);
+	master_before(w, leader);
+	bool current = leader == w->leader;
+	int result = request(w, leader, k, order, &err);
 	world_log(w, "service%zu: %s, %lld of %s: %s", k, order->exists ? "there" : "gone",
 	          (long long)order->replicas, images[order->image], result == 0 ? "yes" : err.msg);
+	if (result == 0 && !current)
+		world_fail(w, "master%zu says yes and leads no longer", leader->i);
 	if (result == 0) {
-		w->writes++;
+		w->counts.writes++;
 		wish->known = *order;
 	} else if (!was_refused(&err)) {
 		wish->maybe = *order;
 		wish->unsure = true;
 	}
-	after(w, &w->leader, result, &err);
+	master_after(w, leader, result, &err);
 }
 
 static void set_availability(struct world *w, size_t node, const char *availability)
@@ -288,9 +190,10 @@ static void set_availability(struct world *w, size_t node, const char *availabil
 	char text[128];
 	struct err err = ERR_INIT;
 
-	if (!w->leader.c || !w->leader.readable || w->now_ms < w->leader.paused_until_ms)
+	struct master *leader = find_leader(w);
+	if (!leader || leader != w->leader)
 		return;
-	const struct node *n = control_node(w->leader.c, w->agents[node].id);
+	const struct node *n = control_node(leader->c, w->agents[node].id);
 	if (!n || str_eq(n->spec.availability, availability))
 		return;
 	snprintf(text, sizeof(text), "{\"Role\":\"worker\",\"Availability\":\"%s\"}", availability);
@@ -298,10 +201,10 @@ static void set_availability(struct world *w, size_t node, const char *availabil
 	                             .version = n->version.index,
 	                             .text = text,
 	                             .len = strlen(text)};
-	before(w);
-	int result = node_update(w->leader.c, world_time(w), &change, &err);
+	master_before(w, leader);
+	int result = node_update(leader->c, master_time(w, leader), &change, &err);
 	world_log(w, "node%zu: %s", node, availability);
-	after(w, &w->leader, result, &err);
+	master_after(w, leader, result, &err);
 }
 
 void leader_client(struct world *w)
@@ -324,6 +227,8 @@ void leader_client(struct world *w)
 
 void leader_heal(struct world *w)
 {
+	if (!w->leader || find_leader(w) != w->leader)
+		world_fail(w, "nobody leads although the faults are over");
 	for (size_t i = 0; i < w->nodes; i++)
 		set_availability(w, i, "active");
 	for (size_t k = 0; k < SIM_SERVICES; k++) {

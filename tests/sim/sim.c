@@ -4,14 +4,11 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
-/* sim - see sim.h. `sim --seeds 1..200 --seconds 60`; a failing seed is printed with the command
- * that repeats it. --break NAME turns a defence off: then a seed must fail. */
-
-#define STEP_MS   100
-#define CALM_MS   60000 /* after the last fault everything must have come right by then */
-#define CLIENT_MS 400
-#define FAULT_MS  900
+/* sim - see sim.h. `sim --seeds 1..200 --seconds 60 --jobs 2`; a failing seed is printed with its story's end and
+ * the command that repeats it. --break NAME turns a defence off: then a seed must fail. */
 
 static const char *const break_names[SIM_BREAKS] = {
 	[SIM_BREAK_NONE] = "none",     [SIM_BREAK_STORE] = "store",
@@ -19,155 +16,28 @@ static const char *const break_names[SIM_BREAKS] = {
 	[SIM_BREAK_ACK] = "ack",       [SIM_BREAK_SLOT] = "slot",
 	[SIM_BREAK_STATES] = "states", [SIM_BREAK_GRACE] = "grace",
 	[SIM_BREAK_INTENT] = "intent", [SIM_BREAK_HANDOVER] = "handover",
+	[SIM_BREAK_EMPTY] = "empty",   [SIM_BREAK_DURABLE] = "durable",
+	[SIM_BREAK_LEASE] = "lease",   [SIM_BREAK_EARLY] = "early",
+	[SIM_BREAK_NONCE] = "nonce",
 };
 
 struct options {
-	uint64_t first, last;
+	uint64_t first, last, jobs;
 	int64_t faults_ms;
 	enum sim_break broken;
 	bool verbose;
 };
 
-/* ---- faults ---- */
-
-static void break_node(struct world *w, size_t i)
+static void add(struct world_counts *total, const struct world_counts *more)
 {
-	struct agent *a = &w->agents[i];
+	uint64_t *to = (uint64_t *)total;
+	const uint64_t *from = (const uint64_t *)more;
 
-	if (!a->up) {
-		world_log(w, "node%zu is back", i);
-		a->up = true;
-		return;
-	}
-	switch (world_random(w, 3)) {
-	case 0:
-		world_log(w, "node%zu crashes", i);
-		agent_crash(w, i);
-		break;
-	case 1:
-		world_log(w, "node%zu: its agent restarts", i);
-		agent_restart(w, i);
-		break;
-	default:
-		a->paused_until_ms = w->now_ms + 500 + (int64_t)world_random(w, 6000);
-		world_log(w, "node%zu pauses until %lld", i, (long long)a->paused_until_ms);
-	}
+	for (size_t i = 0; i < sizeof(*total) / sizeof(*to); i++)
+		to[i] += from[i];
 }
 
-static void fault(struct world *w)
-{
-	uint64_t what = world_random(w, 10);
-
-	if (what == 0) {
-		leader_crash(w, world_chance(w, 50));
-	} else if (what == 1 && w->leader.c && w->now_ms >= w->leader.paused_until_ms) {
-		bool lasting = world_chance(w, 50); /* long enough for the leader to notice */
-		int64_t pause_ms = lasting ? 2500 + (int64_t)world_random(w, 6000)
-		                           : (int64_t)world_random(w, 1500);
-
-		w->leader.paused_until_ms = w->now_ms + pause_ms;
-		if (lasting)
-			w->leader.opened_ms = w->leader.paused_until_ms;
-		world_log(w, "leader pauses until %lld", (long long)w->leader.paused_until_ms);
-	} else {
-		break_node(w, world_random(w, w->nodes));
-	}
-}
-
-static void heal(struct world *w)
-{
-	world_log(w, "faults end");
-	w->calm = true;
-	w->leader_back_ms = 0;
-	for (size_t i = 0; i < w->nodes; i++) {
-		w->agents[i].up = true;
-		w->agents[i].paused_until_ms = 0;
-	}
-}
-
-/* ---- running ---- */
-
-static void again(struct world *w, struct event event, int64_t in_ms)
-{
-	event.at_ms = w->now_ms + in_ms;
-	event.text = NULL;
-	world_schedule(w, event);
-}
-
-static void handle(struct world *w, const struct event *event)
-{
-	switch (event->kind) {
-	case EVENT_AGENT_STEP:
-		agent_step(w, event->node);
-		again(w, *event, STEP_MS + (int64_t)world_random(w, 10));
-		break;
-	case EVENT_LEADER_STEP:
-		leader_step(w);
-		again(w, *event, STEP_MS);
-		break;
-	case EVENT_CLIENT:
-		if (w->calm)
-			break;
-		leader_client(w);
-		again(w, *event, 1 + (int64_t)world_random(w, 2 * CLIENT_MS));
-		break;
-	case EVENT_FAULT:
-		if (w->calm)
-			break;
-		fault(w);
-		again(w, *event, 1 + (int64_t)world_random(w, 2 * FAULT_MS));
-		break;
-	case EVENT_TO_LEADER:
-		leader_take(w, event->node, event->hello, event->text);
-		break;
-	case EVENT_TO_AGENT:
-		agent_take(w, event->node, event->hello, event->text);
-		break;
-	}
-}
-
-static void run_until(struct world *w, int64_t end_ms)
-{
-	struct event event;
-
-	while (w->queued > 0 && w->queue[0].at_ms <= end_ms && world_next(w, &event)) {
-		/* Freed by hand: a failed check leaves by longjmp, and loses this one text. */
-		handle(w, &event);
-		free(event.text);
-	}
-}
-
-static void begin(struct world *w)
-{
-	w->nodes = 3 + world_random(w, SIM_NODES - 2);
-	leader_open(w);
-	for (size_t i = 0; i < w->nodes; i++) {
-		struct event event = {
-			.at_ms = w->now_ms + (int64_t)i, .kind = EVENT_AGENT_STEP, .node = i};
-
-		agent_init(w, i);
-		if (control_node_add(w->leader.c, world_time(w), w->agents[i].id, "worker", "",
-		                     NULL) < 0)
-			world_fail(w, "cannot add a node");
-		world_schedule(w, event);
-	}
-	world_schedule(w, (struct event){.at_ms = w->now_ms, .kind = EVENT_LEADER_STEP});
-	world_schedule(w, (struct event){.at_ms = w->now_ms + 500, .kind = EVENT_CLIENT});
-	world_schedule(w, (struct event){.at_ms = w->now_ms + 3000, .kind = EVENT_FAULT});
-}
-
-static void live(struct world *w, const struct options *options)
-{
-	begin(w);
-	run_until(w, w->now_ms + options->faults_ms);
-	heal(w);
-	run_until(w, w->now_ms + 10000); /* a leader is there, agents have come back */
-	leader_heal(w);
-	run_until(w, w->now_ms + CALM_MS);
-	check_end(w);
-}
-
-static bool run_seed(const struct options *options, uint64_t seed, struct world *total)
+static bool run_seed(const struct options *options, uint64_t seed, struct world_counts *total)
 {
 	struct world *w = calloc(1, sizeof(*w));
 	volatile bool good = false;
@@ -178,21 +48,82 @@ static bool run_seed(const struct options *options, uint64_t seed, struct world 
 	w->verbose = options->verbose;
 	if (setjmp(w->failed) == 0) {
 		world_init(w, seed);
-		live(w, options);
+		life_run(w, options->faults_ms);
 		good = true;
 	} else {
+		world_tell(w);
 		printf("sim: seed %llu at %.3f s: %s\n", (unsigned long long)seed,
 		       (double)w->now_ms / 1000, w->complaint);
+		printf("sim: repeat with: sim --seeds %llu --seconds %lld --break %s --verbose\n",
+		       (unsigned long long)seed, (long long)options->faults_ms / 1000,
+		       break_names[options->broken]);
 	}
-	total->messages += w->messages;
-	total->steps += w->steps;
-	total->deaths += w->deaths;
-	total->elections += w->elections;
-	total->writes += w->writes;
-	total->now_ms += w->now_ms;
+	w->counts.ms = (uint64_t)w->now_ms;
+	add(total, &w->counts);
 	check_done(w);
 	world_done(w);
 	free(w);
+	return good;
+}
+
+/* Every jobs-th seed. */
+static bool run_share(const struct options *options, uint64_t share, struct world_counts *total)
+{
+	for (uint64_t seed = options->first + share; seed <= options->last; seed += options->jobs)
+		if (!run_seed(options, seed, total))
+			return false;
+	return true;
+}
+
+/* A process per share, which says by the pipe what it counted. */
+static pid_t begin_share(const struct options *options, uint64_t share, int *from)
+{
+	int ends[2];
+
+	fflush(stdout);
+	if (pipe(ends) < 0)
+		return -1;
+	pid_t pid = fork();
+	if (pid == 0) {
+		struct world_counts counts = {0};
+		bool good = run_share(options, share, &counts);
+
+		fflush(stdout);
+		_exit(write(ends[1], &counts, sizeof(counts)) == sizeof(counts) && good ? 0 : 1);
+	}
+	close(ends[1]);
+	*from = ends[0];
+	return pid;
+}
+
+static bool end_share(pid_t pid, int from, struct world_counts *total)
+{
+	struct world_counts counts = {0};
+	int status = 1;
+
+	if (pid < 0)
+		return false;
+	bool said = read(from, &counts, sizeof(counts)) == sizeof(counts);
+	close(from);
+	waitpid(pid, &status, 0);
+	add(total, &counts);
+	return said && status == 0;
+}
+
+#define JOBS_MAX 64
+
+static bool run_all(const struct options *options, struct world_counts *total)
+{
+	pid_t pids[JOBS_MAX];
+	int from[JOBS_MAX];
+	bool good = true;
+
+	if (options->jobs == 1)
+		return run_share(options, 0, total);
+	for (uint64_t i = 0; i < options->jobs; i++)
+		pids[i] = begin_share(options, i, &from[i]);
+	for (uint64_t i = 0; i < options->jobs; i++)
+		good = end_share(pids[i], from[i], total) && good;
 	return good;
 }
 
@@ -226,6 +157,8 @@ static bool parse(int argc, char **argv, struct options *options)
 				options->last = strtoull(end + 2, &end, 10);
 			if (*end || end == value)
 				return false;
+		} else if (strcmp(argv[i - 1], "--jobs") == 0) {
+			options->jobs = strtoull(value, NULL, 10);
 		} else if (strcmp(argv[i - 1], "--seconds") == 0) {
 			options->faults_ms = strtoll(value, NULL, 10) * 1000;
 		} else if (strcmp(argv[i - 1], "--hours") == 0) {
@@ -235,36 +168,34 @@ static bool parse(int argc, char **argv, struct options *options)
 			return false;
 		}
 	}
-	return options->faults_ms > 0 && options->first <= options->last;
+	return options->faults_ms > 0 && options->first <= options->last && options->jobs > 0 &&
+	       options->jobs <= JOBS_MAX;
+}
+
+static int usage(void)
+{
+	fprintf(stderr, "usage: sim [--seeds A..B] [--jobs N] [--seconds N | --hours N] "
+	                "[--break DEFENCE] [--verbose]\ndefences:");
+	for (size_t i = 1; i < SIM_BREAKS; i++)
+		fprintf(stderr, " %s", break_names[i]);
+	fputc('\n', stderr);
+	return 2;
 }
 
 int main(int argc, char **argv)
 {
-	struct options options = {.first = 1, .last = 20, .faults_ms = 60000};
-	struct world *total = calloc(1, sizeof(*total));
+	struct options options = {.first = 1, .last = 20, .jobs = 1, .faults_ms = 60000};
+	struct world_counts t = {0};
 
-	if (!total || !parse(argc, argv, &options)) {
-		fprintf(stderr, "usage: sim [--seeds A..B] [--seconds N | --hours N] "
-		                "[--break store|epoch|from|ack|slot|states|grace|intent|handover] "
-		                "[--verbose]\n");
-		free(total);
-		return 2;
-	}
-	for (uint64_t seed = options.first; seed <= options.last; seed++) {
-		if (run_seed(&options, seed, total))
-			continue;
-		printf("sim: repeat with: sim --seeds %llu --seconds %lld --break %s --verbose\n",
-		       (unsigned long long)seed, (long long)options.faults_ms / 1000,
-		       break_names[options.broken]);
-		free(total);
+	if (!parse(argc, argv, &options))
+		return usage();
+	if (!run_all(&options, &t))
 		return 1;
-	}
 	printf("sim: %llu seeds, %.1f hours: %llu steps, %llu messages, %llu writes, %llu leaders, "
-	       "%llu nodes lost, nothing wrong\n",
-	       (unsigned long long)(options.last - options.first + 1),
-	       (double)total->now_ms / 3600000, (unsigned long long)total->steps,
-	       (unsigned long long)total->messages, (unsigned long long)total->writes,
-	       (unsigned long long)total->elections, (unsigned long long)total->deaths);
-	free(total);
+	       "%llu cuts, %llu nodes lost, nothing wrong\n",
+	       (unsigned long long)(options.last - options.first + 1), (double)t.ms / 3600000,
+	       (unsigned long long)t.steps, (unsigned long long)t.messages,
+	       (unsigned long long)t.writes, (unsigned long long)t.elections,
+	       (unsigned long long)t.cuts, (unsigned long long)t.deaths);
 	return 0;
 }

@@ -5,10 +5,10 @@
 #include <string.h>
 
 #include "base/map.h"
+#include "base/str.h"
 #include "cluster/store_driver.h"
 #include "sim.h"
 
-#define LOSS_PERCENT  5
 #define TWICE_PERCENT 5
 #define LATE_PERCENT  3
 
@@ -39,6 +39,9 @@ void world_init(struct world *w, uint64_t seed)
 	w->random[1] = seed ^ 0xd1b54a32d192ed03ULL;
 	for (int i = 0; i < 16; i++)
 		world_random(w, 2);
+	w->loss_percent = world_chance(w, 60) ? 5 : 25;
+	w->slow_percent = world_chance(w, 60) ? 10 : 80;
+	w->pause_ms = world_chance(w, 60) ? 6500 : 13000;
 	w->now_ms = 1000;
 	w->disk = store_disk_create(NULL);
 	if (w->broken == SIM_BREAK_STORE)
@@ -48,10 +51,8 @@ void world_init(struct world *w, uint64_t seed)
 
 void world_done(struct world *w)
 {
-	control_free(w->leader.c);
-	store_free(w->leader.store);
-	control_free(w->zombie.c);
-	store_free(w->zombie.store);
+	for (size_t i = 0; i < SIM_MASTERS; i++)
+		master_free(&w->masters[i]);
 	for (size_t i = 0; i < w->queued; i++)
 		free(w->queue[i].text);
 	free(w->queue);
@@ -123,31 +124,44 @@ static int64_t delay(struct world *w)
 	return 1 + (int64_t)world_random(w, 20);
 }
 
-void world_send(struct world *w, enum event_kind kind, size_t node, bool flag, char *text)
+bool world_is_cut(const struct world *w, size_t from, size_t to)
 {
-	struct event event = {.kind = kind, .node = node, .hello = flag, .text = text};
+	return w->now_ms < w->cut_until_ms[from][to];
+}
 
-	w->messages++;
-	if (!w->calm && world_chance(w, LOSS_PERCENT)) {
-		free(text);
+static bool is_lost(struct world *w, const struct event *event)
+{
+	size_t master = event->master, node = PLACE_NODE(event->node);
+	bool cut;
+
+	if (event->kind == EVENT_TO_MASTER)
+		cut = world_is_cut(w, node, master);
+	else if (event->kind == EVENT_TO_AGENT)
+		cut = world_is_cut(w, master, node);
+	else if (event->kind == EVENT_TO_ETCD)
+		cut = world_is_cut(w, master, PLACE_ETCD);
+	else
+		cut = world_is_cut(w, PLACE_ETCD, master);
+	return cut || (!w->calm && world_chance(w, w->loss_percent));
+}
+
+void world_send(struct world *w, struct event event)
+{
+	w->counts.messages++;
+	if (is_lost(w, &event)) {
+		free(event.text);
 		return;
 	}
 	event.at_ms = w->now_ms + delay(w);
 	world_schedule(w, event);
 	if (!w->calm && world_chance(w, TWICE_PERCENT)) {
 		event.at_ms = w->now_ms + delay(w);
-		event.text = strdup(text);
+		event.text = event.text ? strdup(event.text) : NULL;
 		world_schedule(w, event);
 	}
 }
 
 /* ---- the rest ---- */
-
-struct control_time world_time(const struct world *w)
-{
-	return (struct control_time){.mono_ms = w->now_ms,
-	                             .wall_ns = (1700000000000 + w->now_ms) * 1000000};
-}
 
 void world_fail(struct world *w, const char *fmt, ...)
 {
@@ -159,15 +173,24 @@ void world_fail(struct world *w, const char *fmt, ...)
 	longjmp(w->failed, 1);
 }
 
-void world_log(const struct world *w, const char *fmt, ...)
+void world_log(struct world *w, const char *fmt, ...)
 {
+	char *line = w->story[w->told++ % SIM_STORY];
+	const size_t size = sizeof(w->story[0]);
 	va_list ap;
 
-	if (!w->verbose)
-		return;
-	printf("%8.3f ", (double)w->now_ms / 1000);
+	int at = snprintf(line, size, "%8.3f ", (double)w->now_ms / 1000);
 	va_start(ap, fmt);
-	vprintf(fmt, ap);
+	vsnprintf(line + at, size - (size_t)at, fmt, ap);
 	va_end(ap);
-	putchar('\n');
+	if (w->verbose)
+		puts(line);
+}
+
+void world_tell(const struct world *w)
+{
+	uint64_t first = w->told > SIM_STORY ? w->told - SIM_STORY : 0;
+
+	for (uint64_t i = first; i < w->told && !w->verbose; i++)
+		puts(w->story[i % SIM_STORY]);
 }
