@@ -19,6 +19,7 @@
 #include "image/blob.h"
 #include "image/check.h"
 #include "image/flush.h"
+#include "image/verify.h"
 
 #define LAYER_READ (256u << 10) /* bytes */
 #define LAYER_PUSH (8 << 20)    /* bytes added after which the disk is set to work */
@@ -99,7 +100,7 @@ static int note_index(struct layer_maker *m, struct err *err)
 	if (m->tar_dir_fd < 0)
 		return 0;
 	m->index_fd = fs_open(m->tar_dir_fd, APPLY_INDEX_NAME, O_RDONLY, 0, err);
-	if (m->index_fd < 0 || hash_fd_hex(m->index_fd, hex, err) < 0)
+	if (m->index_fd < 0 || verify_index_hash(m->index_fd, hex, err) < 0)
 		return -1;
 	(void)snprintf(m->layer.index, sizeof(m->layer.index), "sha256:%s", hex);
 	return 0;

@@ -57,7 +57,7 @@ static int mend_index(struct mend *m, const struct image_layer *row, struct err 
 	auto_close int index =
 		rc < 0 ? -1 : fs_open(dir, APPLY_INDEX_NAME, O_RDONLY | O_NOFOLLOW, 0, err);
 	/* Cut off between the name and the row, the digest is an old one, and the next check writes the index again. */
-	if (index < 0 || hash_fd_hex(index, digest + strlen("sha256:"), err) < 0 ||
+	if (index < 0 || verify_index_hash(index, digest + strlen("sha256:"), err) < 0 ||
 	    fs_sync(index, err) < 0 ||
 	    fs_rename(dir, APPLY_INDEX_NAME, layer, APPLY_INDEX_NAME, err) < 0 ||
 	    fs_sync(layer, err) < 0 || layer_note_index(m->store, m->chain, digest, err) < 0)

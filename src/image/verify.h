@@ -17,6 +17,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "base/hash.h"
 #include "image/layer.h"
 
 enum damage {
@@ -41,5 +42,8 @@ struct verify_watch {
 /* with_blob: the blob too. watch may be NULL. ERR_NOT_FOUND: there is no such layer. */
 int layer_verify(struct image_store *store, const char *chain, bool with_blob,
                  const struct verify_watch *watch, struct verdict *out, struct err *err);
+/* What is noted of an index: the hash of its blocks that are not all zeroes, each behind its place, and of its size. The
+ * contents of an image's sparse files are in it, holes and all: 100 GB of them are no more work than none. */
+int verify_index_hash(int fd, char hex[HASH_HEX_MAX], struct err *err);
 /* "tar, index" */
 char *damage_words(unsigned damage, char text[40]);
