@@ -138,6 +138,8 @@ def test_scale_update_rollback_and_remove(cluster):
         return {e for d in cluster for c in names(d) for e in d.json("GET", f"/containers/{c}/json")["Config"]["Env"]
                 if e.startswith("V=")}
     eventually(lambda: values() == {"V=2"} and running(a, b) == 5, 20)
+    # The end of the update is one more version of the service, and would make the client's answer come too late.
+    eventually(lambda: "completed" in a.docker("service", "inspect", "--format", "{{.UpdateStatus.State}}", "web").stdout)
     a.docker("service", "rollback", "-d", "web")
     eventually(lambda: values() == {"V=1"} and running(a, b) == 5, 30)
     a.docker("service", "rm", "web")

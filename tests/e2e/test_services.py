@@ -180,7 +180,7 @@ def test_secrets_outlive_daemons_and_wait_for_the_leader(cluster):
     eventually(lambda: a.docker("node", "ls").stdout.count("Ready") == 2)
     assert names(b) == first and inside(b, "cat", "/run/secrets/db") == CANARY
     b.docker("kill", only_container(b))
-    eventually(lambda: names(b) and names(b) != first and tasks(a, State="running"))
+    eventually(lambda: (now := names(b)) and now != first and tasks(a, State="running"))
     assert inside(b, "cat", "/run/secrets/db") == CANARY
 
 
