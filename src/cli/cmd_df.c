@@ -4,15 +4,12 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "base/clock.h"
 #include "base/str.h"
 #include "cli/api.h"
 #include "cli/commands.h"
 #include "cli/out.h"
-#include "oci/reference.h"
 
-#define NANO        1000000000LL
-#define COMMAND_MAX 20 /* characters shown */
+#define NANO 1000000000LL
 
 /* ---- totals ---- */
 
@@ -89,11 +86,7 @@ static struct json *size_of(int64_t bytes)
 
 static struct json *ago(const struct json *one)
 {
-	char age[40], text[48];
-	int64_t created = json_get_int(one, "Created", 0) * NANO;
-
-	snprintf(text, sizeof(text), "%s ago", out_age(clock_wall_ns() - created, age));
-	return json_string(text);
+	return out_ago(json_get_int(one, "Created", 0) * NANO);
 }
 
 static struct json *image_row(struct cli *cli, const struct json *image)
@@ -101,17 +94,15 @@ static struct json *image_row(struct cli *cli, const struct json *image)
 	const char *name = json_str(json_at(json_get(image, "RepoTags"), 0));
 	int64_t size = json_get_int(image, "Size", 0),
 		shared = json_get_int(image, "SharedSize", 0);
-	char repository[REFERENCE_MAX] = "<none>", number[24];
+	struct out_image_name split = {"<none>", "<none>"};
 	struct json *r = json_object();
-	const char *slash = name ? strrchr(name, '/') : NULL;
-	const char *colon = name ? strrchr(slash ? slash : name, ':') : NULL;
+	char number[24];
 
 	if (name)
-		snprintf(repository, sizeof(repository), "%.*s",
-		         (int)(colon ? (size_t)(colon - name) : strlen(name)), name);
+		out_split_tag(name, &split);
 	snprintf(number, sizeof(number), "%d", (int)json_get_int(image, "Containers", 0));
-	json_set(r, "Repository", json_string(repository));
-	json_set(r, "Tag", json_string(colon ? colon + 1 : "<none>"));
+	json_set(r, "Repository", json_string(split.repository));
+	json_set(r, "Tag", json_string(split.tag));
 	json_set(r, "ID", json_string(out_id(cli, json_get_string(image, "Id"), false)));
 	json_set(r, "CreatedSince", ago(image));
 	json_set(r, "Size", size_of(size));
@@ -124,22 +115,17 @@ static struct json *image_row(struct cli *cli, const struct json *image)
 static struct json *container_row(struct cli *cli, const struct json *c)
 {
 	const char *name = json_str(json_at(json_get(c, "Names"), 0));
-	const char *words = json_get_string(c, "Command");
 	const struct json *mounts = json_get(c, "Mounts");
-	char command[COMMAND_MAX * 4], number[24];
+	char number[24];
 	struct json *r = json_object();
 	int volumes = 0;
 
 	for (size_t i = 0; i < json_count(mounts); i++)
 		volumes += str_eq(json_get_string(json_at(mounts, i), "Type"), "volume");
 	snprintf(number, sizeof(number), "%d", volumes);
-	words = words ? words : "";
-	snprintf(command, sizeof(command),
-	         strlen(words) > COMMAND_MAX ? "\"%.*s\xe2\x80\xa6\"" : "\"%.*s\"",
-	         strlen(words) > COMMAND_MAX ? COMMAND_MAX - 1 : COMMAND_MAX, words);
 	json_set(r, "ID", json_string(out_id(cli, json_get_string(c, "Id"), false)));
 	json_set(r, "Image", json_string(json_get_string(c, "Image")));
-	json_set(r, "Command", json_string(command));
+	json_set(r, "Command", out_command(json_get_string(c, "Command"), false));
 	json_set(r, "LocalVolumes", json_string(number));
 	json_set(r, "Size", size_of(json_get_int(c, "SizeRw", 0)));
 	json_set(r, "CreatedSince", ago(c));

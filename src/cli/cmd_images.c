@@ -14,20 +14,6 @@
 
 #define NANO 1000000000LL
 
-struct names {
-	char repository[REFERENCE_MAX], tag[REFERENCE_MAX];
-};
-
-static void split_tag(const char *text, struct names *out)
-{
-	const char *slash = strrchr(text, '/');
-	const char *colon = strrchr(slash ? slash : text, ':');
-
-	snprintf(out->repository, sizeof(out->repository), "%.*s",
-	         (int)(colon ? colon - text : (int)strlen(text)), text);
-	snprintf(out->tag, sizeof(out->tag), "%s", colon ? colon + 1 : "<none>");
-}
-
 static const char *digest_for(const struct json *image, const char *repository)
 {
 	const struct json *digests = json_get(image, "RepoDigests");
@@ -42,19 +28,18 @@ static const char *digest_for(const struct json *image, const char *repository)
 	return "<none>";
 }
 
-static struct json *row(struct cli *cli, const struct json *image, const struct names *names,
-                        bool full)
+static struct json *row(struct cli *cli, const struct json *image,
+                        const struct out_image_name *names, bool full)
 {
 	int64_t created = json_get_int(image, "Created", 0) * NANO;
-	char age[40], ago[48], when[CLOCK_TEXT_MAX], size[24];
+	char when[CLOCK_TEXT_MAX], size[24];
 	struct json *r = json_object();
 
-	snprintf(ago, sizeof(ago), "%s ago", out_age(clock_wall_ns() - created, age));
 	json_set(r, "Repository", json_string(names->repository));
 	json_set(r, "Tag", json_string(names->tag));
 	json_set(r, "ID", json_string(out_id(cli, json_get_string(image, "Id"), full)));
 	json_set(r, "Digest", json_string(digest_for(image, names->repository)));
-	json_set(r, "CreatedSince", json_string(ago));
+	json_set(r, "CreatedSince", out_ago(created));
 	json_set(r, "CreatedAt", json_string(clock_format(created, when)));
 	json_set(r, "Size", json_string(out_size(json_get_int(image, "Size", 0), size)));
 	return r;
@@ -64,12 +49,12 @@ static void add_rows(struct cli *cli, const struct json *image, bool full, bool 
                      struct json *rows)
 {
 	const struct json *tags = json_get(image, "RepoTags");
-	struct names names = {"<none>", "<none>"};
+	struct out_image_name names = {"<none>", "<none>"};
 
 	if (json_count(tags) == 0)
 		json_append(rows, row(cli, image, &names, full));
 	for (size_t i = 0; i < json_count(tags) && !(one && i > 0); i++) {
-		split_tag(json_str(json_at(tags, i)), &names);
+		out_split_tag(json_str(json_at(tags, i)), &names);
 		json_append(rows, row(cli, image, &names, full));
 	}
 }
@@ -163,13 +148,12 @@ static struct json *history_row(struct cli *cli, const struct json *step, const 
 	int64_t created = json_get_int(step, "Created", 0) * NANO;
 	bool full = args_bool(args, "no-trunc");
 	const char *id = json_get_string(step, "Id"), *by = json_get_string(step, "CreatedBy");
-	char age[40], ago[48], when[CLOCK_TEXT_MAX], size[24], words[64];
+	char when[CLOCK_TEXT_MAX], size[24], words[64];
 	struct json *r = json_object();
 
-	snprintf(ago, sizeof(ago), "%s ago", out_age(clock_wall_ns() - created, age));
 	snprintf(words, sizeof(words), "%.44s\xe2\x80\xa6", by ? by : "");
 	json_set(r, "ID", json_string(str_eq(id, "<missing>") ? id : out_id(cli, id, full)));
-	json_set(r, "CreatedSince", json_string(ago));
+	json_set(r, "CreatedSince", out_ago(created));
 	json_set(r, "CreatedAt", json_string(clock_format(created, when)));
 	json_set(r, "CreatedBy",
 	         json_string(full || !by || strlen(by) <= 45 ? (by ? by : "") : words));

@@ -11,9 +11,8 @@
 #include "cli/commands.h"
 #include "cli/out.h"
 
-#define NANO        1000000000LL
-#define COMMAND_MAX 20 /* characters shown */
-#define PORTS_MAX   (64u << 10)
+#define NANO      1000000000LL
+#define PORTS_MAX (64u << 10)
 
 static int by_port(const void *a, const void *b)
 {
@@ -46,20 +45,6 @@ static struct json *ports(const struct json *list)
 		         type ? type : "tcp");
 	}
 	return json_string(buf_str(&text));
-}
-
-static struct json *command(const struct json *c, bool full)
-{
-	const char *text = json_get_string(c, "Command");
-	auto_buf struct buf out = BUF_INIT(1u << 20);
-
-	if (!text)
-		text = "";
-	if (full || strlen(text) <= COMMAND_MAX)
-		buf_addf(&out, "\"%s\"", text);
-	else
-		buf_addf(&out, "\"%.*s\xe2\x80\xa6\"", COMMAND_MAX - 1, text);
-	return json_string(buf_str(&out));
 }
 
 static struct json *names(const struct json *list)
@@ -134,15 +119,14 @@ static struct json *opt_outs(const struct json *list)
 static struct json *row(struct cli *cli, const struct json *c, bool full)
 {
 	int64_t created = json_get_int(c, "Created", 0) * NANO;
-	char age[40], ago[48], when[CLOCK_TEXT_MAX];
+	char when[CLOCK_TEXT_MAX];
 	struct json *r = json_object();
 
-	snprintf(ago, sizeof(ago), "%s ago", out_age(clock_wall_ns() - created, age));
 	json_set(r, "ID", json_string(out_id(cli, json_get_string(c, "Id"), full)));
 	json_set(r, "Image", json_ref(json_get(c, "Image")));
-	json_set(r, "Command", command(c, full));
+	json_set(r, "Command", out_command(json_get_string(c, "Command"), full));
 	json_set(r, "CreatedAt", json_string(clock_format(created, when)));
-	json_set(r, "RunningFor", json_string(ago));
+	json_set(r, "RunningFor", out_ago(created));
 	json_set(r, "Status", json_ref(json_get(c, "Status")));
 	json_set(r, "State", json_ref(json_get(c, "State")));
 	json_set(r, "Ports", ports(json_get(c, "Ports")));

@@ -42,13 +42,9 @@ static const struct kind configs = {"config", "/configs/", 1000 << 10, &config_l
 
 static struct json *ago(const char *when)
 {
-	char age[40], text[64];
 	int64_t ns = 0;
 
-	if (clock_parse(when ? when : "", &ns, NULL) < 0)
-		return json_string("");
-	snprintf(text, sizeof(text), "%s ago", out_age(clock_wall_ns() - ns, age));
-	return json_string(text);
+	return clock_parse(when ? when : "", &ns, NULL) < 0 ? json_string("") : out_ago(ns);
 }
 
 /* {"a": "b", "c": ""} as "a=b,c=". */

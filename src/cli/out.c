@@ -5,10 +5,14 @@
 #include <string.h>
 
 #include "base/buf.h"
+#include "base/clock.h"
 #include "base/id.h"
 #include "base/str.h"
 #include "cli/table.h"
 #include "cli/template.h"
+
+#define COMMAND_MAX  20         /* bytes shown */
+#define COMMAND_TEXT (1u << 20) /* bytes */
 
 #define SECOND         1000000000LL
 #define LINE_MAX_BYTES (16u << 20)
@@ -67,6 +71,37 @@ char *out_age(int64_t ns, char text[40])
 		}
 	}
 	return text;
+}
+
+struct json *out_ago(int64_t wall_ns)
+{
+	char age[40], text[48];
+
+	snprintf(text, sizeof(text), "%s ago", out_age(clock_wall_ns() - wall_ns, age));
+	return json_string(text);
+}
+
+struct json *out_command(const char *text, bool full)
+{
+	auto_buf struct buf out = BUF_INIT(COMMAND_TEXT);
+
+	if (!text)
+		text = "";
+	if (full || strlen(text) <= COMMAND_MAX)
+		buf_addf(&out, "\"%s\"", text);
+	else
+		buf_addf(&out, "\"%.*s\xe2\x80\xa6\"", COMMAND_MAX - 1, text);
+	return json_string(buf_str(&out));
+}
+
+void out_split_tag(const char *text, struct out_image_name *out)
+{
+	const char *slash = strrchr(text, '/');
+	const char *colon = strrchr(slash ? slash : text, ':');
+
+	snprintf(out->repository, sizeof(out->repository), "%.*s",
+	         (int)(colon ? colon - text : (int)strlen(text)), text);
+	snprintf(out->tag, sizeof(out->tag), "%s", colon ? colon + 1 : "<none>");
 }
 
 static char *size_text(int64_t bytes, int base, int digits, const char *const *units, char text[24])

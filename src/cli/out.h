@@ -20,12 +20,22 @@
 #include "base/json.h"
 #include "cli/args.h"
 #include "cli/cli.h"
+#include "oci/reference.h"
 
 /* Control characters but \n and \t are shown as \x1b when `terminal`: a name is no command for it. */
 void out_text(FILE *out, const char *text, bool terminal);
 
 /* "3 hours", "About a minute", as docker words them. Returns text. */
 char *out_age(int64_t ns, char text[40]);
+/* "3 hours ago", of a moment of the wall clock. */
+struct json *out_ago(int64_t wall_ns);
+/* A container's command in quotes, its first 20 bytes unless `full`; "" for NULL. */
+struct json *out_command(const char *text, bool full);
+/* "repo:5000/name:tag" taken apart; without a tag: "<none>". */
+struct out_image_name {
+	char repository[REFERENCE_MAX], tag[REFERENCE_MAX];
+};
+void out_split_tag(const char *text, struct out_image_name *out);
 /* "12.3MB", "812kB" (powers of 1000, as docker shows images). */
 char *out_size(int64_t bytes, char text[24]);
 /* The same with powers of 1024 and MiB. */

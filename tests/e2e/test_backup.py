@@ -142,7 +142,7 @@ def test_snapshots_on_a_schedule(machines):
     d.buoy("cluster", "snapshots", "--interval", "1s", "--keep", "3")
     d.kill9()
     d.start() # it is a setting of the cluster
-    eventually(lambda: len(listed()) == 3 and first[0] not in listed(), 15)
+    eventually(lambda: len(now := listed()) == 3 and first[0] not in now, 15)
     assert "One every 1 s; 3 are kept." in d.buoy("cluster", "snapshots").stdout
     assert "None are taken" in d.buoy("cluster", "snapshots", "--interval", "0").stdout
     last = listed()

@@ -211,8 +211,7 @@ def test_a_machine_that_dies_takes_no_requests_along(cluster):
     a, b = cluster
     boxes = spread(a, b, "web", 2)
     b.power_off()
-    eventually(lambda: len(tasks(a, "web")) == 2 and all(t["NodeID"] == tasks(a, "web")[0]["NodeID"]
-                                                        for t in tasks(a, "web")), 20)
+    eventually(lambda: len(now := tasks(a, "web")) == 2 and now[0]["NodeID"] == now[1]["NodeID"], 20)
     eventually(lambda: lookup(a, boxes[0], "tasks.web") == addresses(a, "web"))
     for _ in range(10):
         assert fetch(a, boxes[0], "web")
